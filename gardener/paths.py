@@ -131,9 +131,10 @@ def write_private(path: str, data: bytes) -> None:
 
     Raises DiskFull or PermissionProblem; the old content is whole in that case.
     """
-    temporary = f"{path}.{os.getpid()}.tmp"
+    temporary = f"{path}.{os.urandom(6).hex()}.tmp"
     try:
-        with open(temporary, "wb", opener=open_private) as handle:
+        # "x" and O_NOFOLLOW: this may be inside a repository, which could have planted a link under the name.
+        with open(temporary, "xb", opener=lambda name, flags: open_private(name, flags | os.O_NOFOLLOW)) as handle:
             handle.write(data)
             handle.flush()
             sync_file(handle.fileno())

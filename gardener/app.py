@@ -1,0 +1,354 @@
+"""The composition root: the only file that names concrete classes and puts them together.
+
+The command line, the server and the pages all work through `Gardener`. Everything heavy is imported when it is first
+needed, so that a command which only flips a pointer stays as fast as the interpreter.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from gardener.errors import NoActiveProject
+from gardener.paths import Paths, index_directory
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from gardener.chat.answer import Answerer
+    from gardener.embedding_service import EmbeddingService
+    from gardener.index.embed import EmbedProgress, EmbedReport
+    from gardener.index.indexer import IndexReport, ProgressCallback
+    from gardener.index.search import SearchRequest, SearchResult
+    from gardener.index.source import SourceView
+    from gardener.models.base import Embedder
+    from gardener.models.registry import BackendRegistry
+    from gardener.project_context import ProjectContext
+    from gardener.index.project_index import ProjectIndex
+    from gardener.projects.history import History
+    from gardener.projects.records import PurgeReport
+    from gardener.projects.registry import Registry
+    from gardener.settings import Settings
+    from gardener.state import State
+    from gardener.types import AnswerEvent, IndexState, Message
+
+OPEN_INDEXES = 4
+"""Indexes kept in memory between calls; each costs about 60 MB for 30,000 chunks with vectors."""
+
+
+class Gardener:
+    """One home folder's projects, indexes, models and conversations. Thread-safe."""
+
+    def __init__(self, home: str | None = None, flags: Mapping[str, object] | None = None) -> None:
+        """`flags` are settings from the command line, by dotted key; they win over every file."""
+        self.paths = Paths(home)
+        self._flags = dict(flags or {})
+        self._lock = threading.RLock()
+        self._settings: Settings | None = None
+        self._state: State | None = None
+        self._registry: Registry | None = None
+        self._history: History | None = None
+        self._backends: BackendRegistry | None = None
+        self._embedding: EmbeddingService | None = None
+        self._indexes: dict[str, ProjectIndex] = {}
+
+    # ---- parts, made when first needed ---------------------------------------------------------------
+
+    @property
+    def settings(self) -> Settings:
+        """The user's settings. Raises ConfigError when a file is wrong."""
+        with self._lock:
+            if self._settings is None:
+                from gardener.settings import load_settings
+
+                self._settings = load_settings(self.paths, flags=self._flags)
+            return self._settings
+
+    def settings_for(self, context: ProjectContext) -> Settings:
+        """The user's settings with the project's own file between them and the environment."""
+        return self.settings.for_project(context.root, context.trusted)
+
+    @property
+    def state(self) -> State:
+        with self._lock:
+            if self._state is None:
+                from gardener.state import State
+
+                self.paths.ensure()
+                self._state = State(self.paths.state_db)
+            return self._state
+
+    @property
+    def registry(self) -> Registry:
+        with self._lock:
+            if self._registry is None:
+                from gardener.projects.registry import Registry
+
+                self._registry = Registry(self.state, self.paths, release_vectors=self._release_vectors)
+            return self._registry
+
+    @property
+    def history(self) -> History:
+        with self._lock:
+            if self._history is None:
+                from gardener.projects.history import History
+
+                self._history = History(self.state)
+            return self._history
+
+    @property
+    def backends(self) -> BackendRegistry:
+        with self._lock:
+            if self._backends is None:
+                from gardener.models.registry import BackendRegistry
+
+                self._backends = BackendRegistry(self.settings.texts("models.order"))
+                self._backends.register_installed()
+            return self._backends
+
+    @property
+    def embedding(self) -> EmbeddingService:
+        """The embedder and the shared vector store."""
+        with self._lock:
+            if self._embedding is None:
+                from gardener.embedding_service import EmbeddingService
+
+                self._embedding = EmbeddingService(self.paths)
+            return self._embedding
+
+    def embedder(self) -> Embedder:
+        """The loaded embedder. Raises EmbedderUnavailable or ModelDamaged."""
+        return self.embedding.embedder()
+
+    # ---- projects ------------------------------------------------------------------------------------
+
+    def context(self, name: str | None = None) -> ProjectContext:
+        """The named project, else the active one. Raises ProjectNotFound or NoActiveProject."""
+        if name:
+            return self.registry.get(name)
+        active = self.registry.active()
+        if active is None:
+            raise NoActiveProject()
+        return active
+
+    def switch(self, name: str) -> ProjectContext:
+        """Makes a project the active one: prepared fully, then one pointer flips. Imports nothing heavy."""
+        from gardener.projects.switch import switch
+
+        return switch(self.registry, self.state, name, [_index_is_readable])
+
+    def purge(self, name: str) -> PurgeReport:
+        """Removes a project for good: index, history, caches, and the vectors that no other project uses."""
+        return self.registry.purge(name)
+
+    def _release_vectors(self, purged: ProjectContext) -> int:
+        """Deletes shared vectors that no other project, registered or in the trash, has a chunk for."""
+        from gardener.index.table import IndexTable
+
+        with self._lock:
+            opened = self._indexes.pop(purged.id, None)
+        if opened is not None:
+            opened.close()
+        if not self.embedding.has_store():
+            return 0
+        used: set[str] = set()
+        for context in self.registry.list(include_removed=True):
+            table = IndexTable(index_directory(context.home))
+            if context.id != purged.id and table.exists():
+                used.update(table.hashes())
+                table.close()
+        return self.embedding.store().retain(used)
+
+    # ---- the index -----------------------------------------------------------------------------------
+
+    def index(self, context: ProjectContext) -> ProjectIndex:
+        """The project's index, opened once and kept while it is among the last few used."""
+        from gardener.index.project_index import ProjectIndex
+        from gardener.projects import checkout
+
+        with self._lock:
+            opened = self._indexes.pop(context.id, None)
+            if opened is None or opened.context != context:
+                if opened is not None:
+                    opened.close()
+                settings = self.settings_for(context)
+                nobody_else = not settings.flag("index.background_embedding")
+                opened = ProjectIndex(
+                    context,
+                    settings,
+                    query_embedder=lambda: self.embedding.for_queries(prepare=nobody_else),
+                    head=lambda: checkout.head_commit(context.root),
+                )
+            self._indexes[context.id] = opened  # most recently used last
+            while len(self._indexes) > OPEN_INDEXES:
+                self._indexes.pop(next(iter(self._indexes))).close()
+            return opened
+
+    def update_index(
+        self,
+        context: ProjectContext,
+        progress: ProgressCallback | None = None,
+        cancel: threading.Event | None = None,
+        *,
+        rebuild: bool = False,
+        lock_timeout_s: float = 0.0,
+    ) -> IndexReport:
+        """Makes the index say what the disk says. See Indexer.update."""
+        return self.index(context).indexer.update(
+            progress=progress, cancel=cancel, rebuild=rebuild, lock_timeout_s=lock_timeout_s
+        )
+
+    def embed(
+        self,
+        context: ProjectContext,
+        progress: Callable[[EmbedProgress], None] | None = None,
+        cancel: threading.Event | None = None,
+        pause: Callable[[], str] | None = None,
+    ) -> EmbedReport:
+        """Gives every chunk of the project its vector. See embed_missing."""
+        from gardener.index.embed import embed_missing
+
+        service = self.embedding
+        indexer = self.index(context).indexer
+
+        def record(done: int, total: int) -> None:
+            complete = str(int(done == total))
+            indexer.manifest.commit(
+                facts={"vectors": str(done), "contents": str(total), "vectors_complete": complete}
+            )
+
+        return embed_missing(
+            context,
+            indexer.table,
+            service.store(),
+            service.embedder,
+            service.fingerprint,
+            record=record,
+            progress=progress or (lambda _: None),
+            cancel=cancel,
+            pause=pause or (lambda: ""),
+        )
+
+    def index_state(self, context: ProjectContext) -> IndexState:
+        """How far and how fresh the index is, compared with the disk now."""
+        return self.index(context).state()
+
+    def search(self, context: ProjectContext, request: SearchRequest) -> SearchResult:
+        """Hits of one project, after bringing its index up to date if that is quick. Raises UsageError, IndexDamaged,
+        and NotFoundError when the project has no index yet."""
+        return self.index(context).search(request)
+
+    def source(self, context: ProjectContext, path: str, start_line: int, end_line: int) -> SourceView:
+        """Lines of a file as they are on the disk now: never outside the root, secrets left out."""
+        from gardener.index.source import view_source
+
+        return view_source(
+            context.root, path, start_line, end_line, self.settings_for(context).integer("index.max_file_bytes")
+        )
+
+    # ---- answers -------------------------------------------------------------------------------------
+
+    def _answerer(self, context: ProjectContext) -> Answerer:
+        from gardener.chat.answer import Answerer
+        from gardener.index.search import SearchRequest
+
+        settings = self.settings_for(context)
+        return Answerer(
+            search=lambda ctx, query, limit: self.search(ctx, SearchRequest(query, limit)),
+            callers=lambda ctx, symbol: self.index(ctx).callers(symbol),
+            backends=self.backends,
+            budget_tokens=settings.integer("answer.context_tokens"),
+        )
+
+    def ask(
+        self,
+        context: ProjectContext,
+        question: str,
+        conversation_id: str | None = None,
+        cancel: threading.Event | None = None,
+        *,
+        history: Sequence[Message] | None = None,
+    ) -> Iterator[AnswerEvent]:
+        """Streams an answer and keeps it in the project's history.
+
+        `conversation_id` continues a conversation; "" starts a new one; None keeps nothing. `history` stands in for
+        the conversation when the caller brings its own (the OpenAI API does). Whatever ends the stream early, what
+        had been said is stored, marked incomplete.
+        """
+        from gardener.recorded_answer import recorded_answer
+
+        settings = self.settings_for(context)
+        answerer = self._answerer(context)
+        stop = cancel or threading.Event()
+
+        def answer(messages: Sequence[Message]) -> Iterator[AnswerEvent]:
+            return answerer.answer(
+                context, question, messages, cancel=stop, limit=settings.integer("answer.hits")
+            )
+
+        if conversation_id is None:
+            return answer(history or ())
+        return recorded_answer(self.history, context, question, conversation_id, answer)
+
+    # ---- the whole -----------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, object]:
+        """What `gardener status` shows, without comparing with the disk and without heavy imports."""
+        from gardener.index.manifest import summary
+        from gardener.locks import ProcessLock
+        from gardener.paths import embed_lock
+        from gardener.projects import checkout
+
+        active = self.registry.active()
+        report: dict[str, object] = {"home": self.paths.home, "projects": len(self.registry.list())}
+        if active is None:
+            return report | {"project": None}
+        facts = summary(index_directory(active.home))
+        exists = os.path.isdir(active.root)
+        choice = self.backends.choose(active.backend, active.model)
+        return report | {
+            "project": active.name,
+            "root": active.root,
+            "exists": exists,
+            "head": checkout.head_commit(active.root) if exists else None,
+            "branch": checkout.branch(active.root) if exists else None,
+            "indexed_head": facts.get("head") or None,
+            "files": int(facts.get("files", "0")),
+            "chunks": int(facts.get("chunks", "0")),
+            "vectors": int(facts.get("vectors", "0")),
+            "contents": int(facts.get("contents", "0")),
+            "vectors_by": ProcessLock(embed_lock(active.home), "").holder(),
+            "updated_at": float(facts.get("updated_at", "0")),
+            "level": choice.degradation,
+            "level_reason": choice.reason,
+        }
+
+    def close(self) -> None:
+        """Closes everything that was opened. Calling it twice is allowed."""
+        with self._lock:
+            for opened in self._indexes.values():
+                opened.close()
+            self._indexes.clear()
+            if self._embedding is not None:
+                self._embedding.close()
+                self._embedding = None
+            if self._backends is not None:
+                self._backends.close()
+                self._backends = None
+            if self._state is not None:
+                self._state.close()
+                self._state = self._registry = self._history = None
+
+    def __enter__(self) -> Gardener:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _index_is_readable(context: ProjectContext) -> None:
+    """Refuses a switch to a project whose index cannot be read; one without an index is fine."""
+    from gardener.index.manifest import summary
+
+    summary(index_directory(context.home))

@@ -1,0 +1,237 @@
+"""From a question to a checked answer: search, evidence, prompt, the backend's stream, proven citations.
+
+Built from callables, so that it knows neither the index's store nor the state's.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from gardener.chat.citations import MAX_FILE_BYTES, ReadLines, reader, settle_markers, verify
+from gardener.chat.evidence import introductions_first, with_callers
+from gardener.chat.followup import condense
+from gardener.chat.generation import QUOTED_ANSWER_TOKENS, Generation
+from gardener.chat.prompt import Prompt, build_prompt
+from gardener.errors import GardenerError, UsageError
+from gardener.models.base import ChatRequest, Evidence
+from gardener.models.questions import question_kind
+from gardener.models.registry import AUTO, BackendRegistry, Choice
+from gardener.models.relevance import judge, question_terms
+from gardener.types import (
+    Answer,
+    AnswerEvent,
+    Citation,
+    ContextReceipt,
+    IndexState,
+    Message,
+    ProjectContext,
+    Retrieved,
+    SearchHit,
+    Usage,
+)
+
+MAX_ANSWER_TOKENS = 1024
+_OVERVIEW_CANDIDATES = 40  # an introduction is found by its file, which a search by words ranks anywhere
+_MISSING_VECTORS = re.compile(r"(?i)\bvectors?\b")
+_CUT_BY_SERVER = 0.5
+"""A server that counts fewer than half of our tokens has cut the prompt; no estimate is that high."""
+
+
+class SearchOutcome(Protocol):
+    """What the answerer needs of a search result."""
+
+    @property
+    def hits(self) -> tuple[SearchHit, ...]: ...
+    @property
+    def index(self) -> IndexState: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+
+Search = Callable[[ProjectContext, str, int], SearchOutcome]
+Callers = Callable[[ProjectContext, str], Sequence[SearchHit]]
+
+
+class Answerer:
+    """Answers questions about a project; holds no state between answers, safe in several threads."""
+
+    def __init__(
+        self,
+        search: Search,
+        callers: Callers,
+        backends: BackendRegistry,
+        *,
+        order: Sequence[str] = (),
+        default_backend: str = AUTO,
+        budget_tokens: int = 6_000,
+        max_tokens: int = MAX_ANSWER_TOKENS,
+        temperature: float = 0.2,
+        redact: Callable[[str, str], str] | None = None,
+        max_file_bytes: int = MAX_FILE_BYTES,
+        read_lines: Callable[[str], ReadLines] | None = None,
+    ) -> None:
+        """`search(context, query, limit)` finds, `callers(context, symbol)` gives chunks that call a symbol.
+
+        `order` and `default_backend` choose the backend where the project does not; `budget_tokens` bounds
+        the prompt, `max_tokens` the answer. `read_lines(root)` replaces how citations are read from the disk.
+        """
+        self._search = search
+        self._callers = callers
+        self._backends = backends
+        self._order = tuple(order)
+        self._default_backend = default_backend
+        self._budget_tokens = budget_tokens
+        self._max_tokens = max_tokens
+        self._temperature = temperature
+        self._read_lines = read_lines or (
+            lambda root: reader(root, redact=redact, max_file_bytes=max_file_bytes)
+        )
+
+    def answer(
+        self,
+        context: ProjectContext,
+        question: str,
+        history: Sequence[Message] = (),
+        *,
+        cancel: threading.Event,
+        limit: int = 8,
+    ) -> Iterator[AnswerEvent]:
+        """Retrieved, then text as it comes, then exactly one Answer.
+
+        When `cancel` is set the Answer has what was said until then and `complete=False`. Before Retrieved it
+        may raise: UsageError for an empty or oversized question, ConfigError for an unknown backend, and what
+        the search raises. After Retrieved it raises nothing that a backend does.
+        """
+        if not question.strip():
+            raise UsageError("The question is empty.", next_step='gardener ask "how does it work?"')
+        started = time.perf_counter()
+        query = condense(question, history, context.name)
+        overview = question_kind(question) == "overview"
+        outcome = self._search(context, query, max(limit, _OVERVIEW_CANDIDATES) if overview else limit)
+        hits = introductions_first(outcome.hits)[:limit] if overview else outcome.hits
+        searched_for = query if query != question else ""
+        evidence = with_callers(question, query, hits, lambda symbol: self._callers(context, symbol))
+        timings = {"search": _milliseconds(started)}
+
+        name = self._default_backend if context.backend in ("", AUTO) else context.backend
+        choice = self._backends.choose(name, context.model, self._order)
+        choice, prompt, max_tokens = self._prompt(choice, context, question, evidence, history, searched_for)
+        generation = Generation(choice.backend.name, choice.model, choice.degradation, choice.reason, started)
+        generation.warnings += [*outcome.notes, *prompt.notes]
+        if searched_for:
+            generation.warnings.append(f"Searched for: {searched_for}")
+        missing_vectors = [note for note in outcome.notes if _MISSING_VECTORS.search(note)]
+        if missing_vectors and generation.degradation == "full":
+            generation.degradation, generation.reason = "no enhancement", " ".join(missing_vectors)
+        yield Retrieved(hits, prompt.receipt, outcome.index)
+
+        request = ChatRequest(
+            messages=prompt.messages,
+            question=question,
+            evidence=prompt.evidence,
+            max_tokens=max_tokens,
+            temperature=self._temperature,
+            model=choice.model,
+            project=context.name,
+            searched_for=searched_for,
+        )
+        if choice.backend.capabilities.generates and not judge(question_terms(query), hits).relevant:
+            generation.warnings.append("The search found nothing that shares words with the question.")
+        yield from generation.run(choice, self._backends.last_resort(), request, cancel)
+
+        marked = settle_markers(generation.text, len(prompt.sources))
+        citations = verify(marked.cited, prompt.sources, self._read_lines(context.root))
+        generation.warnings += _citation_warnings(marked.unknown, citations)
+        if choice.backend.capabilities.generates and generation.text.strip() and not citations:
+            generation.warnings.append("The answer cites nothing of the project.")
+        receipt, cut = _as_the_server_counted(prompt.receipt, generation.usage)
+        generation.warnings += cut
+        if generation.first_token_ms is not None:
+            timings["first_token"] = generation.first_token_ms
+        timings["total"] = _milliseconds(started)
+        yield Answer(
+            text=marked.text,
+            citations=citations,
+            backend=generation.backend,
+            model=generation.model,
+            degradation=generation.degradation,
+            degradation_reason=generation.reason,
+            usage=generation.usage,
+            timings_ms=timings,
+            project=context.name,
+            receipt=receipt,
+            index=outcome.index,
+            complete=generation.complete,
+            error=generation.error,
+            warnings=tuple(generation.warnings),
+        )
+
+    def _prompt(
+        self,
+        choice: Choice,
+        context: ProjectContext,
+        question: str,
+        evidence: Sequence[Evidence],
+        history: Sequence[Message],
+        searched_for: str,
+    ) -> tuple[Choice, Prompt, int]:
+        """The prompt for the chosen backend, or for the last resort when that cannot even be asked.
+
+        And the most tokens that its answer may have: at least half of the window is the prompt's.
+        """
+        try:
+            window = choice.backend.context_tokens(choice.model)
+        except GardenerError as error:
+            reason = f"{choice.backend.name}: {error.message}"
+            choice = Choice(self._backends.last_resort(), "", "search only", reason, error.next_step)
+            window = choice.backend.context_tokens()
+        backend = choice.backend
+        generates = backend.capabilities.generates
+        max_tokens = min(self._max_tokens if generates else QUOTED_ANSWER_TOKENS, window // 2)
+        room = window - max_tokens
+        prompt = build_prompt(
+            question,
+            evidence,
+            history,
+            project=context.name,
+            count=lambda text: backend.count_tokens(text, choice.model),
+            budget_tokens=min(self._budget_tokens, room) if generates else room,
+            searched_for=searched_for,
+        )
+        return choice, prompt, max_tokens
+
+
+def _as_the_server_counted(receipt: ContextReceipt, usage: Usage) -> tuple[ContextReceipt, list[str]]:
+    """The receipt with the server's own count, and a warning when that shows that the prompt was cut."""
+    if usage.estimated:
+        return receipt, []
+    counted = replace(receipt, server_prompt_tokens=usage.prompt_tokens)
+    if not 0 < usage.prompt_tokens < receipt.prompt_tokens * _CUT_BY_SERVER:
+        return counted, []
+    return counted, [
+        f"The server read {usage.prompt_tokens:,} tokens of about {receipt.prompt_tokens:,} sent: "
+        "it has probably cut the prompt."
+    ]
+
+
+def _citation_warnings(unknown: Sequence[int], citations: Sequence[Citation]) -> list[str]:
+    warnings = []
+    if unknown:
+        numbers = ", ".join(f"[{n}]" for n in unknown[:10])
+        warnings.append(f"The answer cited {numbers}, which were never sent; they are shown as [?].")
+    for citation in citations:
+        place = f"[{citation.n}] {citation.path}:{citation.start_line}-{citation.end_line}"
+        if citation.state == "changed":
+            warnings.append(f"{place} has changed since it was indexed.")
+        elif citation.state == "missing":
+            warnings.append(f"{place} does not exist any more.")
+    return warnings
+
+
+def _milliseconds(since: float) -> float:
+    return (time.perf_counter() - since) * 1000

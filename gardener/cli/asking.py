@@ -1,0 +1,56 @@
+"""A question from the terminal: asked of the running app, else answered here; the events are the same."""
+
+from __future__ import annotations
+
+import threading
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from gardener.app import Gardener
+    from gardener.project_context import ProjectContext
+
+
+def answer_events(
+    gardener: Gardener, context: ProjectContext, question: str, conversation: str | None, cancel: threading.Event
+) -> Iterator[dict[str, Any]]:
+    """The events of one answer as JSON objects: retrieved, text, thinking, answer. Raises GardenerError.
+
+    Setting `cancel` ends the work behind it, also in the app; the last event then says that it is incomplete.
+    """
+    from gardener.server.client import AppClient, find_app
+
+    app = find_app(gardener.paths)
+    if app is not None:
+        yield from _from_app(AppClient(app), context, question, conversation, cancel)
+        return
+    from gardener.server.events import event_json
+
+    for event in gardener.ask(context, question, conversation, cancel):
+        yield event_json(event)
+    from gardener.cli.index import resume_vectors
+
+    resume_vectors(gardener, context)
+
+
+def _from_app(
+    client: Any, context: ProjectContext, question: str, conversation: str | None, cancel: threading.Event
+) -> Iterator[dict[str, Any]]:
+    from gardener.server.client import AppError
+
+    body = {"project": context.name, "question": question, "conversation": conversation}
+    job = client.request("POST", "/api/ask", body)["id"]
+    cancelled = False
+    try:
+        for event in client.stream("GET", f"/api/jobs/{job}/events"):
+            if event["event"] == "error":
+                raise AppError(event, 500)
+            yield event
+            if cancel.is_set() and not cancelled:
+                cancelled = True
+                client.request("POST", f"/api/jobs/{job}/cancel")
+    except (KeyboardInterrupt, GeneratorExit):
+        client.request("POST", f"/api/jobs/{job}/cancel")
+        raise

@@ -1,0 +1,43 @@
+"""Every command: its name, the module that has it, and one line of help. Importing this imports no command."""
+
+from __future__ import annotations
+
+
+class Command:
+    __slots__ = ("group", "help", "module", "name")
+
+    def __init__(self, name: str, module: str, group: str, help: str) -> None:
+        self.name = name
+        self.module = "gardener.cli." + module
+        self.group = group
+        self.help = help
+
+
+GROUPS = ("projects", "code", "conversations", "app", "care")
+
+COMMANDS: dict[str, Command] = {
+    command.name: command
+    for command in (
+        Command("add", "add", "projects", "register a folder as a project and index it"),
+        Command("list", "projects", "projects", "all projects, the active one marked"),
+        Command("show", "show", "projects", "one project: folder, git, index, disk; --skipped says what was left out"),
+        Command("switch", "switch", "projects", "make another project the active one"),
+        Command("status", "status", "projects", "the active project, its index, the app, the level of service"),
+        Command("rename", "projects", "projects", "give a project another name"),
+        Command("move", "projects", "projects", "tell Gardener that a project's folder has moved"),
+        Command("remove", "projects", "projects", "put a project in the trash, or --purge it"),
+        Command("restore", "projects", "projects", "take a project back out of the trash"),
+        Command("index", "index", "code", "bring the index up to date with the disk"),
+        Command("search", "search", "code", "find places in the code"),
+        Command("ask", "ask", "code", "ask a question, get an answer with citations"),
+        Command("chat", "chat", "conversations", "a conversation: follow-up questions know what came before"),
+        Command("history", "history", "conversations", "list, show, search, export and delete conversations"),
+        Command("serve", "serve", "app", "run the app: pages, API, resident model"),
+        Command("ui", "serve", "app", "open the app in the browser, starting it if need be"),
+        Command("stop", "serve", "app", "stop the running app"),
+        Command("config", "config", "care", "show, get, set and validate settings"),
+        Command("doctor", "doctor", "care", "check everything a support thread would ask"),
+        Command("completion", "completion", "care", "shell completion for bash, zsh and fish"),
+        Command("help", "help", "care", "help on a command, exit codes, environment, files"),
+    )
+}

@@ -1,0 +1,47 @@
+"""`gardener doctor`: every check, each with the command that helps. Exit code 1 when something is wrong."""
+
+from __future__ import annotations
+
+from gardener.cli.console import Console, inert
+from gardener.cli.target import open_gardener
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+_MARKS = {"ok": "ok", "info": "--", "warning": "!!", "error": "XX"}
+
+
+def configure_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=doctor)
+
+
+def doctor(args: argparse.Namespace, console: Console) -> int:
+    from gardener.health.builtin import builtin_checks
+    from gardener.health.check import run_checks
+    from gardener.server.client import find_app
+
+    with open_gardener(console) as gardener:
+
+        def app_url() -> str | None:
+            app = find_app(gardener.paths)
+            return None if app is None else app.url
+
+        findings = run_checks(
+            builtin_checks(
+                gardener.paths,
+                lambda: gardener.state,
+                lambda: list(gardener.registry.list()),
+                lambda: gardener.embedding.problem(),
+                app_url,
+            )
+        )
+    worst = [finding for finding in findings if finding.severity == "error"]
+    if console.as_json:
+        console.json({"ok": not worst, "findings": [finding.as_json() for finding in findings]})
+        return 1 if worst else 0
+    for finding in findings:
+        console.line(f"{_MARKS[finding.severity]}  {finding.id}: {inert(finding.detail)}")
+        if finding.fix and finding.severity != "ok":
+            console.line(f"    try: {inert(finding.fix)}")
+    return 1 if worst else 0

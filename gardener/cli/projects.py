@@ -1,0 +1,149 @@
+"""`gardener list`, `rename`, `move`, `remove`, `restore`: the registry."""
+
+from __future__ import annotations
+
+from gardener.cli.console import Console, size
+from gardener.cli.target import open_gardener
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+
+def configure_list(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--all", action="store_true", help="those in the trash, too")
+    parser.set_defaults(run=list_projects)
+
+
+def list_projects(args: argparse.Namespace, console: Console) -> int:
+    from gardener.index.manifest import summary
+    from gardener.paths import index_directory
+
+    with open_gardener(console) as gardener:
+        entries = []
+        for record in gardener.registry.records(include_removed=args.all):
+            facts = summary(index_directory(record.context.home))
+            entries.append(
+                {
+                    **record.as_json(),
+                    "files": int(facts.get("files", "0")),
+                    "chunks": int(facts.get("chunks", "0")),
+                    "indexed_head": facts.get("head") or None,
+                }
+            )
+    if console.as_json:
+        console.json({"projects": entries})
+        return 0
+    if not entries:
+        console.note("No projects yet. Register one: gardener add PATH")
+        return 0
+    console.table(
+        [
+            {
+                "": "*" if entry["active"] else "",
+                "name": str(entry["name"]),
+                "files": f"{entry['files']:,}" if entry["chunks"] else "not indexed",
+                "chunks": f"{entry['chunks']:,}" if entry["chunks"] else "",
+                "state": "" if entry["state"] == "ok" else str(entry["state"]),
+                "folder": str(entry["root"]),
+            }
+            for entry in entries
+        ],
+        ["", "name", "files", "chunks", "state", "folder"],
+    )
+    return 0
+
+
+def configure_rename(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the project's name now")
+    parser.add_argument("new_name", metavar="NEW_NAME", help="its new name")
+    parser.set_defaults(run=rename)
+
+
+def rename(args: argparse.Namespace, console: Console) -> int:
+    with open_gardener(console) as gardener:
+        context = gardener.registry.rename(args.name, args.new_name)
+    if console.as_json:
+        console.json({"project": context.as_json()})
+    else:
+        console.line(f"'{args.name}' is now called '{context.name}'.")
+    return 0
+
+
+def configure_move(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = """example:
+  gardener move shop ~/work/shop     the folder is there now; index and history are kept
+"""
+    parser.add_argument("name", metavar="NAME", help="the project")
+    parser.add_argument("path", metavar="NEW_PATH", help="where its folder is now")
+    parser.add_argument("--nested", action="store_true", help="allow a folder inside another project, or around it")
+    parser.set_defaults(run=move)
+
+
+def move(args: argparse.Namespace, console: Console) -> int:
+    with open_gardener(console) as gardener:
+        context = gardener.registry.move(args.name, args.path, nested=args.nested)
+    if console.as_json:
+        console.json({"project": context.as_json()})
+    else:
+        console.line(f"{context.name} is at {context.root} now.")
+        console.note(f'What differs there is indexed at the next search, or now: gardener index --project "{context.name}"')
+    return 0
+
+
+def configure_remove(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = """examples:
+  gardener remove shop             into the trash; the folder itself is never touched
+  gardener restore shop            and back
+  gardener remove shop --purge     for good: index, vectors no one else uses, history
+"""
+    parser.add_argument("name", metavar="NAME", help="the project")
+    parser.add_argument("--purge", action="store_true", help="delete everything that Gardener keeps of it, for good")
+    parser.add_argument("--yes", action="store_true", help="do not ask before purging")
+    parser.set_defaults(run=remove)
+
+
+def remove(args: argparse.Namespace, console: Console) -> int:
+    from gardener.errors import UsageError
+
+    with open_gardener(console) as gardener:
+        if not args.purge:
+            context = gardener.registry.remove(args.name)
+            if console.as_json:
+                console.json({"removed": context.as_json(), "purged": False})
+            else:
+                console.line(f"{context.name} is in the trash; its folder {context.root} is as it was.")
+                console.note(f'Undo: gardener restore "{context.name}"')
+            return 0
+        if not args.yes and not console.confirm(
+            f"Delete the index, the vectors and all conversations of '{args.name}' for good?"
+        ):
+            raise UsageError(
+                f"Nothing was deleted: purging '{args.name}' needs a yes.",
+                next_step=f'gardener remove "{args.name}" --purge --yes',
+            )
+        report = gardener.purge(args.name)
+    if console.as_json:
+        console.json({"removed": report.as_json(), "purged": True})
+        return 0
+    console.line(
+        f"{report.name} is gone for good: {report.files:,} files ({size(report.bytes)}), "
+        f"{report.conversations:,} conversations, {report.vectors:,} shared vectors."
+    )
+    return 0
+
+
+def configure_restore(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", metavar="NAME", help="the project in the trash")
+    parser.add_argument("--name", dest="new_name", metavar="NEW_NAME", help="restore it under another name")
+    parser.set_defaults(run=restore)
+
+
+def restore(args: argparse.Namespace, console: Console) -> int:
+    with open_gardener(console) as gardener:
+        context = gardener.registry.restore(args.name, new_name=args.new_name)
+    if console.as_json:
+        console.json({"project": context.as_json()})
+    else:
+        console.line(f"{context.name} is back: {context.root}")
+    return 0

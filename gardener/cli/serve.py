@@ -1,0 +1,163 @@
+"""`gardener serve`, `ui`, `stop`: the app."""
+
+from __future__ import annotations
+
+from gardener.cli.console import Console
+from gardener.cli.target import open_gardener
+from gardener.errors import AppUnreachable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gardener.paths import Paths
+    from gardener.server.edge import Edge
+    from gardener.server.runfile import RunningApp
+
+START_TIMEOUT_S = 60.0
+
+
+def configure_serve(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = """examples:
+  gardener serve                     on 127.0.0.1, port 7468 (server.host, server.port)
+  gardener serve --port 0            on a free port
+  gardener serve --host 0.0.0.0 --beyond-loopback --allow-host mini.local
+"""
+    parser.add_argument("--host", help="address to listen on (default: server.host)")
+    parser.add_argument("--port", type=int, help="port to listen on; 0 takes a free one (default: server.port)")
+    parser.add_argument("--beyond-loopback", action="store_true", help="allow other machines; nothing is encrypted")
+    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name others may use; repeatable")
+    parser.set_defaults(run=serve)
+
+
+def serve(args: argparse.Namespace, console: Console) -> int:
+    from gardener.server.run import serve as run_server
+    from gardener.telemetry import configure_logging
+
+    with open_gardener(console) as gardener:
+        settings = gardener.settings
+        configure_logging(gardener.paths, settings, "app")
+
+        def ready(edge: Edge) -> None:
+            if console.as_json:
+                console.json({"url": edge.launch.url, "link": edge.browser_link()})
+                console.stdout.flush()
+                return
+            console.note(f"Gardener is at {edge.launch.url}")
+            if console.stderr.isatty():  # the link lets its first visitor in: not for a log file
+                console.note(f"Open it once with: {edge.browser_link()}")
+            console.note("Ctrl-C stops it.")
+
+        from ui.mount import mount
+
+        run_server(
+            gardener,
+            host=args.host if args.host is not None else settings.text("server.host"),
+            port=args.port if args.port is not None else settings.integer("server.port"),
+            mount=mount,
+            beyond_loopback=args.beyond_loopback,
+            extra_hosts=tuple(args.allow_host),
+            on_ready=ready,
+        )
+    console.note("Stopped.")
+    return 0
+
+
+def configure_ui(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--no-browser", action="store_true", help="print the address instead of opening it")
+    parser.set_defaults(run=ui)
+
+
+def ui(args: argparse.Namespace, console: Console) -> int:
+    from gardener.server.client import AppClient, find_app
+
+    with open_gardener(console) as gardener:
+        app = find_app(gardener.paths) or _start(gardener.paths, console)
+        link = AppClient(app).request("POST", "/api/link")["url"]
+        open_it = gardener.settings.flag("ui.open_browser") and not args.no_browser
+    if console.as_json:
+        console.json({"url": app.url, "link": link, "pid": app.pid})
+        return 0
+    if open_it:
+        import webbrowser
+
+        if webbrowser.open(link):
+            console.line(f"Opened {app.url}")
+            return 0
+        console.note("No browser could be opened here. Open this address yourself (it works once):")
+    console.line(link)
+    return 0
+
+
+def _start(paths: Paths, console: Console) -> RunningApp:
+    """Starts the app in the background and waits until it accepts connections."""
+    import os
+    import subprocess
+    import sys
+    import time
+
+    from gardener.paths import ensure_directory, open_private
+    from gardener.server.client import find_app
+
+    console.note("Starting the app …")
+    ensure_directory(paths.logs)
+    log_path = os.path.join(paths.logs, "app.out")
+    with open(log_path, "wb", opener=open_private) as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "gardener.cli.main", "serve", "--home", paths.home],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=paths.home,
+        )
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        app = find_app(paths)
+        if app is not None:
+            return app
+        if process.poll() is not None:
+            with open(log_path, encoding="utf-8", errors="replace") as said:
+                reason = said.read().strip()[-600:]
+            raise AppUnreachable(f"The app did not start: {reason}", next_step="gardener serve")
+        time.sleep(0.1)
+    process.terminate()
+    raise AppUnreachable(
+        f"The app did not answer within {START_TIMEOUT_S:.0f} s; it was stopped. Its output is in {log_path}.",
+        next_step="gardener serve",
+    )
+
+
+def configure_stop(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=stop)
+
+
+def stop(args: argparse.Namespace, console: Console) -> int:
+    import os
+    import signal
+    import time
+
+    from gardener.paths import Paths
+    from gardener.server.client import find_app
+
+    paths = Paths(console.home)
+    app = find_app(paths)
+    if app is None:
+        if console.as_json:
+            console.json({"stopped": None})
+        else:
+            console.note("The app is not running.")
+        return 0
+    os.kill(app.pid, signal.SIGTERM)
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if find_app(paths) is None:
+            if console.as_json:
+                console.json({"stopped": app.pid})
+            else:
+                console.line(f"Stopped the app (process {app.pid}).")
+            return 0
+        time.sleep(0.05)
+    raise AppUnreachable(
+        f"The app (process {app.pid}) did not stop within 20 s.", next_step=f"kill -9 {app.pid}"
+    )

@@ -1,0 +1,45 @@
+"""`gardener status`: where one is, at a glance."""
+
+from __future__ import annotations
+
+from gardener.cli.console import Console
+from gardener.cli.target import open_gardener
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+
+def configure_status(parser: argparse.ArgumentParser) -> None:
+    parser.set_defaults(run=status)
+
+
+def status(args: argparse.Namespace, console: Console) -> int:
+    from gardener.server.client import find_app
+
+    with open_gardener(console) as gardener:
+        report = gardener.status()
+        app = find_app(gardener.paths)
+    report["app"] = None if app is None else {"pid": app.pid, "url": app.url, "version": app.version}
+    if console.as_json:
+        console.json(report)
+        return 0
+    if report["project"] is None:
+        console.line("No project is active.")
+        console.note("Register one: gardener add PATH" if not report["projects"] else "Choose one: gardener switch NAME")
+        return 0
+    head = str(report["head"] or "")[:10]
+    console.line(console.bold(str(report["project"])) + f"  {report['root']}")
+    if not report["exists"]:
+        console.line("  folder   gone")
+        console.note(f'Where is it now? gardener move "{report["project"]}" NEW_PATH')
+    if head:
+        at = "" if report["indexed_head"] == report["head"] else f", indexed at {str(report['indexed_head'] or 'never')[:10]}"
+        console.line(f"  git      {report['branch'] or '(detached)'} at {head}{at}")
+    console.line(f"  index    {report['files']:,} files, {report['chunks']:,} chunks")
+    maker = report["vectors_by"]
+    making = f", being made by process {maker['pid']}" if isinstance(maker, dict) else ""
+    console.line(f"  vectors  {report['vectors']:,} of {report['contents']:,} distinct chunks{making}")
+    console.line(f"  level    {report['level']}" + (f": {report['level_reason']}" if report["level_reason"] else ""))
+    console.line(f"  app      {app.url + f' (process {app.pid})' if app else 'not running: gardener ui'}")
+    return 0

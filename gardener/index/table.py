@@ -1,0 +1,429 @@
+"""The project's LanceDB tables, and the only module that imports lancedb.
+
+`chunks` holds one row per chunk with its text and words (full-text index over `words`); `vectors` holds one row per
+distinct chunk content with its embedding. They are apart so that an arriving vector does not rewrite text rows and
+so un-index their words (docs/decisions/0002-vectors-beside-chunks.md).
+
+One writer at a time (the project's lock); readers refresh with `refresh`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from gardener.errors import DiskFull, IndexDamaged
+from gardener.paths import ensure_directory
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+CHUNKS = "chunks"
+VECTORS = "vectors-"
+"""Prefix of the vector tables' names; the embedder's fingerprint follows."""
+
+FRAGMENT_LIMIT = 40
+"""Fragments before a compaction. LanceDB's full-text search slows about tenfold at 200 one-row fragments
+(measured by the project's own growth test); 40 keeps it under 1.2 times and compaction rare."""
+
+
+class ChunkRow(NamedTuple):
+    """One row of `chunks`, in column order. `hash` is the content address of the embedding text."""
+
+    path: str
+    start_line: int
+    end_line: int
+    language: str
+    kind: str
+    symbol: str
+    signature: str
+    docstring: str
+    text: str
+    words: str
+    hash: str
+    file_sha256: str
+
+
+PATHS_PER_COMMIT = 500
+"""Bounds the length of a filter; a larger change is several commits, each of whole files."""
+
+META_COLUMNS = ("path", "start_line", "end_line", "language", "kind", "symbol", "hash")
+HIT_COLUMNS = (*META_COLUMNS, "signature", "docstring", "text", "file_sha256")
+
+
+@dataclass(frozen=True, slots=True)
+class LexicalHits:
+    """Row ids (uint64) and BM25 scores (float32), best first; both of shape (n,)."""
+
+    row_ids: NDArray[np.uint64]
+    scores: NDArray[np.float32]
+
+
+def quote(value: str) -> str:
+    """A string literal for a LanceDB filter (DataFusion SQL): quotes doubled, so that no path can end it."""
+    return "'" + value.replace("'", "''") + "'"
+
+
+def _lancedb() -> Any:
+    if "lancedb" not in sys.modules:
+        # LanceDB writes its own warnings to stderr, where they would look like ours; its errors we report ourselves.
+        os.environ.setdefault("LANCEDB_LOG", "error")
+        _defer_rest_client()
+    import lancedb
+
+    return lancedb
+
+
+def _defer_rest_client() -> None:
+    """Half of LanceDB's import is a generated client for its cloud catalogue, which a local table never calls.
+
+    Its package is entered here without running its __init__, which runs after all if anything asks for a name in it.
+    Import of lancedb: 1.55 s before, 0.80 s with this (docs/decisions/0004-lancedb-import.md).
+    """
+    name = "lance_namespace_urllib3_client"
+    spec = importlib.util.find_spec(name)
+    if spec is None or spec.loader is None or name in sys.modules:
+        return
+    package = importlib.util.module_from_spec(spec)
+
+    def load_on_demand(attribute: str) -> Any:
+        del package.__dict__["__getattr__"]
+        assert spec is not None and spec.loader is not None
+        spec.loader.exec_module(package)
+        return getattr(package, attribute)
+
+    package.__dict__["__getattr__"] = load_on_demand
+    sys.modules[name] = package
+
+
+def _schema() -> Any:
+    import pyarrow as pa
+
+    return pa.schema(
+        [
+            ("path", pa.string()),
+            ("start_line", pa.int32()),
+            ("end_line", pa.int32()),
+            ("language", pa.string()),
+            ("kind", pa.string()),
+            ("symbol", pa.string()),
+            ("signature", pa.string()),
+            ("docstring", pa.string()),
+            ("text", pa.string()),
+            ("words", pa.string()),
+            ("hash", pa.string()),
+            ("file_sha256", pa.string()),
+        ]
+    )
+
+
+def _rows_to_arrow(rows: Sequence[ChunkRow]) -> Any:
+    import pyarrow as pa
+
+    columns = list(zip(*rows, strict=True)) if rows else [()] * len(ChunkRow._fields)
+    schema = _schema()
+    return pa.table([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema)
+
+
+class IndexTable:
+    """The tables of one project's index, in `directory`. Thread-safe: one lock around the handles."""
+
+    def __init__(self, directory: str) -> None:
+        self.directory = directory
+        self._lock = threading.RLock()
+        self._database: Any = None
+        self._tables: dict[str, Any] = {}
+
+    # ---- opening -------------------------------------------------------------------------------------
+
+    def exists(self) -> bool:
+        return os.path.isdir(os.path.join(self.directory, f"{CHUNKS}.lance"))
+
+    def warm_up(self) -> None:
+        """Imports LanceDB, for a caller that has idle time before it needs the table."""
+        _lancedb()
+
+    def _connect(self) -> Any:
+        if self._database is None:
+            ensure_directory(self.directory)
+            self._database = _lancedb().connect(self.directory)
+        return self._database
+
+    def _open(self, name: str) -> Any:
+        with self._lock:
+            if name not in self._tables:
+                try:
+                    self._tables[name] = self._connect().open_table(name)
+                except Exception as error:
+                    raise self._damaged(error) from error
+            return self._tables[name]
+
+    def _damaged(self, error: Exception) -> IndexDamaged | DiskFull:
+        text = str(error)
+        if "No space left on device" in text or "os error 28" in text:
+            return DiskFull(
+                f"The disk is full: the index in {self.directory} could not be written. The last good index stays in force.",
+                next_step=f'df -h "{self.directory}"',
+            )
+        return IndexDamaged(
+            f"The index in {self.directory} cannot be read: {text.splitlines()[0][:300] if text else type(error).__name__}",
+            next_step="gardener index --rebuild",
+        )
+
+    def _call(self, function: Any, *arguments: Any, **options: Any) -> Any:
+        """Runs a LanceDB call; its errors, which have no common class, become IndexDamaged or DiskFull."""
+        try:
+            return function(*arguments, **options)
+        except Exception as error:
+            raise self._damaged(error) from error
+
+    def refresh(self) -> None:
+        """Shows what another handle or process has committed since."""
+        with self._lock:
+            for name in list(self._tables):
+                if os.path.isdir(os.path.join(self.directory, f"{name}.lance")):
+                    self._call(self._tables[name].checkout_latest)
+                else:
+                    del self._tables[name]
+
+    def version(self) -> int:
+        with self._lock:
+            return int(self._call(lambda: self._open(CHUNKS).version))
+
+    def count(self) -> int:
+        with self._lock:
+            return int(self._call(self._open(CHUNKS).count_rows))
+
+    def close(self) -> None:
+        with self._lock:
+            self._tables.clear()
+            self._database = None
+
+    # ---- writing chunks ------------------------------------------------------------------------------
+
+    def create(self, rows: Sequence[ChunkRow], *, index_words: bool = True) -> None:
+        """Replaces all rows and, unless told otherwise, builds the full-text index: then they are searchable."""
+        with self._lock:
+            table = self._call(self._connect().create_table, CHUNKS, _rows_to_arrow(rows), mode="overwrite")
+            self._tables[CHUNKS] = table
+            if rows and index_words:
+                self.build_words_index()
+
+    def append(self, rows: Sequence[ChunkRow]) -> None:
+        """Adds rows of files that have none yet. `build_words_index` makes them searchable by words."""
+        with self._lock:
+            if rows:
+                self._call(self._open(CHUNKS).add, _rows_to_arrow(rows))
+
+    def build_words_index(self) -> None:
+        """Builds the full-text index over all rows; does nothing while there are none."""
+        from lancedb.index import FTS
+
+        table = self._open(CHUNKS)
+        if not self.count():
+            return
+        config = FTS(
+            base_tokenizer="simple",
+            stem=True,
+            remove_stop_words=False,
+            with_position=False,
+            ascii_folding=True,
+            lower_case=True,
+            max_token_length=64,
+        )
+        self._call(table.create_index, "words", config=config, replace=True)
+        self._call(table.wait_for_index, ["words_idx"], timeout=timedelta(minutes=10))
+
+    def replace_files(self, paths: Iterable[str], rows: Sequence[ChunkRow]) -> None:
+        """Makes `rows` the only rows of `paths`.
+
+        All rows of one file change in one Lance commit, so no reader and no crash sees half a file. New rows are
+        searched at once: LanceDB scans rows that its full-text index does not cover yet.
+        """
+        with self._lock:
+            table = self._open(CHUNKS)
+            by_path: dict[str, list[ChunkRow]] = {path: [] for path in paths}
+            for row in rows:
+                by_path[row.path].append(row)
+            names = list(by_path)
+            for start in range(0, len(names), PATHS_PER_COMMIT):
+                batch = names[start : start + PATHS_PER_COMMIT]
+                gone = f"path IN ({', '.join(map(quote, batch))})"
+                added = [row for path in batch for row in by_path[path]]
+                if not added:
+                    self._call(table.delete, gone)
+                    continue
+                merge = (
+                    table.merge_insert(["path", "start_line"])
+                    .when_matched_update_all()
+                    .when_not_matched_insert_all()
+                    .when_not_matched_by_source_delete(gone)
+                )
+                self._call(merge.execute, _rows_to_arrow(added))
+            if rows and not self._call(table.list_indices):
+                self.build_words_index()
+
+    def file_hashes(self) -> dict[str, str]:
+        """What the rows say was indexed: path to SHA-256 of the file's bytes."""
+        with self._lock:
+            query = self._open(CHUNKS).search().select(["path", "file_sha256"])
+            found = self._call(query.limit(2**31 - 1).to_arrow)
+        return dict(zip(found["path"].to_pylist(), found["file_sha256"].to_pylist(), strict=True))
+
+    def compact_if_needed(self, *, force: bool = False, vectors_only: bool = False) -> bool:
+        """Merges small fragments, folds new rows into the full-text index, drops old versions.
+
+        `vectors_only` leaves the chunks alone: the caller holds the lock on vectors and not the one on chunks.
+        """
+        with self._lock:
+            done = False
+            for name in self._vector_tables() if vectors_only else [CHUNKS]:
+                table = self._open(name)
+                fragments = int(self._call(table.stats)["fragment_stats"]["num_fragments"])
+                if force or fragments > FRAGMENT_LIMIT:
+                    # A reader in another process may still hold the version before; ten minutes outlast any query.
+                    self._call(table.optimize, cleanup_older_than=timedelta(minutes=10))
+                    done = True
+            return done
+
+    # ---- reading chunks ------------------------------------------------------------------------------
+
+    def hashes(self) -> set[str]:
+        """The content addresses of all rows."""
+        with self._lock:
+            query = self._open(CHUNKS).search().select(["hash"])
+            return set(self._call(query.limit(2**31 - 1).to_arrow)["hash"].to_pylist())
+
+    def meta(self) -> Any:
+        """All rows' `META_COLUMNS` and `_rowid` as one Arrow table, in storage order."""
+        with self._lock:
+            query = self._open(CHUNKS).search().select(list(META_COLUMNS)).with_row_id(True)
+            return self._call(query.limit(2**31 - 1).to_arrow).combine_chunks()
+
+    def search_words(self, words: Sequence[str], limit: int, where: str = "") -> LexicalHits:
+        """BM25 over the words column; `where` is a LanceDB filter applied before ranking."""
+        import numpy as np
+
+        empty = LexicalHits(np.empty(0, np.uint64), np.empty(0, np.float32))
+        if not words:
+            return empty
+        from lancedb.query import MatchQuery
+
+        with self._lock:
+            query = self._open(CHUNKS).search(MatchQuery(" ".join(words), "words"), query_type="fts")
+            if where:
+                query = query.where(where, prefilter=True)
+            found = self._call(query.select(["start_line", "_score"]).with_row_id(True).limit(limit).to_arrow)
+        if found.num_rows == 0:
+            return empty
+        return LexicalHits(
+            found["_rowid"].to_numpy().astype(np.uint64, copy=False),
+            found["_score"].to_numpy().astype(np.float32, copy=False),
+        )
+
+    def rows(self, row_ids: Sequence[int]) -> list[dict[str, Any]]:
+        """The rows with these ids, in this order, `HIT_COLUMNS` each. Ids of rows that are gone are left out."""
+        if not row_ids:
+            return []
+        with self._lock:
+            query = self._open(CHUNKS).take_row_ids([int(row_id) for row_id in row_ids])
+            found = self._call(query.select(list(HIT_COLUMNS)).with_row_id().to_arrow).to_pylist()
+        by_id = {row["_rowid"]: row for row in found}
+        return [by_id[int(row_id)] for row_id in row_ids if int(row_id) in by_id]
+
+    # ---- vectors -------------------------------------------------------------------------------------
+
+    def _vector_tables(self) -> list[str]:
+        if not os.path.isdir(self.directory):
+            return []
+        names = [entry.removesuffix(".lance") for entry in os.listdir(self.directory) if entry.endswith(".lance")]
+        return sorted(name for name in names if name.startswith(VECTORS))
+
+    def add_vectors(self, fingerprint: str, hashes: Sequence[str], vectors: NDArray[np.float16]) -> None:
+        """Appends embeddings, float16 of shape (len(hashes), dimensions), as one commit.
+
+        Each embedder has a table of its own, so vectors of two models can never be compared.
+        """
+        import pyarrow as pa
+
+        if not hashes:
+            return
+        flat = pa.array(vectors.astype("float16", copy=False).reshape(-1))
+        data = pa.table(
+            {
+                "hash": pa.array(list(hashes), pa.string()),
+                "vector": pa.FixedSizeListArray.from_arrays(flat, vectors.shape[1]),
+            }
+        )
+        name = VECTORS + fingerprint
+        with self._lock:
+            if name in self._vector_tables():
+                self._call(self._open(name).add, data)
+            else:
+                self._tables[name] = self._call(self._connect().create_table, name, data)
+
+    def vectors_version(self, fingerprint: str) -> int:
+        """Version of the embedder's table, which grows with every commit; 0 when there is none."""
+        name = VECTORS + fingerprint
+        with self._lock:
+            return int(self._call(lambda: self._open(name).version)) if name in self._vector_tables() else 0
+
+    def vectors(self, fingerprint: str) -> tuple[list[str], NDArray[np.float16]] | None:
+        """Every stored embedding: content hashes and a float16 array of shape (n, dimensions); None without any."""
+        import numpy as np
+
+        name = VECTORS + fingerprint
+        with self._lock:
+            if name not in self._vector_tables():
+                return None
+            query = self._open(name).search().select(["hash", "vector"])
+            data = self._call(query.limit(2**31 - 1).to_arrow)
+        if data.num_rows == 0:
+            return None
+        column = data["vector"].combine_chunks()
+        dimensions = column.type.list_size
+        matrix = np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float16).reshape(-1, dimensions)
+        return data["hash"].to_pylist(), matrix
+
+    def drop_vectors(self, *, keep: str = "") -> None:
+        """Forgets the embeddings of all embedders but `keep`; they come back from the shared store or the model."""
+        with self._lock:
+            for name in self._vector_tables():
+                if name != VECTORS + keep:
+                    self._tables.pop(name, None)
+                    self._call(self._connect().drop_table, name)
+
+    def retain_vectors(self, fingerprint: str, hashes: Iterable[str]) -> int:
+        """Rewrites the embedder's table with those of `hashes` only, each once. Returns how many rows went."""
+        import numpy as np
+
+        stored = self.vectors(fingerprint)
+        if stored is None:
+            return 0
+        names, matrix = stored
+        wanted = set(hashes)
+        position = {name: row for row, name in enumerate(names) if name in wanted}
+        keep = np.fromiter(position.values(), np.int64, len(position))
+        with self._lock:
+            self._tables.pop(VECTORS + fingerprint, None)
+            self._call(self._connect().drop_table, VECTORS + fingerprint)
+            self.add_vectors(fingerprint, list(position), matrix[keep])
+        return len(names) - len(position)
+
+    # ---- the whole -----------------------------------------------------------------------------------
+
+    def destroy(self) -> None:
+        """Removes both tables from the disk."""
+        with self._lock:
+            names = [CHUNKS, *self._vector_tables()]
+            self.close()
+            for name in names:
+                shutil.rmtree(os.path.join(self.directory, f"{name}.lance"), ignore_errors=True)

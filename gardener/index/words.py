@@ -1,0 +1,100 @@
+"""Identifier-aware words: what the full-text index stores and what a question is turned into.
+
+The index holds every identifier whole (lower-cased) and split: `getHTTPResponse2` gives
+`gethttpresponse2 get http response 2`, `snake_case_name` gives `snake_case_name snake case name`. LanceDB's simple
+tokenizer then splits on the underscore as well, which is why whole snake_case identifiers are stored joined.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+_IDENTIFIER = re.compile(r"[^\W\d_]\w*|\d+", re.UNICODE)
+_PARTS = re.compile(
+    r"[A-Z]+(?=[A-Z][a-z])"  # an acronym before a capitalised word: HTTP in HTTPResponse
+    r"|[A-Z]?[a-z]+"
+    r"|[A-Z]+"
+    r"|\d+"
+    r"|[^\W\d_A-Za-z]+"  # letters of other scripts
+)
+
+MAXIMUM_WORD = 64
+"""Longer runs (base64, minified names) are noise and would bloat the index."""
+
+STOP_WORDS = frozenset(
+    """a an and are as at be been but by can could did do does doing done for from get gets had has have how i if in
+    into is it its just let me my of on or our please shall should show so tell than that the their them then there
+    these they this those to up us used uses using was we were what when where which while who whom whose why will
+    with would you your find code function method class file does work works explain""".split()
+)
+"""Words of questions that say nothing about code. Dropped from a query only while other words remain."""
+
+
+@lru_cache(maxsize=1 << 17)
+def split_identifier(identifier: str) -> tuple[str, ...]:
+    """The lower-case parts of an identifier: ("get", "http", "response", "2") for getHTTPResponse2."""
+    return tuple(part.lower() for part in _PARTS.findall(identifier))
+
+
+class _IndexedForms(dict[str, str]):
+    """What each run of word characters becomes in the index, made once; source repeats itself, so this is hot.
+
+    Forgets everything at `LIMIT` entries: a bound on memory that costs less than remembering what to evict.
+    """
+
+    LIMIT = 200_000
+
+    def __missing__(self, run: str) -> str:
+        if len(self) >= self.LIMIT:
+            self.clear()
+        forms = " ".join(filter(None, map(_forms, _IDENTIFIER.findall(run))))
+        self[run] = forms
+        return forms
+
+
+def _forms(identifier: str) -> str:
+    if len(identifier) > MAXIMUM_WORD:
+        return ""
+    parts = split_identifier(identifier)
+    if len(parts) <= 1:
+        return identifier.lower()
+    whole = identifier.replace("_", "").lower()
+    return " ".join((whole, *parts))
+
+
+_indexed_forms = _IndexedForms()
+
+# Everything that is not an ASCII letter, digit or underscore ends a run; bytes of other scripts do not, and the rare
+# run that has them is cut by the regular expression. On 18 MB of Python this takes 0.4 s, the expression alone 1.0 s.
+_RUNS = bytes(
+    byte if byte >= 0x80 or chr(byte).isalnum() or byte == ord("_") else ord(" ") for byte in range(256)
+)
+
+
+def index_words(text: str) -> str:
+    """The words of a text as the full-text index stores them, in order, space-separated."""
+    runs = text.encode("utf-8", "replace").translate(_RUNS).decode("utf-8").split()
+    return " ".join([forms for run in runs if (forms := _indexed_forms[run])])
+
+
+def identifiers(text: str) -> list[str]:
+    """The identifiers and numbers of a text, in order, unchanged."""
+    return _IDENTIFIER.findall(text)
+
+
+def query_words(query: str, limit: int = 48) -> list[str]:
+    """The words to look up for a question: distinct, lower-case, stop words dropped while others remain.
+
+    `limit` bounds the work for a pasted page of text; the longest, hence rarest, words are kept then.
+    """
+    words: dict[str, None] = {}
+    for identifier in _IDENTIFIER.findall(query[:20_000]):
+        for form in _forms(identifier).split():
+            words[form] = None
+    useful = [word for word in words if word not in STOP_WORDS and (len(word) > 1 or word.isdigit())]
+    chosen = useful or list(words)
+    if len(chosen) > limit:
+        keep = set(sorted(chosen, key=len, reverse=True)[:limit])
+        chosen = [word for word in chosen if word in keep]
+    return chosen

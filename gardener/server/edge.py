@@ -1,0 +1,184 @@
+"""What the routes and the pages of one running app share: Gardener itself, jobs, credentials, figures."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeVar
+
+from gardener import __version__
+from gardener.metrics import Metrics
+from gardener.server.access import Access
+from gardener.server.events import (
+    JsonObject,
+    embed_progress_json,
+    event_json,
+    index_progress_json,
+)
+from gardener.server.jobs import Job, JobKind, Jobs, Work
+from gardener.server.runfile import authority
+from gardener.types import Answer, IndexState, Message, ProjectContext, TextDelta
+
+if TYPE_CHECKING:
+    from gardener.app import Gardener
+    from gardener.index.embed import EmbedProgress
+    from gardener.index.indexer import IndexProgress
+
+PROGRESS_SECONDS = 0.1
+"""Shortest time between two progress events of one job."""
+INDEX_STATE_SECONDS = 2.0
+"""How old a probed index state may be: it compares the index with the disk, and probes come often."""
+
+Step = TypeVar("Step")
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How this process was started. `started` is Unix time in seconds."""
+
+    host: str
+    port: int
+    token: str
+    started: float = field(default_factory=time.time)
+    extra_hosts: tuple[str, ...] = ()
+
+    @property
+    def url(self) -> str:
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host
+        return f"http://{authority(host, self.port)}"
+
+
+class Edge:
+    """Everything behind the guard. Thread-safe."""
+
+    def __init__(self, gardener: Gardener, launch: Launch, *, answers_at_once: int = 2) -> None:
+        self.gardener = gardener
+        self.launch = launch
+        self.jobs = Jobs(at_once=answers_at_once)
+        self.access = Access(gardener.paths.run, launch.token)
+        self.metrics = Metrics(__version__)
+        self.refusals: Counter[str] = Counter()
+        """Requests that the guard refused, by reason."""
+        self.shut_down: Callable[[], None] = lambda: None
+        """Ends the app as SIGTERM does; set by gardener.server.run."""
+        self._lock = threading.Lock()
+        self._index_states: dict[str, tuple[float, IndexState]] = {}
+
+    # ---- answers -------------------------------------------------------------------------------------
+
+    def ask(
+        self,
+        context: ProjectContext,
+        question: str,
+        conversation_id: str | None = "",
+        history: Sequence[Message] | None = None,
+    ) -> Job:
+        """Starts an answer; arguments as in Gardener.ask. Raises BackendUnavailable when too many wait."""
+
+        def work(job: Job) -> Iterator[JsonObject]:
+            begun, first = time.monotonic(), True
+            for event in self.gardener.ask(context, question, conversation_id, job.cancel, history=history):
+                if isinstance(event, TextDelta) and first:
+                    first = False
+                    backend = context.backend or "auto"
+                    self.metrics.observe(
+                        "gardener_first_token_seconds", time.monotonic() - begun, backend=backend
+                    )
+                if isinstance(event, Answer):
+                    self._count_answer(event, time.monotonic() - begun, job.cancel.is_set())
+                yield event_json(event)
+
+        lane = context.backend or "auto"
+        return self.jobs.start("answer", context.id, lane, question, work, conversation_id or "")
+
+    def _count_answer(self, answer: Answer, seconds: float, cancelled: bool) -> None:
+        finish = "cancelled" if cancelled else "complete" if answer.complete else "incomplete"
+        self.metrics.count(
+            "gardener_answers_total", backend=answer.backend, degradation=answer.degradation, finish=finish
+        )
+        self.metrics.observe("gardener_answer_seconds", seconds, backend=answer.backend)
+        self.metrics.count("gardener_tokens_total", answer.usage.prompt_tokens, kind="prompt")
+        self.metrics.count("gardener_tokens_total", answer.usage.completion_tokens, kind="completion")
+        self.metrics.set_degradation(answer.degradation)
+
+    # ---- the index -----------------------------------------------------------------------------------
+
+    def update_index(self, context: ProjectContext, *, rebuild: bool = False) -> Job:
+        """Starts an index update, then its vectors; returns the job already at work for this project, if
+        any.
+        """
+
+        def work(job: Job) -> Iterator[JsonObject]:
+            def say(step: IndexProgress) -> None:
+                job.say(index_progress_json(step))
+
+            report = self.gardener.update_index(context, throttled(say), job.cancel, rebuild=rebuild)
+            self._forget_state(context)
+            self.metrics.count("gardener_index_updates_total", project=context.name, outcome="ok")
+            yield {"event": "report", **report.as_json()}
+            self.embed(context)
+
+        return self._once("index", context, work)
+
+    def embed(self, context: ProjectContext) -> Job:
+        """Starts making the vectors that are missing; returns the job already at work, if any."""
+
+        def work(job: Job) -> Iterator[JsonObject]:
+            def say(step: EmbedProgress) -> None:
+                job.say(embed_progress_json(step))
+
+            report = self.gardener.embed(context, throttled(say), job.cancel)
+            self._forget_state(context)
+            yield {"event": "report", **report.as_json()}
+
+        return self._once("embed", context, work)
+
+    def _once(self, kind: JobKind, context: ProjectContext, work: Work) -> Job:
+        with self._lock:
+            running = self.jobs.unfinished(context.id, kind)
+            return running or self.jobs.start(kind, context.id, kind, context.name, work)
+
+    def catch_up(self) -> None:
+        """Brings the active project's index up to date in the background, if it has one."""
+        active = self.gardener.registry.active()
+        if active is not None and self.gardener.status().get("updated_at"):
+            self.update_index(active)
+
+    def index_state(self, context: ProjectContext) -> IndexState:
+        """The index compared with the disk, at most INDEX_STATE_SECONDS ago."""
+        now = time.monotonic()
+        with self._lock:
+            known = self._index_states.get(context.id)
+        if known is not None and now - known[0] < INDEX_STATE_SECONDS:
+            return known[1]
+        state = self.gardener.index_state(context)
+        with self._lock:
+            self._index_states[context.id] = (time.monotonic(), state)
+        return state
+
+    def _forget_state(self, context: ProjectContext) -> None:
+        with self._lock:
+            self._index_states.pop(context.id, None)
+
+    # ---- the browser ---------------------------------------------------------------------------------
+
+    def browser_link(self) -> str:
+        """An address that opens the page in a browser, once."""
+        return f"{self.launch.url}/enter/{self.access.issue_link()}"
+
+
+def throttled(say: Callable[[Step], None]) -> Callable[[Step], None]:
+    """`say`, at most once in PROGRESS_SECONDS; what comes in between is superseded by what comes next."""
+    said = float("-inf")
+
+    def speak(step: Step) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said >= PROGRESS_SECONDS:
+            said = now
+            say(step)
+
+    return speak

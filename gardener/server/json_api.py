@@ -1,0 +1,144 @@
+"""/api: what the pages and the command line use, and anyone else may. Bodies and errors are JSON; work is a
+job."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Query
+from starlette.responses import StreamingResponse
+
+from gardener.server.bodies import AskBody, Empty, IndexBody, ProjectBody, SearchBody
+from gardener.server.events import JsonObject
+from gardener.server.sse import job_stream, sse_response
+
+if TYPE_CHECKING:
+    from gardener.server.edge import Edge
+    from gardener.types import ProjectContext
+
+
+def router(edge: Edge) -> APIRouter:
+    routes = APIRouter(prefix="/api")
+    gardener = edge.gardener
+
+    @routes.get("/pulse", summary="A heartbeat: cheap enough for every open tab")
+    def pulse() -> JsonObject:
+        return pulse_json(edge)
+
+    @routes.get("/status", summary="Everything that `gardener status` prints")
+    def status() -> JsonObject:
+        return {**gardener.status(), "jobs": [job.as_json() for job in edge.jobs.find()]}
+
+    @routes.get("/projects", summary="Registered projects and which one is active")
+    def projects() -> JsonObject:
+        active = gardener.registry.active()
+        return {
+            "projects": [project_json(context) for context in gardener.registry.list()],
+            "active": active.name if active else None,
+        }
+
+    @routes.post("/switch", summary="Make a project the active one")
+    def switch(body: ProjectBody) -> JsonObject:
+        return {"active": project_json(gardener.switch(body.project))}
+
+    @routes.post("/search", summary="Search one project")
+    def search(body: SearchBody) -> JsonObject:
+        from gardener.index.search import SearchRequest
+
+        context = gardener.context(body.project)
+        request = SearchRequest(
+            body.query, limit=body.limit, languages=tuple(body.languages), path_glob=body.path,
+            symbol=body.symbol, no_tests=body.no_tests,
+        )  # fmt: skip
+        found = gardener.search(context, request)
+        return {
+            "project": context.name,
+            "query": body.query,
+            "index": found.index.as_json(),
+            "hits": [hit.as_json() for hit in found.hits],
+            "notes": list(found.notes),
+        }
+
+    @routes.post("/ask", status_code=202, summary="Start an answer; follow its job")
+    def ask(body: AskBody) -> JsonObject:
+        return edge.ask(gardener.context(body.project), body.question, body.conversation).as_json()
+
+    @routes.post("/index", status_code=202, summary="Bring a project's index up to date; follow its job")
+    def index(body: IndexBody) -> JsonObject:
+        return edge.update_index(gardener.context(body.project), rebuild=body.rebuild).as_json()
+
+    @routes.get("/jobs", summary="Jobs of this app, newest first")
+    def jobs() -> JsonObject:
+        return {"jobs": [job.as_json() for job in edge.jobs.find()]}
+
+    @routes.get("/jobs/{job_id}", summary="One job and everything it has said")
+    def job(job_id: str) -> JsonObject:
+        found = edge.jobs.get(job_id)
+        return {**found.as_json(), "said": found.events()}
+
+    @routes.get(
+        "/jobs/{job_id}/events", summary="Server-sent events from an offset; leaving does not stop the job"
+    )
+    async def events(job_id: str, offset: int = Query(0, ge=0)) -> StreamingResponse:
+        return sse_response(job_stream(edge.jobs.get(job_id), offset))
+
+    @routes.post("/jobs/{job_id}/cancel", summary="Stop a job; what it has written is kept")
+    def cancel(job_id: str, body: Empty | None = None) -> JsonObject:
+        return edge.jobs.cancel(job_id).as_json()
+
+    @routes.get("/source", summary="Lines of a file as they are on the disk now, secrets redacted")
+    def source(
+        path: str = Query(min_length=1, max_length=4_096),
+        start: int = Query(1, ge=1),
+        end: int = Query(1, ge=1),
+        project: str | None = None,
+    ) -> JsonObject:
+        context = gardener.context(project)
+        view = gardener.source(context, path, start, end)
+        return {
+            "project": context.name,
+            "path": view.path,
+            "start_line": view.start_line,
+            "lines": list(view.lines),
+            "language": view.language,
+            "sha256": view.sha256,
+            "exists": view.exists,
+        }
+
+    @routes.post("/link", summary="A one-time address that opens the page in a browser")
+    def link(body: Empty | None = None) -> JsonObject:
+        return {"url": edge.browser_link()}
+
+    return routes
+
+
+def project_json(context: ProjectContext) -> JsonObject:
+    return {"id": context.id, "name": context.name, "root": context.root, "trusted": context.trusted}
+
+
+def pulse_json(edge: Edge) -> JsonObject:
+    """What an open page must notice by itself: a restart, a switch made elsewhere, work under way.
+
+    `page` changes whenever the page has to be built anew.
+    """
+    status = edge.gardener.status()
+    active = edge.gardener.registry.active()
+    pulse: JsonObject = {"started": edge.launch.started, "page": page_key(edge), "active": None, "work": None}
+    if active is None:
+        return pulse
+    pulse["active"] = {"id": active.id, "name": active.name}
+    pulse["index"] = {
+        name: status.get(name) for name in ("files", "chunks", "embedded_fraction", "updated_at")
+    }
+    work = edge.jobs.unfinished(active.id, "index") or edge.jobs.unfinished(active.id, "embed")
+    if work is not None:
+        pulse["work"] = {"job": work.id, "kind": work.kind, "state": work.state, "last": work.last}
+    return pulse
+
+
+def page_key(edge: Edge) -> str:
+    """Names what a page shows: the active project, and whether it can be searched yet."""
+    active = edge.gardener.registry.active()
+    if active is None:
+        return "nothing"
+    return f"{active.id}:{active.name}:{'indexed' if edge.gardener.status().get('updated_at') else 'empty'}"

@@ -1,0 +1,116 @@
+"""/livez, /readyz and /metrics: is the process up, can it do its work, and what has it done.
+
+/livez touches nothing, so that a supervisor does not restart a healthy process because a disk is slow.
+/readyz looks at what an answer needs. Without a credential both say only yes or no; names and paths need one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from typing import TYPE_CHECKING
+
+from fastapi import APIRouter, Request
+from starlette.responses import JSONResponse, PlainTextResponse
+
+from gardener.errors import GardenerError, NoActiveProject
+from gardener.metrics import CONTENT_TYPE
+from gardener.server.events import JsonObject
+
+if TYPE_CHECKING:
+    from gardener.server.edge import Edge
+
+
+def router(edge: Edge) -> APIRouter:
+    routes = APIRouter()
+
+    @routes.get("/livez", summary="The process is up; depends on nothing")
+    async def livez() -> PlainTextResponse:
+        return PlainTextResponse("ok\n")
+
+    @routes.get("/readyz", summary="The state and the active project's index can be read")
+    def readyz(request: Request) -> JSONResponse:
+        checks = readiness(edge)
+        ready = all(check["ok"] for check in checks)
+        body: JsonObject = {"ready": ready}
+        if request.scope["gardener.caller"].kind:
+            body["checks"] = checks
+        return JSONResponse(body, 200 if ready else 503)
+
+    @routes.get("/metrics", summary="Prometheus text format 0.0.4")
+    def metrics() -> PlainTextResponse:
+        return PlainTextResponse(metrics_text(edge), media_type=CONTENT_TYPE)
+
+    return routes
+
+
+def readiness(edge: Edge) -> list[JsonObject]:
+    """One entry per dependency: name, ok, detail, next_step."""
+    checks: list[JsonObject] = []
+    try:
+        active = edge.gardener.registry.active()
+        checks.append(check("state", True, edge.gardener.paths.state_db))
+    except (GardenerError, sqlite3.Error) as error:
+        checks.append(check("state", False, str(error), getattr(error, "next_step", "gardener doctor")))
+        return checks
+    if active is None:
+        nothing = NoActiveProject()
+        checks.append(check("index", True, nothing.message, nothing.next_step))
+        return checks
+    try:
+        state = edge.index_state(active)
+        checks.append(check("index", True, f"{active.name}: {state.files} files, {state.chunks} chunks"))
+    except GardenerError as error:
+        checks.append(check("index", False, error.message, error.next_step))
+    return checks
+
+
+def check(name: str, ok: bool, detail: str, next_step: str = "") -> JsonObject:
+    return {"name": name, "ok": ok, "detail": detail, "next_step": next_step}
+
+
+def metrics_text(edge: Edge) -> str:
+    """gardener.metrics' table, and the figures that only the server has, read off at this moment."""
+    active = edge.gardener.registry.active()
+    if active is not None:
+        index = edge.index_state(active)
+        edge.metrics.set("gardener_index_files", index.files, project=active.name)
+        edge.metrics.set("gardener_index_chunks", index.chunks, project=active.name)
+        edge.metrics.set("gardener_index_changed_files", index.changed_files, project=active.name)
+        edge.metrics.set("gardener_index_embedded_ratio", index.embedded_fraction, project=active.name)
+    text = Exposition()
+    text.metric(
+        "gardener_uptime_seconds", "gauge", "Time since the start.", time.time() - edge.launch.started
+    )
+    text.metric("gardener_projects", "gauge", "Registered projects.", len(edge.gardener.registry.list()))
+    unfinished = [job for job in edge.jobs.find() if not job.over]
+    for state in ("queued", "running"):
+        count = sum(job.state == state for job in unfinished)
+        text.metric("gardener_jobs", "gauge", "Jobs that are not finished.", count, state=state)
+    for ended, count in sorted(edge.jobs.finished_states.items()):
+        text.metric("gardener_jobs_finished_total", "counter", "Jobs that ended.", count, state=ended)
+    for code, count in sorted(edge.refusals.items()):
+        text.metric("gardener_refused_requests_total", "counter", "Refused by the guard.", count, reason=code)
+    return edge.metrics.text().decode() + text.finished()
+
+
+class Exposition:
+    """Collects samples; one HELP and TYPE line per metric name."""
+
+    def __init__(self) -> None:
+        self._lines: list[str] = []
+        self._named: set[str] = set()
+
+    def metric(self, name: str, kind: str, help_text: str, value: float, **labels: str) -> None:
+        if name not in self._named:
+            self._named.add(name)
+            self._lines += [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}"]
+        inside = ",".join(f'{label}="{escaped(text)}"' for label, text in labels.items())
+        self._lines.append(f"{name}{{{inside}}} {value:g}" if inside else f"{name} {value:g}")
+
+    def finished(self) -> str:
+        return "\n".join(self._lines) + "\n"
+
+
+def escaped(label: str) -> str:
+    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,97 @@
+"""Why a request was not served, in the one error form that every route uses.
+
+The form is a superset of OpenAI's (`message`, `type`, `code`, `param`) and of `gardener ... --json`
+(`next_step`, `exit_code`), so that clients of either read it.
+"""
+
+from __future__ import annotations
+
+import html
+import json
+from dataclasses import dataclass
+
+from gardener.errors import (
+    BackendError,
+    ConfigError,
+    ConflictError,
+    DiskFull,
+    GardenerError,
+    IntegrityError,
+    InvalidPath,
+    LockedError,
+    ModelError,
+    ModelNotFound,
+    NotFoundError,
+    PermissionProblem,
+    UsageError,
+)
+
+# First match wins, so subclasses stand before their parents.
+STATUS_OF: tuple[tuple[type[GardenerError], int], ...] = (
+    (NotFoundError, 404),
+    (ModelNotFound, 404),
+    (UsageError, 400),
+    (InvalidPath, 400),
+    (ConfigError, 400),
+    (ConflictError, 409),
+    (LockedError, 423),
+    (PermissionProblem, 403),
+    (DiskFull, 507),
+    (ModelError, 503),
+    (BackendError, 503),
+    (IntegrityError, 500),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """An HTTP status with what happened and what to do about it."""
+
+    status: int
+    code: str
+    message: str
+    next_step: str = ""
+    param: str | None = None
+    exit_code: int = 1
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "error": {
+                "message": self.message,
+                "type": kind_of(self.status),
+                "code": self.code,
+                "param": self.param,
+                "next_step": self.next_step,
+                "exit_code": self.exit_code,
+            }
+        }
+
+    def body(self) -> bytes:
+        return json.dumps(self.as_json()).encode()
+
+    def page(self) -> bytes:
+        """The same for a person who opened a link in a browser."""
+        step = f"<p>In a terminal: <code>{html.escape(self.next_step)}</code></p>" if self.next_step else ""
+        return (
+            '<!doctype html><html lang="en"><meta charset="utf-8">'
+            '<meta name="viewport" content="width=device-width"><title>Gardener</title><style>'
+            ":root{color-scheme:light dark}body{font:16px/1.5 system-ui,sans-serif;max-width:34rem;"
+            "margin:15vh auto;padding:0 1rem}code{font-size:1.05em}</style>"
+            f"<main><h1>Gardener</h1><p>{html.escape(self.message)}</p>{step}</main></html>"
+        ).encode()
+
+
+def kind_of(status: int) -> str:
+    """OpenAI's error type for an HTTP status."""
+    return {
+        401: "authentication_error",
+        403: "permission_error",
+        404: "not_found_error",
+        429: "rate_limit_error",
+    }.get(status, "server_error" if status >= 500 else "invalid_request_error")
+
+
+def refusal_of(error: GardenerError) -> Refusal:
+    """The HTTP form of an error that a command would print."""
+    status = next((status for kind, status in STATUS_OF if isinstance(error, kind)), 500)
+    return Refusal(status, error.code, error.message, error.next_step, exit_code=error.exit_code)

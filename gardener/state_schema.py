@@ -1,0 +1,123 @@
+"""The schema of `state.db`, as an ordered list of named migrations. A released one is never edited."""
+
+from __future__ import annotations
+
+import sqlite3
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+APPLICATION_ID = 0x47524E52
+"""ASCII "GRNR", in the header of the file: tells Gardener's database from any other SQLite file."""
+
+
+def _statements(connection: sqlite3.Connection, script: str) -> None:
+    # Not executescript(), which commits the transaction that the migration runs in.
+    for statement in script.split(";;"):
+        if statement.strip():
+            connection.execute(statement)
+
+
+def projects_conversations_events(connection: sqlite3.Connection) -> None:
+    """Version 1."""
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    _statements(
+        connection,
+        """
+        CREATE TABLE projects (
+            id TEXT PRIMARY KEY CHECK (length(id) = 12),
+            name TEXT NOT NULL,
+            name_key TEXT NOT NULL,  -- case-folded and NFC-normalised, for uniqueness and look-up
+            root TEXT NOT NULL,
+            created_at REAL NOT NULL,
+            last_used_at REAL NOT NULL,
+            backend TEXT NOT NULL DEFAULT 'auto',
+            model TEXT NOT NULL DEFAULT '',
+            adapter TEXT NOT NULL DEFAULT '',
+            trusted INTEGER NOT NULL DEFAULT 0 CHECK (trusted IN (0, 1)),
+            removed_at REAL,         -- in the trash since; null while the project is registered
+            purging INTEGER NOT NULL DEFAULT 0 CHECK (purging IN (0, 1)),  -- deletion has begun: no way back
+            CHECK (purging = 0 OR removed_at IS NOT NULL)
+        );;
+        CREATE UNIQUE INDEX projects_by_name ON projects (name_key) WHERE removed_at IS NULL;;
+        CREATE UNIQUE INDEX projects_by_root ON projects (root) WHERE removed_at IS NULL;;
+        CREATE TABLE pointers (
+            key TEXT PRIMARY KEY,
+            value TEXT,
+            generation INTEGER NOT NULL DEFAULT 0,  -- grows with every change
+            updated_at REAL NOT NULL
+        );;
+        CREATE TABLE conversations (
+            id TEXT PRIMARY KEY CHECK (length(id) = 8),
+            project_id TEXT NOT NULL REFERENCES projects (id) ON DELETE CASCADE,
+            title TEXT NOT NULL DEFAULT '',
+            created_at REAL NOT NULL,
+            updated_at REAL NOT NULL,
+            deleted_at REAL,
+            UNIQUE (id, project_id)
+        );;
+        CREATE INDEX conversations_by_project ON conversations (project_id, updated_at);;
+        CREATE TABLE messages (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            conversation_id TEXT NOT NULL,
+            project_id TEXT NOT NULL,
+            role TEXT NOT NULL CHECK (role IN ('system', 'user', 'assistant')),
+            content TEXT NOT NULL,
+            created_at REAL NOT NULL,
+            complete INTEGER NOT NULL DEFAULT 1 CHECK (complete IN (0, 1)),
+            backend TEXT NOT NULL DEFAULT '',
+            model TEXT NOT NULL DEFAULT '',
+            degradation TEXT NOT NULL DEFAULT '',
+            citations TEXT NOT NULL DEFAULT '[]',
+            receipt TEXT NOT NULL DEFAULT '{}',
+            usage TEXT NOT NULL DEFAULT '{}',
+            timings TEXT NOT NULL DEFAULT '{}',
+            error TEXT NOT NULL DEFAULT '',
+            feedback INTEGER NOT NULL DEFAULT 0 CHECK (feedback IN (-1, 0, 1)),
+            -- Both columns together, so that a message can never sit in a conversation of another project.
+            FOREIGN KEY (conversation_id, project_id)
+                REFERENCES conversations (id, project_id) ON DELETE CASCADE
+        );;
+        CREATE INDEX messages_by_conversation ON messages (conversation_id, project_id, id);;
+        CREATE INDEX messages_by_project ON messages (project_id);;
+        CREATE TABLE events (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            at REAL NOT NULL,
+            kind TEXT NOT NULL,
+            project_id TEXT,         -- no foreign key: the log outlives what it tells about
+            data TEXT NOT NULL DEFAULT '{}'
+        );;
+        CREATE INDEX events_by_project ON events (project_id)
+        """,
+    )
+    if _has_fts5(connection):
+        _statements(
+            connection,
+            """
+            CREATE VIRTUAL TABLE messages_words USING fts5 (
+                content, content = 'messages', content_rowid = 'id',
+                tokenize = 'unicode61 remove_diacritics 2'
+            );;
+            CREATE TRIGGER messages_words_insert AFTER INSERT ON messages BEGIN
+                INSERT INTO messages_words (rowid, content) VALUES (new.id, new.content);
+            END;;
+            CREATE TRIGGER messages_words_delete AFTER DELETE ON messages BEGIN
+                INSERT INTO messages_words (messages_words, rowid, content)
+                    VALUES ('delete', old.id, old.content);
+            END;;
+            CREATE TRIGGER messages_words_update AFTER UPDATE OF content ON messages BEGIN
+                INSERT INTO messages_words (messages_words, rowid, content)
+                    VALUES ('delete', old.id, old.content);
+                INSERT INTO messages_words (rowid, content) VALUES (new.id, new.content);
+            END
+            """,
+        )
+
+
+def _has_fts5(connection: sqlite3.Connection) -> bool:
+    return any(row[0] == "ENABLE_FTS5" for row in connection.execute("PRAGMA compile_options"))
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [projects_conversations_events]
+"""Number N (counted from 1) brings schema N-1 to N; `PRAGMA user_version` holds the last one applied."""

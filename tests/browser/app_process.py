@@ -1,0 +1,73 @@
+"""The app in a process of its own, with a scripted model that a test steers through files in a folder.
+
+    python -m tests.browser.app_process HOME PORT CONTROL
+
+While CONTROL/hold exists the model waits before the word whose number the file holds; CONTROL/script.json
+replaces what it says; CONTROL/requests.jsonl collects what it was sent.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from gardener.app import Gardener
+from gardener.server.run import serve
+from gardener.types import Message
+from tests.chat_samples import ScriptedBackend
+from ui.mount import mount
+
+WORDS = (
+    "The lantern is lit by ",
+    "`light_lantern` [1].\n\n",
+    "<img src=x onerror=alert(5)> ",
+    "![pixel](http://tracker.example/pixel.png) ",
+    "[a link](http://elsewhere.example/) ",
+    "[script](javascript:alert(6))\n\n",
+    *(f"word{number} " for number in range(200)),
+)
+
+
+class SteeredBackend(ScriptedBackend):
+    """A scripted model that reads its orders when a question comes."""
+
+    control: Path
+
+    def stream(self, request, cancel):  # type: ignore[no-untyped-def]
+        with (self.control / "requests.jsonl").open("a") as log:
+            log.write(json.dumps([spoken(message) for message in request.messages]) + "\n")
+        script = self.control / "script.json"
+        self.script = json.loads(script.read_text()) if script.exists() else WORDS
+        return super().stream(request, cancel)
+
+    def wait(self, number: int) -> None:
+        hold = self.control / "hold"
+        while hold.exists() and number >= int(hold.read_text() or 0):
+            time.sleep(0.01)  # the test removes the file when it has seen enough
+
+
+def spoken(message: Message) -> str:
+    return f"{message.role}: {message.content}"
+
+
+def requests(control: Path) -> Iterator[Sequence[str]]:
+    """What the model was sent, one list of messages per question."""
+    for line in (control / "requests.jsonl").read_text().splitlines():
+        yield json.loads(line)
+
+
+def main(home: str, port: str, control: str) -> None:
+    gardener = Gardener(home)
+    model = SteeredBackend()
+    model.control = Path(control)
+    model.on_event = model.wait
+    gardener.backends.register("scripted", lambda: model)
+    serve(gardener, port=int(port), mount=mount)
+    gardener.close()
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

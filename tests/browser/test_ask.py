@@ -1,0 +1,351 @@
+"""The page "Ask" as a person uses it: asking, reading, stopping, leaving, coming back, switching."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import BrowserContext, Page, expect
+
+from gardener.app import Gardener
+from tests.browser.app_process import requests
+from tests.browser.conftest import Seen, Steered, answered, app_process, ask, enter, shows, until
+from ui.mount import scrub_environment
+
+pytestmark = pytest.mark.browser
+
+AXE_OPTIONS = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}
+TENTH_WORD = 16
+"""The model says six other things first."""
+
+
+def text_of(page: Page) -> str:
+    return page.inner_text("#chat")
+
+
+def test_an_answer_streams_and_stands_on_cited_lines(page: Page, steered: Steered, seen: Seen) -> None:
+    steered.hold()
+    ask(page)
+    shows(page, "Read ")
+    steered.release()
+    answered(page)
+    assert "word199" in text_of(page)
+    facts = page.inner_text("#chat .facts")
+    assert "full" in facts and "scripted" in facts and "Receipt:" in facts
+    assert "Index is up to date with the disk" in facts
+    page.click("#chat .facts summary")
+    expect(page.locator("#chat .facts table")).to_contain_text("src/engine.py")
+    assert page.title() == "Ask — Gardener"
+    assert page.url.endswith("/")
+    assert seen.errors == [] and seen.foreign == []
+
+
+def test_text_appears_while_the_model_is_still_writing(page: Page, steered: Steered) -> None:
+    steered.hold(TENTH_WORD)
+    ask(page)
+    shows(page, "word3")
+    assert "word10" not in text_of(page)
+    assert page.query_selector("#chat .facts") is None
+    steered.release()
+    answered(page)
+
+
+def test_a_citation_opens_its_lines_by_mouse(page: Page, garden: Gardener) -> None:
+    ask(page)
+    answered(page)
+    page.click("#sources [data-cite='1']")
+    page.wait_for_selector("#source tr.cited")
+    shown = page.locator("#source tr.cited td").all_inner_texts()
+    first = int(page.locator("#source tr.cited th").first.inner_text())
+    path = page.locator("#source h3").inner_text().rsplit(":", 1)[0]
+    on_disk = Path(garden.context().root, path).read_text().split("\n")
+    assert [line.rstrip() for line in shown] == on_disk[first - 1 : first - 1 + len(shown)]
+    expect(page.locator("#source")).to_contain_text("as they were cited")
+
+
+def test_a_citation_opens_by_keyboard_from_the_panel_and_from_the_text(page: Page) -> None:
+    ask(page)
+    answered(page)
+    page.focus("#sources [data-cite='1']")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#source tr.cited")
+    expect(page.locator("#source h3")).to_be_focused()
+    page.reload()
+    page.wait_for_selector("#chat a[href*='#cite-']")
+    assert page.query_selector("#source tr.cited") is None
+    page.focus("#chat a[href*='#cite-']")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#source tr.cited")
+    assert len(page.context.pages) == 1
+
+
+def test_a_file_that_has_changed_since_is_marked(page: Page, garden: Gardener) -> None:
+    ask(page)
+    answered(page)
+    engine = Path(garden.context().root, "src", "engine.py")
+    engine.write_text(engine.read_text().replace("fuel * 3", "fuel * 4"))
+    page.click("#sources [data-cite='1']")
+    expect(page.locator("#source")).to_contain_text("changed since")
+    engine.unlink()
+    page.click("#sources [data-cite='1']")
+    expect(page.locator("#source")).to_contain_text("Cannot be shown")
+
+
+def test_stop_and_escape_end_the_work(page: Page, steered: Steered) -> None:
+    for press in (lambda: page.click("#stop"), lambda: page.keyboard.press("Escape")):
+        steered.hold(TENTH_WORD)
+        before = len(page.query_selector_all("#chat .facts"))
+        ask(page)
+        expect(page.locator("#stop")).to_be_visible()
+        expect(page.locator("#chat .bot").last).to_contain_text("word3")
+        press()
+        until(lambda: steered.answer_job()["stopping"])
+        steered.release()
+        answered(page, before + 1)
+        assert "This answer is incomplete." in text_of(page)
+        assert "word20" not in text_of(page)
+        assert steered.answer_job()["state"] == "cancelled"
+        expect(page.locator("#send")).to_be_visible()
+
+
+def test_reloading_in_the_middle_of_an_answer_loses_nothing(page: Page, steered: Steered) -> None:
+    steered.hold(TENTH_WORD)
+    ask(page)
+    shows(page, "word3")
+    page.reload()
+    shows(page, "word3")
+    assert text_of(page).count("How is the lantern lit?") == 1
+    expect(page.locator("#stop")).to_be_visible()
+    steered.release()
+    answered(page)
+    assert text_of(page).count("word3 ") == 1 and "word199" in text_of(page)
+    page.goto("about:blank")
+    page.go_back()
+    shows(page, "word199")
+
+
+def test_follow_up_questions_stay_in_the_conversation_and_a_new_one_is_empty(
+    page: Page, steered: Steered, garden: Gardener
+) -> None:
+    ask(page)
+    answered(page)
+    ask(page, "And how long does it burn?")
+    answered(page, 2)
+    assert any("How is the lantern lit?" in message for message in list(requests(steered.control))[-1])
+    page.click("#anew")
+    page.wait_for_function("!document.querySelector('#chat').innerText.includes('word3')")
+    ask(page, "Something else about the lantern?")
+    answered(page)
+    assert not any("How is the lantern lit?" in message for message in list(requests(steered.control))[-1])
+    assert len(garden.history.list(garden.context().id)) == 2
+
+
+def test_a_switch_made_elsewhere_shows_and_hides_the_other_projects_messages(page: Page, garden: Gardener) -> None:
+    ask(page)
+    answered(page)
+    garden.switch("compass")
+    page.wait_for_function("document.querySelector('#page-key').dataset.key.includes(':compass:')")
+    assert "word3" not in text_of(page) and "lantern" not in text_of(page)
+    assert page.query_selector("#sources [data-cite]") is None
+    expect(page.locator("#project input")).to_have_value("compass")
+    garden.switch("lantern")
+    shows(page, "word199")
+
+
+def test_an_answer_under_way_does_not_follow_into_the_other_project(
+    page: Page, garden: Gardener, steered: Steered
+) -> None:
+    steered.hold(TENTH_WORD)
+    ask(page)
+    shows(page, "word3")
+    garden.switch("compass")
+    page.wait_for_function("document.querySelector('#page-key').dataset.key.includes(':compass:')")
+    steered.release()
+    page.wait_for_timeout(500)
+    assert "word" not in text_of(page)
+    garden.switch("lantern")
+    shows(page, "word199")
+
+
+def test_the_picker_switches_for_everyone(page: Page, garden: Gardener) -> None:
+    page.keyboard.press("Control+p")
+    expect(page.locator("#project input")).to_be_focused()
+    page.get_by_role("option", name="compass").click()
+    page.wait_for_function("document.querySelector('#page-key').dataset.key.includes(':compass:')")
+    assert garden.context().name == "compass"
+
+
+def test_the_keyboard_reaches_the_question(page: Page) -> None:
+    question = page.locator("#question textarea")
+    for keys in ("/", "Control+k", "Meta+k"):
+        page.evaluate("document.activeElement.blur()")
+        page.keyboard.press(keys)
+        expect(question).to_be_focused()
+    expect(question).to_have_value("")
+    page.keyboard.type("one")
+    page.keyboard.press("Shift+Enter")
+    page.keyboard.type("two")
+    expect(question).to_have_value("one\ntwo")
+
+
+def test_repository_and_model_text_is_inert(page: Page, seen: Seen) -> None:
+    ask(page, "Where is the hostile lantern text?")
+    answered(page)
+    assert "<img src=x onerror=alert(5)>" in text_of(page)
+    assert page.query_selector("#chat .md img") is None
+    for number in range(page.locator("#sources [data-cite]").count()):
+        page.locator("#sources [data-cite]").nth(number).click()
+        page.wait_for_selector("#source tr.cited")
+    page.wait_for_timeout(300)
+    assert seen.dialogs == [] and seen.foreign == []
+    assert page.query_selector("#source img, #source script, #sources img") is None
+
+
+def test_hostile_lines_are_shown_as_they_are(page: Page, steered: Steered, seen: Seen) -> None:
+    (steered.control / "script.json").write_text(json.dumps(["See [1] [2] [3] [4] [5] [6]."]))
+    ask(page, "Where is LANTERN defined with hostile text?")
+    answered(page)
+    page.locator("#sources [data-cite]", has_text="hostile.py").first.click()
+    expect(page.locator("#source tr.cited").first).to_contain_text("<img src=x onerror=alert(1)>${alert(2)}{{")
+    assert seen.dialogs == [] and seen.foreign == []
+
+
+def test_a_link_in_an_answer_asks_before_it_leaves(page: Page, seen: Seen) -> None:
+    ask(page)
+    answered(page)
+    page.click("#chat a[href*='elsewhere']")
+    page.wait_for_timeout(200)
+    assert len(seen.dialogs) == 1 and "http://elsewhere.example/" in seen.dialogs[0]
+    assert seen.foreign == [] and len(page.context.pages) == 1
+
+
+def test_a_lost_app_shows_a_banner_that_clears(
+    browser: BrowserContext, garden: Gardener, shared: Steered, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    own = Gardener(str(home))
+    own.update_index(own.registry.add(garden.context("lantern").root))
+    own.switch("lantern")
+    page = browser.pages[0]
+    with app_process(str(home), tmp_path / "control") as first:
+        enter(page, first)
+        ask(page)
+        answered(page)
+        first.process.kill()
+        expect(page.locator("#lost")).to_contain_text("not running", timeout=5_000)
+    with app_process(str(home), tmp_path / "control", first.app.port) as second:
+        page.wait_for_selector("#lost", state="detached", timeout=10_000)
+        shows(page, "word199")
+        assert second.app.port == first.app.port
+        page.wait_for_load_state("networkidle")
+        ask(page, "Still there?")
+        answered(page, 2)
+    own.close()
+
+
+def test_an_empty_home_says_what_to_do_first(browser: BrowserContext, tmp_path: Path) -> None:
+    own = Gardener(str(tmp_path / "home"))
+    with app_process(own.paths.home, tmp_path / "control") as app:
+        page = browser.pages[0]
+        enter(page, app)
+        expect(page.locator("#chat")).to_contain_text("gardener add PATH")
+        expect(page.locator("#send")).to_be_disabled()
+        root = tmp_path / "late"
+        root.mkdir()
+        (root / "a.py").write_text("def a():\n    return 1\n")
+        own.update_index(own.registry.add(str(root)))
+        own.switch("late")
+        expect(page.locator("#chat")).to_contain_text("Ask about late")
+        expect(page.locator("#send")).to_be_enabled()
+        page.get_by_text("What does this project do?").click()
+        expect(page.locator("#question textarea")).to_have_value("What does this project do?")
+    own.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"], indirect=True)
+def test_axe_finds_nothing_serious(page: Page, scheme: str) -> None:
+    assert (page.evaluate("document.body.classList.contains('dark')")) == (scheme == "dark")
+    problems = serious(page)
+    ask(page)
+    answered(page)
+    page.click("#sources [data-cite='1']")
+    page.wait_for_selector("#source tr.cited")
+    page.click("#chat .facts summary")
+    problems += serious(page)
+    page.set_viewport_size({"width": 390, "height": 844})
+    problems += serious(page)
+    assert problems == []
+
+
+def serious(page: Page) -> list[str]:
+    violations = Axe().run(page, options=AXE_OPTIONS).response["violations"]
+    return [
+        f"{violation['id']}: {node['html'][:160]} {node.get('failureSummary', '')[:200]}"
+        for violation in violations
+        if violation["impact"] in ("serious", "critical")
+        for node in violation["nodes"]
+    ]
+
+
+def test_a_phone_shows_the_question_box_and_does_not_scroll_sideways(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 844})
+    ask(page)
+    answered(page)
+    page.click("#sources [data-cite='1']")
+    page.wait_for_selector("#source tr.cited")
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.evaluate("window.scrollTo(0, 0)")
+    box = page.locator("#question textarea").bounding_box()
+    assert box is not None and box["y"] + box["height"] <= 844 and box["x"] >= 0 and box["x"] + box["width"] <= 390
+
+
+def http(steered: Steered, *, token: bool = True) -> httpx.Client:
+    headers = {"Authorization": f"Bearer {steered.app.token}"} if token else {}
+    return httpx.Client(base_url=steered.app.url, headers=headers, timeout=20.0, trust_env=False)
+
+
+def test_only_what_the_pages_use_of_the_library_can_be_reached(steered: Steered) -> None:
+    with http(steered) as client:
+        for path in ("/gradio_api/upload_progress", "/gradio_api/file=/etc/passwd", "/gradio_api/proxy=http://x/",
+                     "/monitoring", "/gradio_api/runs", "/gradio_api/openapi.json", "/svelte/x.js", "/login"):  # fmt: skip
+            assert client.get(path).status_code == 404, path
+        upload = client.post("/gradio_api/upload", files={"files": ("a.txt", b"x")})
+        assert upload.status_code == 404
+        assert client.get("/").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("GET", "/"),
+        ("GET", "/config"),
+        ("GET", "/gradio_api/info"),
+        ("POST", "/gradio_api/upload"),
+        ("POST", "/gradio_api/queue/join"),
+        ("GET", "/gradio_api/queue/data?session_hash=x"),
+        ("GET", "/gradio_api/heartbeat/x"),
+        ("GET", "/theme.css"),
+    ],
+)
+def test_strangers_reach_nothing_of_the_page(steered: Steered, method: str, path: str) -> None:
+    with http(steered, token=False) as stranger, http(steered) as client:
+        assert stranger.request(method, path, json={}).status_code in (401, 429)
+        foreign = {"Origin": "https://evil.example"}
+        assert client.request(method, path, json={}, headers=foreign).status_code == 403
+        assert client.request(method, path, json={}, headers={"Host": "evil.example"}).status_code == 421
+        assert client.request(method, path, json={}, headers={"Sec-Fetch-Site": "cross-site"}).status_code == 403
+
+
+def test_nothing_of_the_users_environment_opens_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(os, "environ", dict(os.environ))
+    for name in ("GRADIO_SHARE", "GRADIO_ALLOWED_PATHS", "GRADIO_MCP_SERVER", "GRADIO_SERVER_NAME"):
+        os.environ[name] = "True"
+    scrub_environment(str(tmp_path / "run"))
+    left = {name: value for name, value in os.environ.items() if name.startswith("GRADIO_")}
+    assert set(left) == {"GRADIO_ANALYTICS_ENABLED", "GRADIO_RUN_HISTORY", "GRADIO_TEMP_DIR"}
+    assert left["GRADIO_ANALYTICS_ENABLED"] == "False"
+    assert os.stat(left["GRADIO_TEMP_DIR"]).st_mode & 0o777 == 0o700

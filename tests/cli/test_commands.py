@@ -1,0 +1,439 @@
+"""The command line as a user has it: real index, real state, real exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gardener.cli.commands import COMMANDS
+from gardener.errors import EXIT_CODES
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture(autouse=True)
+def no_background_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GARDENER_INDEX_BACKGROUND_EMBEDDING", "false")
+
+
+@pytest.fixture
+def added(gardener: Run, json_project: Path, embedder: None) -> Path:
+    assert gardener("add", str(json_project), "--name", "json").code == 0
+    return json_project
+
+
+@pytest.fixture
+def second(gardener: Run, tmp_path: Path) -> Path:
+    root = tmp_path / "second place"
+    root.mkdir()
+    (root / "billing.py").write_text("def price_of_an_order(order):\n    return sum(order.lines)\n")
+    assert gardener("add", str(root)).code == 0
+    return root
+
+
+# ---- help and usage ----------------------------------------------------------------------------------
+
+
+def test_help_starts_with_examples_and_names_every_command(gardener: Run) -> None:
+    said = gardener("--help")
+    assert said.code == 0
+    assert said.out.index("examples:") < said.out.index("projects:")
+    assert all(name in said.out for name in COMMANDS)
+    assert gardener().out == said.out
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help(gardener: Run, name: str) -> None:
+    said = gardener(name, "--help")
+    assert said.code == 0
+    assert f"gardener {name}" in said.out
+    assert gardener("help", name).out.strip() == said.out.strip()
+
+
+def test_a_typo_gets_the_nearest_command(gardener: Run) -> None:
+    said = gardener("serch", "x")
+    assert said.code == 2
+    assert "Did you mean 'search'?" in said.err
+    assert said.out == ""
+
+
+@pytest.mark.parametrize("words", [("search",), ("search", "x", "--limit", "many"), ("add",), ("switch", "a", "b"),
+                                   ("ask", "   "), ("list", "--nonsense"), ("--quiet",), ("help", "nothing")])  # fmt: skip
+def test_usage_errors_are_two_and_name_a_command(gardener: Run, words: tuple[str, ...]) -> None:
+    said = gardener(*words)
+    assert said.code == 2
+    assert "try: gardener" in said.err
+
+
+def test_exit_codes_are_documented(gardener: Run) -> None:
+    said = gardener("help", "exit-codes")
+    assert all(f"{code}  {text}" in said.out for code, text in EXIT_CODES.items())
+
+
+def test_help_on_environment_and_files(gardener: Run, home: Path) -> None:
+    assert "GARDENER_SEARCH_LIMIT" in gardener("help", "environment").out
+    assert str(home / "state.db") in gardener("help", "files").out
+
+
+def test_errors_as_json_go_to_stderr(gardener: Run) -> None:
+    said = gardener("switch", "nowhere", "--json")
+    assert said.out == ""
+    error = json.loads(said.err)["error"]
+    assert error["code"] == "project-not-found"
+    assert error["exit_code"] == said.code == 4
+
+
+# ---- projects ----------------------------------------------------------------------------------------
+
+
+def test_add_says_what_it_did(gardener: Run, json_project: Path) -> None:
+    said = gardener("add", str(json_project))
+    assert "chunks; searchable after" in said.out
+    assert said.code == 0
+    again = gardener("add", str(json_project))
+    assert again.code == 1
+    assert "registered already" in again.err
+
+
+def test_add_as_json(gardener: Run, json_project: Path) -> None:
+    report = gardener("add", str(json_project), "--json").json
+    assert report["project"]["name"] == "json-project"
+    assert report["active"] is True
+    assert report["index"]["chunks"] > 20
+
+
+@pytest.mark.parametrize(
+    ("make", "code"),
+    [
+        (lambda folder: folder / "missing", 4),
+        (lambda folder: (folder / "file.py"), 2),
+        (lambda folder: folder / "inside" / ".." / "missing", 4),
+    ],
+)
+def test_bad_paths(gardener: Run, tmp_path: Path, make: Callable[[Path], Path], code: int) -> None:
+    (tmp_path / "file.py").write_text("x = 1\n")
+    (tmp_path / "inside").mkdir()
+    said = gardener("add", str(make(tmp_path)))
+    assert said.code == code
+    assert "try: " in said.err
+
+
+def test_the_same_folder_under_other_names(gardener: Run, added: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(added)
+    for spelling in (tmp_path / "link", added / ".." / added.name, added / "json"):
+        said = gardener("add", str(spelling))
+        assert said.code == 1
+        assert "json" in said.err
+
+
+@pytest.mark.parametrize("name", ["with space", "it's \"quoted\"", "émoji 🌱", "ünïcode"])
+def test_names_that_people_choose(gardener: Run, json_project: Path, name: str) -> None:
+    assert gardener("add", str(json_project), "--name", name).code == 0
+    assert gardener("list", "--json").json["projects"][0]["name"] == name
+    assert gardener("search", "decode", "--project", name, "--json").json["project"] == name
+
+
+@pytest.mark.parametrize("name", ["../up", "a/b", "", "-rf", "tab\there", "\u202ebidi"])
+def test_names_that_are_refused(gardener: Run, json_project: Path, name: str) -> None:
+    said = gardener("add", str(json_project), f"--name={name}")
+    assert said.code == 2
+    assert gardener("list", "--json").json["projects"] == []
+
+
+def test_switching(gardener: Run, added: Path, second: Path) -> None:
+    assert gardener("status", "--json").json["project"] == "second place"
+    assert gardener("switch", "json").out.startswith("json ")
+    assert gardener("status", "--json").json["project"] == "json"
+    assert gardener("switch", "-", "--json").json["project"] == "second place"
+    said = gardener("switch", "jsno")
+    assert said.code == 4
+    assert "'json'" in said.err
+    assert gardener("status", "--json").json["project"] == "second place"
+
+
+def test_a_switch_to_a_vanished_folder_changes_nothing(gardener: Run, added: Path, second: Path) -> None:
+    added.rename(added.with_name("moved"))
+    said = gardener("switch", "json")
+    assert said.code == 4
+    assert gardener("status", "--json").json["project"] == "second place"
+    assert "missing" in gardener("list").out
+    assert gardener("move", "json", str(added.with_name("moved"))).code == 0
+    assert gardener("switch", "json").code == 0
+    assert gardener("search", "raw_decode", "--json").json["hits"]
+
+
+def test_add_can_leave_the_active_project(gardener: Run, added: Path, tmp_path: Path) -> None:
+    (tmp_path / "third").mkdir()
+    gardener("add", str(tmp_path / "third"), "--no-switch")
+    assert gardener("status", "--json").json["project"] == "json"
+
+
+def test_rename_remove_restore_purge(gardener: Run, added: Path, home: Path) -> None:
+    gardener("ask", "what is raw_decode and platypus4711?")
+    assert gardener("rename", "json", "codec").code == 0
+    assert gardener("remove", "codec").code == 0
+    assert gardener("list", "--json").json["projects"] == []
+    assert gardener("search", "x").code == 4
+    assert gardener("restore", "codec").code == 0
+    assert gardener("switch", "codec").code == 0
+    assert gardener("search", "raw_decode", "--json").json["hits"]
+    refused = gardener("remove", "codec", "--purge")
+    assert refused.code == 2
+    assert gardener("list", "--json").json["projects"]
+    assert gardener("remove", "codec", "--purge", "--yes").code == 0
+    left = [path for path in home.rglob("*") if path.is_file() and b"platypus4711" in path.read_bytes()]
+    assert left == []
+    assert list((home / "projects").iterdir()) == []
+
+
+def test_show_and_what_was_left_out(gardener: Run, added: Path) -> None:
+    (added / "photo.png").write_bytes(b"\x89PNG\0")
+    (added / "settings.py").write_text("AWS = 'AKIA" + "QYLPMN5HHHFPZAM2'\n")
+    gardener("index")
+    said = gardener("show")
+    assert "python" in said.out
+    skipped = gardener("show", "--skipped", "--json").json["skipped"]
+    assert {"path": "photo.png", "reason": "binary-extension"}.items() <= skipped[0].items() or skipped
+    secrets = gardener("show", "--secrets", "--json").json["secrets"]
+    assert [(entry["path"], entry["line"]) for entry in secrets] == [("settings.py", "1")]
+
+
+def test_empty_states_say_what_to_do(gardener: Run) -> None:
+    assert "gardener add" in gardener("list").err
+    assert "gardener add" in gardener("status").err
+    said = gardener("ask", "anything")
+    assert said.code == 4
+    assert "gardener add" in said.err
+
+
+# ---- search ------------------------------------------------------------------------------------------
+
+
+def test_search_json_keeps_its_contract(gardener: Run, added: Path) -> None:
+    found = gardener("search", "decode a document", "--json", "--limit", "3").json
+    assert set(found) >= {"project", "query", "index", "hits"}
+    assert set(found["index"]) >= {"head", "fresh", "embedded_fraction"}
+    assert len(found["hits"]) == 3
+    for hit in found["hits"]:
+        assert set(hit) >= {"path", "start_line", "end_line", "symbol", "kind", "language", "score", "text", "sources"}
+        lines = (added / hit["path"]).read_text().split("\n")
+        assert "\n".join(lines[hit["start_line"] - 1 : hit["end_line"]]) == hit["text"]
+
+
+def test_search_for_people(gardener: Run, added: Path) -> None:
+    said = gardener("search", "raw_decode")
+    assert said.out.startswith("json/decoder.py:")
+    assert "\033" not in said.out
+
+
+def test_batch(gardener: Run, added: Path, tmp_path: Path) -> None:
+    batch = tmp_path / "questions.jsonl"
+    batch.write_text('{"id": 1, "query": "raw_decode"}\nnot json\n\n{"id": "b", "query": "scanner"}\n{"id": 3}\n')
+    said = gardener("search", "--batch", str(batch), "--json")
+    answers = [json.loads(line) for line in said.out.splitlines()]
+    assert [answer["id"] for answer in answers] == [1, None, "b", None]
+    assert answers[0]["hits"][0]["symbol"] == "JSONDecoder.raw_decode"
+    assert "error" in answers[1]
+    assert answers[2]["hits"]
+    assert said.code == 2
+    assert "line 2" in said.err
+    assert "line 5" in said.err
+    assert gardener("search", "--batch", str(tmp_path / "none.jsonl")).code == 4
+
+
+def test_all_projects_are_labelled(gardener: Run, added: Path, second: Path) -> None:
+    found = gardener("search", "price of an order decode", "--all-projects", "--json").json
+    assert {hit["project"] for hit in found["hits"]} == {"json", "second place"}
+    assert "[second place]" in gardener("search", "price_of_an_order", "--all-projects").out
+
+
+# ---- ask, chat, history ------------------------------------------------------------------------------
+
+
+def test_ask_json_keeps_its_contract(gardener: Run, added: Path) -> None:
+    answer = gardener("ask", "how does raw_decode work?", "--json").json
+    assert set(answer) >= {"answer", "citations", "backend", "model", "degradation", "usage", "timings_ms", "project"}
+    assert answer["backend"] == "extractive"
+    assert answer["degradation"] == "search only"
+    assert answer["citations"]
+    for citation in answer["citations"]:
+        assert set(citation) >= {"n", "path", "start_line", "end_line", "sha256", "state"}
+        assert citation["state"] == "current"
+        assert f"[{citation['n']}]" in answer["answer"]
+        assert (added / citation["path"]).is_file()
+
+
+def test_ask_says_when_there_is_nothing(gardener: Run, added: Path) -> None:
+    answer = gardener("ask", "which spices go into a lasagna?", "--json").json
+    assert "nothing relevant" in answer["answer"].lower()
+    assert answer["citations"] == []
+
+
+def test_ask_for_people(gardener: Run, added: Path) -> None:
+    said = gardener("ask", "where is raw_decode?", "--receipt")
+    assert "json/decoder.py:" in said.out
+    assert "level: search only" in said.err
+    assert "Context:" in said.out
+
+
+def test_a_conversation_goes_on(gardener: Run, added: Path) -> None:
+    first = gardener("ask", "what does raw_decode do?", "--json").json
+    second_answer = gardener("ask", "who calls it?", "--continue", "--json").json
+    assert second_answer["conversation"] == first["conversation"]
+    assert "decode" in second_answer["answer"]
+    listed = gardener("history", "--json").json["conversations"]
+    assert [entry["id"] for entry in listed] == [first["conversation"]]
+    shown = gardener("history", "show").out
+    assert "what does raw_decode do?" in shown
+    assert "who calls it?" in shown
+
+
+def test_chat_reads_questions_from_a_pipe(gardener: Run, added: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    monkeypatch.setattr("sys.stdin", io.StringIO("what does raw_decode do?\n\nwho calls it?\n/quit\n"))
+    said = gardener("chat")
+    assert said.code == 0
+    assert said.out.count("json/decoder.py") >= 2
+    assert len(gardener("history", "list", "--json").json["conversations"]) == 1
+
+
+def test_history_search_export_delete_undo(gardener: Run, added: Path, second: Path) -> None:
+    gardener("ask", "what does raw_decode do?", "--project", "json")
+    identifier = gardener("history", "list", "--project", "json", "--json").json["conversations"][0]["id"]
+    assert gardener("history", "list", "--json").json["conversations"] == []  # the active project is the other one
+    assert gardener("history", "show", identifier).code == 4
+    on = ("--project", "json")
+    assert gardener("history", "search", "raw_decode", *on, "--json").json["hits"]
+    assert "# " in gardener("history", "export", identifier, *on).out
+    assert gardener("history", "export", identifier, "--format", "json", *on).json["messages"]
+    assert gardener("history", "delete", identifier, *on).code == 0
+    assert gardener("history", "list", *on, "--json").json["conversations"] == []
+    assert gardener("history", "restore", identifier, *on).code == 0
+    assert len(gardener("history", "list", *on, "--json").json["conversations"]) == 1
+
+
+def test_no_history_keeps_nothing(gardener: Run, added: Path) -> None:
+    gardener("ask", "what does raw_decode do?", "--no-history")
+    assert gardener("history", "--json").json["conversations"] == []
+
+
+# ---- care --------------------------------------------------------------------------------------------
+
+
+def test_doctor_names_each_check(gardener: Run, added: Path) -> None:
+    said = gardener("doctor", "--json")
+    found = {finding["id"]: finding["severity"] for finding in said.json["findings"]}
+    assert {"versions", "home", "config", "disk", "state", "sqlite", "git", "embedder", "project json", "app"} <= set(found)
+    assert found["project json"] == "ok"
+
+
+def test_doctor_finds_what_is_wrong(gardener: Run, added: Path, home: Path) -> None:
+    os.chmod(home / "state.db", 0o644)
+    added.rename(added.with_name("gone"))
+    said = gardener("doctor")
+    assert said.code == 1
+    assert "XX  home" in said.out
+    assert "XX  project json" in said.out
+    assert "gardener move" in said.out
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_are_valid_where_the_shell_is(gardener: Run, shell: str, tmp_path: Path) -> None:
+    import shutil
+
+    said = gardener("completion", shell)
+    assert "switch" in said.out
+    script = tmp_path / "completion"
+    script.write_text(said.out)
+    if shutil.which(shell):
+        subprocess.run([shell, "-n", str(script)], check=True)
+
+
+def test_bash_completes_commands_and_projects(gardener: Run, added: Path, tmp_path: Path) -> None:
+    (tmp_path / "completion").write_text(gardener("completion", "bash").out)
+    ask = """source "$1"; gardener() { echo json; }
+      COMP_WORDS=(gardener sw); COMP_CWORD=1; _gardener; echo "${COMPREPLY[@]}"
+      COMP_WORDS=(gardener switch j); COMP_CWORD=2; _gardener; echo "${COMPREPLY[@]}"
+      COMP_WORDS=(gardener search --no-t); COMP_CWORD=2; _gardener; echo "${COMPREPLY[@]}" """
+    done = subprocess.run(["bash", "-c", ask, "bash", str(tmp_path / "completion")], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["switch", "json", "--no-tests"]
+
+
+# ---- whole processes ---------------------------------------------------------------------------------
+
+
+def process(*words: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "gardener.cli.main", *words], capture_output=True, text=True, check=False, **options)
+
+
+def test_a_closed_pipe_is_no_error(added: Path) -> None:
+    command = f"{sys.executable} -m gardener.cli.main search decode --limit 50 | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, check=False)
+    assert "Broken pipe" not in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_light_command_imports_nothing_heavy(added: Path) -> None:
+    script = (
+        "import sys; sys.argv = ['gardener', *sys.argv[1:]]\n"
+        "from gardener.cli import main\n"
+        "try: main.main()\n"
+        "except SystemExit as end: assert not end.code, end.code\n"
+        "heavy = {'numpy','lancedb','gradio','pyarrow','onnxruntime','httpx','fastapi','pydantic','dataclasses','tree_sitter'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    for words in (("switch", "json"), ("--help",)):
+        done = subprocess.run([sys.executable, "-c", script, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+def test_vectors_are_made_by_a_process_that_ends(added: Path, monkeypatch: pytest.MonkeyPatch, gardener: Run) -> None:
+    monkeypatch.delenv("GARDENER_INDEX_BACKGROUND_EMBEDDING")
+    said = process("index", "--json")
+    assert said.returncode == 0, said.stderr
+    assert json.loads(said.stdout)["vectors"]["made_by"] == "background process"
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
+        status = gardener("status", "--json").json
+        if status["vectors"] and status["vectors"] == status["contents"] and not status["vectors_by"]:
+            break
+        time.sleep(0.2)
+    assert status["vectors"] == status["contents"] > 0
+
+
+def test_a_damaged_state_is_named(added: Path, home: Path, gardener: Run) -> None:
+    (home / "state.db").write_bytes(b"this is not a database" * 1000)
+    for suffix in ("-wal", "-shm"):
+        (home / f"state.db{suffix}").unlink(missing_ok=True)
+    said = gardener("list")
+    assert said.code == 8
+    assert str(home / "state.db") in said.err
+
+
+def test_a_damaged_index_is_named_and_rebuilt(added: Path, home: Path, gardener: Run) -> None:
+    for manifest in home.glob("projects/*/index/manifest.db*"):
+        manifest.unlink() if manifest.suffix != ".db" else manifest.write_bytes(b"garbage" * 2000)
+    said = gardener("search", "raw_decode")
+    assert said.code == 8
+    assert "gardener index --rebuild" in said.err
+    assert gardener("index", "--rebuild").code == 0
+    assert gardener("search", "raw_decode", "--json").json["hits"]
+
+
+def test_a_wrong_setting_stops_commands_but_not_config(added: Path, home: Path, gardener: Run) -> None:
+    (home / "config.toml").write_text("[search]\nlimit = 'many'\n")
+    said = gardener("search", "x")
+    assert said.code == 3
+    assert "search.limit" in said.err
+    assert gardener("config", "validate").code == 3
+    assert gardener("switch", "json").code == 0  # nothing of it is needed
+    assert gardener("help").code == 0

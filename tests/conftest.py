@@ -1,0 +1,99 @@
+"""What all tests share: an environment of their own, and real code to work on."""
+
+from __future__ import annotations
+
+import json as json_package
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REQUIRE_ALL = bool(os.environ.get("GARDENER_REQUIRE_ALL"))
+
+
+@pytest.fixture(autouse=True)
+def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """No test sees the developer's own home, settings, colours or proxies."""
+    for name in list(os.environ):
+        if name.startswith("GARDENER_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("GARDENER_HOME", str(tmp_path / "gardener-home"))
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "gardener-home"
+
+
+@pytest.fixture(scope="session")
+def exported_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The packaged embedder, exported once for all tests that need it."""
+    from gardener.models.embeddings import load_embedder
+
+    folder = tmp_path_factory.mktemp("models")
+    load_embedder(str(folder)).close()
+    return folder
+
+
+@pytest.fixture
+def embedder(home: Path, exported_models: Path) -> None:
+    """This test's home has the exported embedder already."""
+    shutil.copytree(exported_models, home / "models", dirs_exist_ok=True)
+    for folder in (home, home / "models"):
+        folder.chmod(0o700)
+
+
+@pytest.fixture
+def json_project(tmp_path: Path) -> Path:
+    """The standard library's json package as a project: real code that nobody here wrote."""
+    root = tmp_path / "json-project"
+    source = Path(json_package.__file__).parent
+    shutil.copytree(source, root / "json", ignore=shutil.ignore_patterns("__pycache__"))
+    (root / "README.md").write_text("# json\n\nEncode and decode JSON documents.\n\n## Command line\n\nRun json.tool.\n")
+    return root
+
+
+def git(root: Path, *arguments: str) -> str:
+    """Runs git in a repository with an identity of its own."""
+    command = ["git", "-c", "user.name=t", "-c", "user.email=t@localhost", "-c", "init.defaultBranch=main"]
+    done = subprocess.run([*command, *arguments], cwd=root, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def git_project(json_project: Path) -> Path:
+    """The same with one commit."""
+    git(json_project, "init", "-q")
+    git(json_project, "add", "-A")
+    git(json_project, "commit", "-q", "-m", "json as it is")
+    return json_project
+
+
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _skipped.append(report.nodeid)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> Iterator[None]:
+    """Under GARDENER_REQUIRE_ALL a skipped test is a failure: CI must not go green by leaving things out."""
+    if REQUIRE_ALL and _skipped and exitstatus == 0:
+        session.exitstatus = 1
+    yield
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if REQUIRE_ALL and _skipped:
+        terminalreporter.section("GARDENER_REQUIRE_ALL: skipped tests are failures")
+        for nodeid in _skipped:
+            terminalreporter.line(nodeid)

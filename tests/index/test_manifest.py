@@ -1,0 +1,72 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from gardener.errors import IndexDamaged, SchemaTooNew
+from gardener.index.manifest import FileRecord, Manifest, summary
+
+RECORD = FileRecord("a.py", 10, 20, "ab", "python", 3, 1)
+
+
+def test_records_and_facts_come_back(tmp_path: Path) -> None:
+    manifest = Manifest(str(tmp_path))
+    manifest.commit(changed=[RECORD], facts={"head": "abc"})
+    manifest.close()
+    again = Manifest(str(tmp_path))
+    assert again.files() == {"a.py": RECORD}
+    assert again.facts() == {"head": "abc"}
+    again.commit(removed=["a.py"])
+    assert again.files() == {}
+    again.close()
+
+
+def test_summary_creates_nothing(tmp_path: Path) -> None:
+    assert summary(str(tmp_path / "none")) == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_files_are_private(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        manifest = Manifest(str(tmp_path / "index"))
+        manifest.commit(changed=[RECORD])
+        modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "index").iterdir()}
+        assert set(modes.values()) == {0o600}, modes
+        manifest.close()
+    finally:
+        os.umask(before)
+
+
+def test_damage_names_the_file_and_the_way_out(tmp_path: Path) -> None:
+    manifest = Manifest(str(tmp_path))
+    manifest.commit(changed=[RECORD])
+    manifest.close()
+    (tmp_path / "manifest.db").write_bytes(b"not a database at all, by any measure" * 100)
+    with pytest.raises(IndexDamaged) as caught:
+        Manifest(str(tmp_path))
+    assert str(tmp_path / "manifest.db") in caught.value.message
+    assert caught.value.next_step == "gardener index --rebuild"
+    with pytest.raises(IndexDamaged):
+        summary(str(tmp_path))
+
+
+def test_a_newer_format_is_left_alone(tmp_path: Path) -> None:
+    Manifest(str(tmp_path)).close()
+    database = sqlite3.connect(tmp_path / "manifest.db")
+    database.execute("PRAGMA user_version = 99")
+    database.close()
+    with pytest.raises(SchemaTooNew):
+        Manifest(str(tmp_path))
+
+
+def test_a_failed_commit_changes_nothing(tmp_path: Path) -> None:
+    manifest = Manifest(str(tmp_path))
+    manifest.commit(changed=[RECORD])
+    with pytest.raises(IndexDamaged):
+        manifest.commit(changed=[RECORD._replace(path=None)], removed=["a.py"])  # type: ignore[arg-type]
+    assert manifest.files() == {"a.py": RECORD}
+    manifest.close()

@@ -1,0 +1,170 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gardener.app import Gardener
+from gardener.errors import NotFoundError, UsageError
+from gardener.index.search import QUERY_LIMIT, SearchRequest
+from gardener.types import ProjectContext
+
+Write = Callable[[str, str], Path]
+
+
+def test_a_question_finds_its_function(gardener: Gardener, indexed: ProjectContext) -> None:
+    result = gardener.search(indexed, SearchRequest("parse a string literal with unicode escapes"))
+    best = result.hits[0]
+    assert best.path == "json/decoder.py"
+    lines = (Path(indexed.root) / best.path).read_text().split("\n")
+    assert "\n".join(lines[best.start_line - 1 : best.end_line]) == best.text
+    assert result.index.fresh
+    assert 1 <= len(result.hits) <= 10
+
+
+def test_a_symbol_is_found_by_its_name(gardener: Gardener, indexed: ProjectContext) -> None:
+    hit = gardener.search(indexed, SearchRequest("raw_decode")).hits[0]
+    assert hit.symbol == "JSONDecoder.raw_decode"
+    assert "symbol" in hit.sources
+
+
+def test_filters(gardener: Gardener, indexed: ProjectContext, write: Write) -> None:
+    write("tests/test_decoder.py", "def test_raw_decode():\n    assert raw_decode('1')\n")
+    write("web/app.ts", "export function rawDecode(text: string) {\n  return JSON.parse(text)\n}\n")
+
+    def paths(**options: object) -> set[str]:
+        return {hit.path for hit in gardener.search(indexed, SearchRequest("raw decode", 20, **options)).hits}  # type: ignore[arg-type]
+
+    assert {"tests/test_decoder.py", "web/app.ts", "json/decoder.py"} <= paths()
+    assert paths(languages=("typescript",)) == {"web/app.ts"}
+    assert "tests/test_decoder.py" not in paths(no_tests=True)
+    assert paths(path_glob="json") == {p for p in paths() if p.startswith("json/")}
+    assert paths(path_glob="**/*.ts") == {"web/app.ts"}
+    assert paths(languages=("cobol",)) == set()
+    by_symbol = gardener.search(indexed, SearchRequest("", symbol="raw_decode")).hits
+    assert [hit.symbol for hit in by_symbol] == ["JSONDecoder.raw_decode"]
+
+
+@pytest.mark.parametrize("query", ["x' OR '1'='1", 'path = "a"; DROP TABLE chunks', "%' --", "日本語のクエリ", "-->", "(((", "\x00"])
+def test_odd_queries_are_only_words(gardener: Gardener, indexed: ProjectContext, query: str) -> None:
+    gardener.search(indexed, SearchRequest(query))
+    assert gardener.search(indexed, SearchRequest("raw_decode")).hits
+
+
+def test_queries_without_words(gardener: Gardener, indexed: ProjectContext) -> None:
+    with pytest.raises(UsageError):
+        gardener.search(indexed, SearchRequest("   "))
+    with pytest.raises(UsageError):
+        gardener.search(indexed, SearchRequest("x" * (QUERY_LIMIT + 1)))
+    with pytest.raises(UsageError):
+        gardener.search(indexed, SearchRequest("x", limit=0))
+    result = gardener.search(indexed, SearchRequest("?!... ---"))
+    assert result.hits == ()
+    assert result.notes
+
+
+def test_a_long_query_is_served(gardener: Gardener, indexed: ProjectContext) -> None:
+    text = (Path(indexed.root) / "json" / "scanner.py").read_text()
+    assert gardener.search(indexed, SearchRequest((text * 20)[:QUERY_LIMIT])).hits
+
+
+def test_an_edit_is_found_without_being_told(gardener: Gardener, indexed: ProjectContext, write: Write) -> None:
+    write("json/fresh.py", "def zebra_crossing():\n    return 'stripes'\n")
+    assert gardener.search(indexed, SearchRequest("zebra_crossing")).hits[0].path == "json/fresh.py"
+
+
+def test_results_follow_the_disk_when_the_index_may_not(
+    gardener: Gardener, indexed: ProjectContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The index is kept from catching up: moved lines are found again, changed ones left out, never shown as good."""
+    monkeypatch.setattr("gardener.index.project_index.FRESHEN_BYTES", -1)
+    target = Path(indexed.root) / "json" / "decoder.py"
+    before = gardener.search(indexed, SearchRequest("raw_decode")).hits[0]
+    target.write_text("# one more line\n# and another\n" + target.read_text())
+    gardener.index(indexed)._checked_at = 0.0
+    result = gardener.search(indexed, SearchRequest("raw_decode"))
+    moved = result.hits[0]
+    assert (moved.start_line, moved.end_line) == (before.start_line + 2, before.end_line + 2)
+    assert not result.index.fresh
+    assert result.index.changed_files == 1
+    assert any("not in the index yet" in note for note in result.notes)
+    target.write_text("nothing of that is left\n")
+    result = gardener.search(indexed, SearchRequest("raw_decode"))
+    assert all(hit.path != "json/decoder.py" for hit in result.hits)
+    target.unlink()
+    assert all(hit.path != "json/decoder.py" for hit in gardener.search(indexed, SearchRequest("raw_decode")).hits)
+
+
+def test_without_an_index_the_way_out_is_named(gardener: Gardener, json_project: Path) -> None:
+    context = gardener.registry.add(str(json_project))
+    with pytest.raises(NotFoundError) as caught:
+        gardener.search(context, SearchRequest("anything"))
+    assert "gardener index" in caught.value.next_step
+
+
+def test_two_projects_never_mix(gardener: Gardener, indexed: ProjectContext, tmp_path: Path) -> None:
+    other_root = tmp_path / "other"
+    other_root.mkdir()
+    (other_root / "secret.py").write_text("def raw_decode_of_the_other():\n    return 'other'\n")
+    other = gardener.registry.add(str(other_root))
+    gardener.update_index(other)
+    assert all(hit.project == "json" for hit in gardener.search(indexed, SearchRequest("raw_decode_of_the_other")).hits)
+    hits = gardener.search(other, SearchRequest("raw_decode")).hits
+    assert {hit.path for hit in hits} == {"secret.py"}
+
+
+def test_vectors_on_demand_and_in_the_background(gardener: Gardener, indexed: ProjectContext) -> None:
+    gardener.embedder()  # exported and loaded: now vectors are to be had
+    question = SearchRequest("turn text into python objects")
+    first = gardener.search(indexed, question)
+    assert any("vector" in hit.sources for hit in first.hits)
+    assert 0 < first.index.embedded_fraction < 1
+    report = gardener.embed(indexed)
+    assert report.remaining == 0
+    assert report.reused > 0  # what the search made was not made again
+    second = gardener.search(indexed, question)
+    assert second.index.embedded_fraction == 1
+    assert gardener.embed(indexed).embedded == 0
+
+
+def test_a_second_checkout_reuses_every_vector(gardener: Gardener, indexed: ProjectContext, tmp_path: Path) -> None:
+    import shutil
+
+    gardener.embed(indexed)
+    shutil.copytree(indexed.root, tmp_path / "again")
+    again = gardener.registry.add(str(tmp_path / "again"))
+    gardener.update_index(again)
+    report = gardener.embed(again)
+    assert report.embedded == 0
+    assert report.remaining == 0
+
+
+def test_an_edit_embeds_only_what_changed(gardener: Gardener, indexed: ProjectContext, write: Write) -> None:
+    gardener.embed(indexed)
+    target = Path(indexed.root) / "json" / "decoder.py"
+    write("json/decoder.py", target.read_text() + "\n\ndef walrus_tusk():\n    return 2\n")
+    (Path(indexed.root) / "json" / "scanner.py").rename(Path(indexed.root) / "json" / "scanned.py")
+    gardener.update_index(indexed)
+    assert 1 <= gardener.embed(indexed).embedded <= 2
+
+
+def test_callers_are_found(gardener: Gardener, indexed: ProjectContext) -> None:
+    callers = gardener.index(indexed).callers("JSONDecoder.raw_decode")
+    assert any(hit.symbol == "JSONDecoder.decode" for hit in callers)
+    assert all(hit.symbol != "JSONDecoder.raw_decode" for hit in callers)
+
+
+def test_a_deleted_index_under_a_running_app(gardener: Gardener, indexed: ProjectContext) -> None:
+    import shutil
+
+    gardener.search(indexed, SearchRequest("raw_decode"))
+    shutil.rmtree(os.path.join(indexed.home, "index", "chunks.lance"))
+    from gardener.errors import IndexDamaged
+
+    with pytest.raises(IndexDamaged) as caught:
+        gardener.search(indexed, SearchRequest("raw_decode"))
+    assert "--rebuild" in caught.value.next_step
+    gardener.update_index(indexed)
+    assert gardener.search(indexed, SearchRequest("raw_decode")).hits

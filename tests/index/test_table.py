@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gardener.errors import IndexDamaged
+from gardener.index.table import FRAGMENT_LIMIT, ChunkRow, IndexTable, quote
+
+
+def row(path: str, line: int, words: str, name: str = "") -> ChunkRow:
+    return ChunkRow(path, line, line + 2, "python", "function", name, "", "", f"text of {words}", words, f"h{path}{line}", "f" * 64)
+
+
+@pytest.fixture
+def table(tmp_path: object) -> IndexTable:
+    made = IndexTable(f"{tmp_path}/index")
+    made.create([row("a.py", 1, "alpha beta"), row("a.py", 4, "gamma"), row("it's.py", 1, "alpha delta")])
+    return made
+
+
+def found(table: IndexTable, *words: str) -> list[str]:
+    hits = table.search_words(words, 10)
+    return [f"{r['path']}:{r['start_line']}" for r in table.rows([int(i) for i in hits.row_ids])]
+
+
+def test_rows_are_searchable_when_create_returns(table: IndexTable) -> None:
+    assert set(found(table, "alpha")) == {"a.py:1", "it's.py:1"}
+    assert found(table, "gamma") == ["a.py:4"]
+    assert found(table, "nothing") == []
+    assert table.count() == 3
+
+
+def test_english_endings_meet(table: IndexTable) -> None:
+    table.replace_files(["b.py"], [row("b.py", 1, "resolving urls")])
+    assert found(table, "resolve", "url") == ["b.py:1"]
+
+
+def test_replacing_a_file_is_one_step(table: IndexTable) -> None:
+    before = table.version()
+    table.replace_files(["a.py"], [row("a.py", 1, "epsilon")])
+    assert table.version() == before + 1
+    assert found(table, "gamma") == []
+    assert found(table, "epsilon") == ["a.py:1"]
+    assert table.count() == 2
+
+
+def test_a_quote_in_a_path_ends_nothing(table: IndexTable) -> None:
+    assert quote("it's.py") == "'it''s.py'"
+    table.replace_files(["it's.py"], [])
+    assert found(table, "delta") == []
+    assert table.count() == 2
+    table.replace_files(["x') OR ('1'='1"], [])
+    assert table.count() == 2
+
+
+def test_words_of_many_small_edits_are_found_and_fragments_stay_few(table: IndexTable) -> None:
+    for number in range(FRAGMENT_LIMIT + 5):
+        table.replace_files([f"n{number}.py"], [row(f"n{number}.py", 1, f"unique{number}")])
+        table.compact_if_needed()
+    for number in (0, FRAGMENT_LIMIT, FRAGMENT_LIMIT + 4):
+        assert found(table, f"unique{number}") == [f"n{number}.py:1"]
+    assert table._open("chunks").stats()["fragment_stats"]["num_fragments"] <= FRAGMENT_LIMIT
+
+
+def test_vectors_of_two_embedders_are_apart(table: IndexTable) -> None:
+    ones = np.eye(4, dtype=np.float16)[:2]
+    table.add_vectors("model-a", ["h1", "h2"], ones)
+    table.add_vectors("model-b", ["h1"], np.ones((1, 8), np.float16))
+    stored = table.vectors("model-a")
+    assert stored is not None
+    names, matrix = stored
+    assert names == ["h1", "h2"]
+    assert (matrix == ones).all()
+    assert table.vectors("model-c") is None
+    table.drop_vectors(keep="model-a")
+    assert table.vectors("model-b") is None
+    assert table.vectors("model-a") is not None
+
+
+def test_retaining_vectors_drops_the_rest_and_duplicates(table: IndexTable) -> None:
+    table.add_vectors("m", ["a", "b"], np.eye(4, dtype=np.float16)[:2])
+    table.add_vectors("m", ["b", "c"], np.eye(4, dtype=np.float16)[2:])
+    assert table.retain_vectors("m", ["b", "c"]) == 2
+    stored = table.vectors("m")
+    assert stored is not None
+    assert sorted(stored[0]) == ["b", "c"]
+
+
+def test_an_empty_project_has_an_empty_table(tmp_path: object) -> None:
+    table = IndexTable(f"{tmp_path}/empty")
+    table.create([])
+    assert table.count() == 0
+    assert found(table, "alpha") == []
+    table.replace_files(["a.py"], [row("a.py", 1, "alpha")])
+    assert found(table, "alpha") == ["a.py:1"]
+
+
+def test_another_handle_sees_what_was_committed(table: IndexTable) -> None:
+    other = IndexTable(table.directory)
+    assert other.count() == 3
+    table.replace_files(["c.py"], [row("c.py", 1, "zeta")])
+    other.refresh()
+    assert other.count() == 4
+    assert found(other, "zeta") == ["c.py:1"]
+
+
+def test_a_missing_table_names_the_way_out(tmp_path: object) -> None:
+    with pytest.raises(IndexDamaged) as caught:
+        IndexTable(f"{tmp_path}/none").count()
+    assert caught.value.next_step == "gardener index --rebuild"

@@ -1,0 +1,64 @@
+"""One app for the tests of a module; tests that change it for others make their own."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from gardener.app import Gardener
+from tests.chat_samples import ScriptedBackend
+from tests.serving import Served, serving, write_project
+
+
+class Gate:
+    """Holds a scripted model before every word until it is opened."""
+
+    def __init__(self) -> None:
+        self.open = threading.Event()
+        self.open.set()
+        self.waiting = threading.Event()
+
+    def __call__(self, number: int) -> None:
+        if not self.open.is_set():
+            self.waiting.set()
+            assert self.open.wait(30)
+
+
+@pytest.fixture(scope="module")
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest.fixture(scope="module")
+def model(gate: Gate) -> ScriptedBackend:
+    return ScriptedBackend(script=("The lantern", " is lit", " by light_lantern", " [1]."), on_event=gate)
+
+
+@pytest.fixture(scope="module")
+def gardener(tmp_path_factory: pytest.TempPathFactory, model: ScriptedBackend) -> Iterator[Gardener]:
+    base = tmp_path_factory.mktemp("served")
+    made = Gardener(str(base / "home"))
+    made.backends.register("scripted", lambda: model)
+    for marker in ("lantern", "compass"):
+        context = made.registry.add(str(write_project(base / marker, marker)))
+        made.update_index(context)
+    made.switch("lantern")
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def served(gardener: Gardener) -> Iterator[Served]:
+    with serving(gardener) as app:
+        yield app
+
+
+@pytest.fixture(autouse=True)
+def as_before(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Leaves the gate open and the first project active for the next test."""
+    yield
+    if "served" in request.fixturenames:
+        request.getfixturevalue("gate").open.set()
+        request.getfixturevalue("gardener").switch("lantern")
