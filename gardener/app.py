@@ -52,6 +52,8 @@ class Gardener:
         self._backends: BackendRegistry | None = None
         self._embedding: EmbeddingService | None = None
         self._indexes: dict[str, ProjectIndex] = {}
+        self._waiting = 0
+        """People waiting for a search right now; background work gives way to them."""
 
     # ---- parts, made when first needed ---------------------------------------------------------------
 
@@ -227,7 +229,7 @@ class Gardener:
             record=record,
             progress=progress or (lambda _: None),
             cancel=cancel,
-            pause=pause or (lambda: ""),
+            pause=pause or (lambda: "a search is being answered" if self._waiting else ""),
         )
 
     def index_state(self, context: ProjectContext) -> IndexState:
@@ -237,7 +239,13 @@ class Gardener:
     def search(self, context: ProjectContext, request: SearchRequest) -> SearchResult:
         """Hits of one project, after bringing its index up to date if that is quick. Raises UsageError, IndexDamaged,
         and NotFoundError when the project has no index yet."""
-        return self.index(context).search(request)
+        with self._lock:
+            self._waiting += 1
+        try:
+            return self.index(context).search(request)
+        finally:
+            with self._lock:
+                self._waiting -= 1
 
     def source(self, context: ProjectContext, path: str, start_line: int, end_line: int) -> SourceView:
         """Lines of a file as they are on the disk now: never outside the root, secrets left out."""

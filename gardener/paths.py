@@ -114,7 +114,7 @@ def ensure_directory(path: str) -> str:
             except FileExistsError:
                 if not os.path.isdir(folder):
                     raise
-        if os.stat(path).st_mode & 0o077:
+        if os.stat(path).st_mode & 0o777 != DIRECTORY_MODE:
             os.chmod(path, DIRECTORY_MODE)
     except OSError as error:
         raise translate_os_error(error, path) from error
@@ -123,7 +123,10 @@ def ensure_directory(path: str) -> str:
 
 def open_private(path: str, flags: int) -> int:
     """An opener for `open(..., opener=open_private)`: a new file gets mode 0600 whatever the umask is."""
-    return os.open(path, flags | os.O_CLOEXEC, FILE_MODE)
+    descriptor = os.open(path, flags | os.O_CLOEXEC, FILE_MODE)
+    if flags & os.O_CREAT:
+        os.fchmod(descriptor, FILE_MODE)
+    return descriptor
 
 
 def write_private(path: str, data: bytes) -> None:

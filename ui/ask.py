@@ -139,15 +139,11 @@ def build(edge: Edge) -> Any:
             return [gr.skip(), gr.skip()]
         return [citations_html(citations, turn, n), source_html(gardener, page["project"], chosen)]
 
-    with gr.Blocks(
-        title="Ask — Gardener", analytics_enabled=False, fill_height=True, fill_width=True
-    ) as demo:
+    with gr.Blocks(title="Ask — Gardener", analytics_enabled=False, fill_height=True, fill_width=True) as demo:
         page_state = gr.State({"key": "", "project": None, "transcript": Transcript(), "job": ""})
         beacon = gr.HTML("", js_on_load=BEACON_JS, elem_id="beacon")
         with gr.Row(elem_id="top"):
-            gr.HTML(
-                '<h1 class="brand">Gardener</h1>', elem_id="brand", padding=False, apply_default_css=False
-            )
+            gr.HTML('<h1 class="brand">Gardener</h1>', elem_id="brand", padding=False, apply_default_css=False)
             project = gr.Dropdown(
                 label="Project",
                 show_label=False,
@@ -195,14 +191,10 @@ def build(edge: Edge) -> Any:
                         scale=8,
                     )
                     send = gr.Button("Ask", variant="primary", elem_id="send", scale=0, min_width=84)
-                    halt = gr.Button(
-                        "Stop", variant="stop", elem_id="stop", scale=0, min_width=84, visible=False
-                    )
+                    halt = gr.Button("Stop", variant="stop", elem_id="stop", scale=0, min_width=84, visible=False)
             with gr.Column(scale=2, min_width=320, elem_id="reading"):
                 gr.HTML("<h2>Sources</h2>", padding=False, apply_default_css=False)
-                sources = gr.HTML(
-                    citations_html([], 0), elem_id="sources", padding=False, apply_default_css=False
-                )
+                sources = gr.HTML(citations_html([], 0), elem_id="sources", padding=False, apply_default_css=False)
                 source = gr.HTML("", elem_id="source", padding=False, apply_default_css=False)
         key = gr.HTML('<span id="page-key" data-key=""></span>', elem_id="key-holder", padding=False)
 

@@ -54,11 +54,7 @@ class Desk:
     def shows(self, job: Job) -> bool:
         """Whether the job's conversation is the open one of the active project: nothing else may be shown."""
         active = self._edge.gardener.registry.active()
-        return (
-            active is not None
-            and active.id == job.project_id
-            and self.conversation(active) == job.conversation
-        )
+        return active is not None and active.id == job.project_id and self.conversation(active) == job.conversation
 
     def transcript(self, context: ProjectContext, job: Job | None) -> Transcript:
         """The open conversation; with a running `job`, up to and including its question."""

@@ -73,9 +73,7 @@ def scrub_environment(run_directory: str) -> None:
     Gradio reads many variables, some at import; whatever the user's shell holds for other programs must not
     open this one.
     """
-    assert "gradio" not in sys.modules or "GRADIO_ANALYTICS_ENABLED" in os.environ, (
-        "gradio was imported too early"
-    )
+    assert "gradio" not in sys.modules or "GRADIO_ANALYTICS_ENABLED" in os.environ, "gradio was imported too early"
     for name in [name for name in os.environ if name.startswith("GRADIO_")]:
         del os.environ[name]
     temporary = paths.ensure_directory(os.path.join(run_directory, "gradio"))

@@ -39,9 +39,7 @@ def citations_html(citations: Sequence[Mapping[str, Any]], turn: int, chosen: in
         n, state = int(citation["n"]), str(citation.get("state", "current"))
         folder, _, name = str(citation["path"]).rpartition("/")
         flag = "" if state == "current" else f'<span class="flag">{escape(STATES.get(state, state))}</span>'
-        symbol = (
-            f'<span class="symbol">{escape(str(citation["symbol"]))}</span>' if citation.get("symbol") else ""
-        )
+        symbol = f'<span class="symbol">{escape(str(citation["symbol"]))}</span>' if citation.get("symbol") else ""
         place = f'<span class="folder">{escape(folder + "/") if folder else ""}</span>{escape(name)}'
         lines = f"{int(citation['start_line'])}–{int(citation['end_line'])}"
         pressed = "true" if n == chosen else "false"

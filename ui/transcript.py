@@ -90,9 +90,7 @@ def degradation_line(answer: Mapping[str, Any]) -> str:
         return escape(who)
     reason = str(answer.get("degradation_reason") or "")
     kind = "level good" if level == "full" else "level"
-    return f'<span class="{kind}">{escape(level)}</span> {escape(who)}' + (
-        f" — {escape(reason)}" if reason else ""
-    )
+    return f'<span class="{kind}">{escape(level)}</span> {escape(who)}' + (f" — {escape(reason)}" if reason else "")
 
 
 def freshness_line(answer: Mapping[str, Any]) -> str:
@@ -105,9 +103,7 @@ def freshness_line(answer: Mapping[str, Any]) -> str:
     if index.get("fresh"):
         line = f"Index is up to date with the disk{at}."
     else:
-        line = (
-            f'<span class="warn">{int(index.get("changed_files", 0))} files differ from the index{at}.</span>'
-        )
+        line = f'<span class="warn">{int(index.get("changed_files", 0))} files differ from the index{at}.</span>'
     if head and now and head != now:
         line += f" Checked out now: {escape(str(now)[:8])}."
     embedded = float(index.get("embedded_fraction", 1.0))

@@ -41,7 +41,7 @@ def _from_app(
     from gardener.server.client import AppError
 
     body = {"project": context.name, "question": question, "conversation": conversation}
-    job = client.request("POST", "/api/ask", body)["id"]
+    job = client.request("POST", "/api/ask", body)["job"]
     cancelled = False
     try:
         for event in client.stream("GET", f"/api/jobs/{job}/events"):

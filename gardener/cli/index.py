@@ -67,7 +67,7 @@ def bring_up_to_date(
     if app is None:
         return gardener.update_index(context, show, rebuild=rebuild).as_json()
     client = AppClient(app)
-    job = client.request("POST", "/api/index", {"project": context.name, "rebuild": rebuild})["id"]
+    job = client.request("POST", "/api/index", {"project": context.name, "rebuild": rebuild})["job"]
     for event in client.stream("GET", f"/api/jobs/{job}/events"):
         if event["event"] == "progress":
             show(IndexProgress(event["phase"], event["done"], event["total"], event["rate"], event["eta_s"]))

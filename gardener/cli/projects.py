@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def configure_list(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--all", action="store_true", help="those in the trash, too")
+    parser.add_argument("--removed", "--all", dest="all", action="store_true", help="those in the trash, too")
     parser.set_defaults(run=list_projects)
 
 
@@ -77,12 +77,13 @@ def configure_move(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("name", metavar="NAME", help="the project")
     parser.add_argument("path", metavar="NEW_PATH", help="where its folder is now")
     parser.add_argument("--nested", action="store_true", help="allow a folder inside another project, or around it")
+    parser.add_argument("--force", action="store_true", help="allow the home folder or the root of the file system")
     parser.set_defaults(run=move)
 
 
 def move(args: argparse.Namespace, console: Console) -> int:
     with open_gardener(console) as gardener:
-        context = gardener.registry.move(args.name, args.path, nested=args.nested)
+        context = gardener.registry.move(args.name, args.path, nested=args.nested, force=args.force)
     if console.as_json:
         console.json({"project": context.as_json()})
     else:

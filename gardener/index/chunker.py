@@ -60,6 +60,7 @@ def chunk_file(path: str, text: str, language: str | None = None) -> list[Chunk]
     if table is not None:
         return _from_tree(*table, packer, text, len(lines))
     from gardener.index.keyed import keyed_outline
+    from gardener.index.line_declarations import declared_lines
     from gardener.index.prose import prose_outline
 
     sections = prose_outline(language, lines)
@@ -71,7 +72,10 @@ def chunk_file(path: str, text: str, language: str | None = None) -> list[Chunk]
     if language == TEXT:
         packer.plain_kind = "text"
     packer.own_rows = _CONFIGURATION_ROWS if language in ("yaml", "json") else 4
-    return packer.pack(keyed_outline(language, lines) or [], None)
+    items = keyed_outline(language, lines)
+    if items is None:
+        items = declared_lines(language, lines)
+    return packer.pack(items or [], None)
 
 
 def _from_tree(parser_name: str, grammar: Grammar, packer: Packer, text: str, rows: int) -> list[Chunk]:

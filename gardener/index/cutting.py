@@ -71,11 +71,7 @@ class Cutter:
             # The furthest row at which the next part may start.
             furthest = min(at + MAX_ROWS, bisect_right(starts, starts[at] + MAX_CHARACTERS) - 1, last)
             furthest = max(furthest, at + 1)
-            ideal = (
-                bisect_right(starts, starts[at] + max(characters // count, 1))
-                if characters > rows * 40
-                else 0
-            )
+            ideal = bisect_right(starts, starts[at] + max(characters // count, 1)) if characters > rows * 40 else 0
             ideal = min(max(ideal or at + rows // count, at + 1), furthest)
             nearest = at + max((ideal - at) // 2, 1)
             cut = self._best_cut(nearest, furthest, ideal, depths)
@@ -86,9 +82,7 @@ class Cutter:
 
     def _best_cut(self, nearest: int, furthest: int, ideal: int, depths: dict[int, int]) -> int:
         if depths:
-            choices = [
-                (depths[row], abs(row - ideal), row) for row in range(nearest, furthest + 1) if row in depths
-            ]
+            choices = [(depths[row], abs(row - ideal), row) for row in range(nearest, furthest + 1) if row in depths]
             if choices:
                 return min(choices)[2]
         lines = self._lines

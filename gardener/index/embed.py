@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 PORTION = 512
 """Chunks between two commits: about four seconds of work at 130 chunks/s."""
-BATCH = 32
+BATCH = 16
+"""Chunks between two looks at `cancel` and `pause`: about an eighth of a second, which a search may have to wait."""
+PAUSE_POLL_S = 0.05
 REUSE_PORTION = 20_000
 """Vectors copied from the shared store at once, bounding memory to about 30 MB."""
 
@@ -223,9 +225,9 @@ def _may_continue(
             return True
         progress(EmbedProgress(done, total, None, None, reason))
         if cancel is not None:
-            cancel.wait(0.25)
+            cancel.wait(PAUSE_POLL_S)
         else:
-            time.sleep(0.25)
+            time.sleep(PAUSE_POLL_S)
 
 
 def _rows_by_length(table: IndexTable, snapshot: Snapshot, positions: list[int]) -> list[tuple[str, str]]:

@@ -27,9 +27,7 @@ _OBJECT_ROWS = 30
 """An object literal of more rows than this gives its functions chunks of their own."""
 
 
-def _value(
-    name: str, value: Node | None, owner: tuple[str, ...] = (), head: Node | None = None
-) -> Declared | None:
+def _value(name: str, value: Node | None, owner: tuple[str, ...] = (), head: Node | None = None) -> Declared | None:
     """What `name = value` declares."""
     if value is None:
         return Declared("constant", name, owner=owner, head=head)
@@ -85,12 +83,7 @@ def _variables(node: Node) -> Declared | None:
     if name.type != "identifier":
         return None  # destructuring: several names, none of them the thing's own
     declared = _value(text_of(name), declarator.child_by_field_name("value"))
-    if (
-        declared is not None
-        and declared.kind == "constant"
-        and declared.body is not None
-        and declared.inside is None
-    ):
+    if declared is not None and declared.kind == "constant" and declared.body is not None and declared.inside is None:
         declared.body = None
     return declared
 
@@ -120,22 +113,16 @@ def _assignment(node: Node) -> Declared | None:
     if right.type == "assignment_expression":  # exports.a = exports.b = function
         right = right.child_by_field_name("right")
     path = [
-        part
-        for part in text_of(left).split(".")
-        if part not in ("prototype", "window", "globalThis", "self", "this")
+        part for part in text_of(left).split(".") if part not in ("prototype", "window", "globalThis", "self", "this")
     ]
     if path[0] in ("module", "exports") and len(path) > 1 and path[1:] != ["exports"]:
         path = path[2:] if path[:2] == ["module", "exports"] else path[1:]
     elif path == ["module", "exports"]:
         path = ["module.exports"]
-    if not path or not all(
-        part.replace("$", "_").replace("#", "_").replace(".", "_").isidentifier() for part in path
-    ):
+    if not path or not all(part.replace("$", "_").replace("#", "_").replace(".", "_").isidentifier() for part in path):
         return None
     declared = _value(path[-1], right, owner=tuple(path[:-1]))
-    if declared is None or (
-        declared.kind == "constant" and declared.inside is None and path != ["module.exports"]
-    ):
+    if declared is None or (declared.kind == "constant" and declared.inside is None and path != ["module.exports"]):
         return None
     return declared
 
@@ -256,7 +243,5 @@ TYPESCRIPT = Grammar(
     comments=frozenset(("comment",)),
     attributes=frozenset(("decorator",)),
     annotations=frozenset(("decorator",)),
-    transparent=frozenset(
-        ("if_statement", "statement_block", "else_clause", "try_statement", "labeled_statement")
-    ),
+    transparent=frozenset(("if_statement", "statement_block", "else_clause", "try_statement", "labeled_statement")),
 )

@@ -55,9 +55,7 @@ JULIA = Grammar(
         "function_definition": lambda n: Declared(
             "function", text_of(nth(n, 0)).split("(", 1)[0].split("::", 1)[0].strip(), nth(n, 1)
         ),
-        "struct_definition": lambda n: Declared(
-            "struct", text_of(nth(n, 0)).split("{", 1)[0].split("<", 1)[0].strip()
-        ),
+        "struct_definition": lambda n: Declared("struct", text_of(nth(n, 0)).split("{", 1)[0].split("<", 1)[0].strip()),
         "macro_definition": lambda n: Declared("function", text_of(nth(n, 0)).split("(", 1)[0]),
     },
     comments=frozenset(("line_comment", "block_comment")),
@@ -100,11 +98,7 @@ PROTO = Grammar(
 
 
 def _terraform_block(node: Node) -> Declared:
-    words = [
-        text_of(child).strip('"')
-        for child in node.named_children
-        if child.type in ("identifier", "string_lit")
-    ]
+    words = [text_of(child).strip('"') for child in node.named_children if child.type in ("identifier", "string_lit")]
     return (
         Declared("block", "", signature=" ".join(words))
         if not words

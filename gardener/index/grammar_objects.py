@@ -65,18 +65,14 @@ CSHARP = Grammar(
         "delegate_declaration": declares("type"),
         "method_declaration": _FUNCTION,
         "constructor_declaration": _FUNCTION,
-        "destructor_declaration": declares(
-            "function", name=lambda n: "~" + text_of(n.child_by_field_name("name"))
-        ),
+        "destructor_declaration": declares("function", name=lambda n: "~" + text_of(n.child_by_field_name("name"))),
         "operator_declaration": _cs_operator,
         "conversion_operator_declaration": _cs_operator,
         "property_declaration": _cs_property,
         "indexer_declaration": _cs_property,
         "local_function_statement": _FUNCTION,
     },
-    transparent=frozenset(
-        ("global_statement", "preproc_if", "preproc_else", "preproc_elif", "preproc_region")
-    ),
+    transparent=frozenset(("global_statement", "preproc_if", "preproc_else", "preproc_elif", "preproc_region")),
     annotations=frozenset(("attribute_list",)),
 )
 
@@ -97,9 +93,7 @@ def _kotlin_function(node: Node) -> Declared:
     owner: tuple[str, ...] = ()
     if receiver is not None:
         owner = (text_of(receiver).split("<", 1)[0].rstrip("?").rsplit(".", 1)[-1].strip("() "),)
-    return Declared(
-        "function", _child_text("simple_identifier")(node), first_child(node, "function_body"), owner=owner
-    )
+    return Declared("function", _child_text("simple_identifier")(node), first_child(node, "function_body"), owner=owner)
 
 
 def _kotlin_property(node: Node) -> Declared | None:
@@ -108,9 +102,7 @@ def _kotlin_property(node: Node) -> Declared | None:
     if getter is not None and node.end_point[0] - node.start_point[0] >= 3:
         return Declared("function", name, getter)
     parent = node.parent
-    return (
-        Declared("constant", name) if name and parent is not None and parent.type == "source_file" else None
-    )
+    return Declared("constant", name) if name and parent is not None and parent.type == "source_file" else None
 
 
 def _kotlin_constructor(node: Node) -> Declared:
@@ -141,9 +133,7 @@ def _scala_value(node: Node) -> Declared | None:
 
 def _scala_extension(node: Node) -> Declared:
     body = node.child_by_field_name("body")
-    return Declared(
-        "block", "", body, node if body is None or body.type == "function_definition" else body, flat=True
-    )
+    return Declared("block", "", body, node if body is None or body.type == "function_definition" else body, flat=True)
 
 
 SCALA = Grammar(
@@ -184,9 +174,7 @@ def _swift_property(node: Node) -> Declared | None:
     if computed is not None and node.end_point[0] - node.start_point[0] >= 2:
         return Declared("function", name, computed)
     parent = node.parent
-    return (
-        Declared("constant", name) if name and parent is not None and parent.type == "source_file" else None
-    )
+    return Declared("constant", name) if name and parent is not None and parent.type == "source_file" else None
 
 
 def _swift_special(name: str) -> Rule:

@@ -107,9 +107,7 @@ def _ruby_call(node: Node) -> Declared | None:
     if arguments is not None:  # private def name ... end
         method = first_child(arguments, "method", "singleton_method")
         if method is not None:
-            return Declared(
-                "function", text_of(method.child_by_field_name("name")), method.child_by_field_name("body")
-            )
+            return Declared("function", text_of(method.child_by_field_name("name")), method.child_by_field_name("body"))
     return None
 
 
@@ -131,7 +129,5 @@ RUBY = Grammar(
         "assignment": _ruby_assignment,
         "call": _ruby_call,
     },
-    transparent=frozenset(
-        ("singleton_class", "body_statement", "if", "unless", "begin", "block_body", "then", "else")
-    ),
+    transparent=frozenset(("singleton_class", "body_statement", "if", "unless", "begin", "block_body", "then", "else")),
 )

@@ -46,9 +46,7 @@ def _has_token(node: Node, *tokens: str) -> bool:
 
 def _go_spec(node: Node, kind: str) -> Declared | None:
     specs = [
-        child
-        for child in node.named_children
-        if child.type in ("type_spec", "type_alias", "const_spec", "var_spec")
+        child for child in node.named_children if child.type in ("type_spec", "type_alias", "const_spec", "var_spec")
     ]
     listed = first_child(node, "var_spec_list")
     if listed is not None:
@@ -80,9 +78,7 @@ def _go_type(node: Node) -> Declared:
 
 def _go_method(node: Node) -> Declared:
     receiver = text_of(node.child_by_field_name("receiver")).strip("() ")
-    owner = (
-        receiver.rsplit(" ", 1)[-1] if "[" not in receiver else receiver.split("[", 1)[0].rsplit(" ", 1)[-1]
-    )
+    owner = receiver.rsplit(" ", 1)[-1] if "[" not in receiver else receiver.split("[", 1)[0].rsplit(" ", 1)[-1]
     owner = owner.lstrip("*")
     return Declared(
         "function",
@@ -204,11 +200,7 @@ SQL = Grammar(
 
 def _css_rule(node: Node) -> Declared:
     block = first_child(node, "block", "keyframe_block_list")
-    head = (
-        (node.text or b"")[: block.start_byte - node.start_byte]
-        if block is not None
-        else (node.text or b"")[:200]
-    )
+    head = (node.text or b"")[: block.start_byte - node.start_byte] if block is not None else (node.text or b"")[:200]
     selector = fold(head.decode("utf-8", "replace"), 200)
     return Declared("rule", selector.rstrip("{; "), block, signature=selector)
 

@@ -148,8 +148,8 @@ _BY_INTERPRETER: dict[str, str] = {
 }  # fmt: skip
 
 _CPP_IN_HEADER = re.compile(
-    r"^[ \t]*(?:(?:inline[ \t]+)?namespace\b[^;\n=]*\{?[ \t]*$|namespace[ \t]+\w|template[ \t]*<|class[ \t]+\w|"
-    r"using[ \t]+\w|(?:public|private|protected)[ \t]*:|#[ \t]*include[ \t]*<[a-z_]+>)",
+    r"^[ \t]*(?:(?:inline[ \t]+)?namespace\b[^;\n=]*\{?[ \t]*$|namespace[ \t]+\w|template[ \t]*<|"
+    r"class[ \t]+\w|using[ \t]+\w|(?:public|private|protected)[ \t]*:|#[ \t]*include[ \t]*<[a-z_]+>)",
     re.MULTILINE,
 )
 _RST_UNDERLINE = re.compile(r"^\S[^\n]*\n([=\-~^\"'*+#`])\1{2,}[ \t]*$", re.MULTILINE)
@@ -172,10 +172,7 @@ def language_of(path: str, first_line: str = "") -> str:
         found = _BY_EXTENSION.get(extension)
         if found is not None:
             return found
-        if (
-            extension in ("in", "tmpl", "template", "example", "sample", "dist", "tpl", "erb", "j2")
-            and "." in stem
-        ):
+        if extension in ("in", "tmpl", "template", "example", "sample", "dist", "tpl", "erb", "j2") and "." in stem:
             return language_of(stem)
     if name.startswith(("dockerfile.", "containerfile.")):
         return "dockerfile"

@@ -18,18 +18,14 @@ MAX_DEPTH: Final = 24
 """Nested declarations deeper than this stay inside their parent's text: no input can exhaust the stack."""
 
 
-def collect(
-    container: Node, grammar: Grammar, source: bytes, in_class: bool = False, depth: int = 0
-) -> list[Item]:
+def collect(container: Node, grammar: Grammar, source: bytes, in_class: bool = False, depth: int = 0) -> list[Item]:
     """The declarations among the named children of `container`, in order, with their members."""
     found: list[Item] = []
     _collect(container, grammar, source, in_class, depth, found)
     return found
 
 
-def _collect(
-    container: Node, grammar: Grammar, source: bytes, in_class: bool, depth: int, found: list[Item]
-) -> None:
+def _collect(container: Node, grammar: Grammar, source: bytes, in_class: bool, depth: int, found: list[Item]) -> None:
     rules = grammar.rules
     transparent = grammar.transparent
     docstring = grammar.docstring

@@ -239,11 +239,7 @@ class Packer:
         themselves.
         """
         rows = [line for line in self._lines[first : min(last + 1, first + 12)] if line.strip()]
-        if (
-            last - first >= 6
-            or len(rows) > 3
-            or not all(row.lstrip().startswith(_COMMENT_STARTS) for row in rows)
-        ):
+        if last - first >= 6 or len(rows) > 3 or not all(row.lstrip().startswith(_COMMENT_STARTS) for row in rows):
             return ""
         if following is None:
             return "before"

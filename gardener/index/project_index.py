@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -47,7 +48,7 @@ class ProjectIndex:
         self.indexer = Indexer(
             context,
             max_file_bytes=settings.integer("index.max_file_bytes"),
-            exclude=settings.texts("index.exclude"),
+            exclude=(*settings.texts("index.exclude"), *_own_folders(context)),
             workers=settings.integer("index.workers"),
             head=head,
         )
@@ -165,3 +166,11 @@ class ProjectIndex:
     def close(self) -> None:
         self.searcher.forget()
         self.indexer.close()
+
+
+def _own_folders(context: ProjectContext) -> tuple[str, ...]:
+    """A pattern that leaves Gardener's own data out, should the project's folder contain it."""
+    data = os.path.dirname(os.path.dirname(context.home))
+    if os.path.commonpath([context.root, data]) != context.root or data == context.root:
+        return ()
+    return ("/" + os.path.relpath(data, context.root) + "/",)

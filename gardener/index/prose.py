@@ -14,7 +14,7 @@ HEADING_LIMIT: Final = 120
 _SCANNED: Final = 2000
 """Characters of a line that are looked at: a longer line is no heading."""
 
-_ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))?(?:[ \t]+#+)?[ \t]*\r?$")
+_ATX = re.compile(r" {0,3}(#{1,6})(?=[ \t\r]|$)")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _SETEXT = re.compile(r" {0,3}(=+|-{2,})[ \t]*\r?$")
 _NO_PARAGRAPH = re.compile(r"\s*(?:$|[-*+>|#]|\d+[.)]\s|</?\w|\[[^\]]*\]:| {4})")
@@ -26,9 +26,7 @@ _TEMPLATE = re.compile(r"\{%[^%\n]{0,200}%\}|\{\{[^{}\n]{0,200}\}\}")
 _TAG = re.compile(r"<[^<>\n]{0,600}>")
 _RST_LINE = re.compile(r"([=\-~^\"'`*+#:._<>])\1{2,}[ \t]*\r?$")
 _ASCIIDOC = re.compile(r"(={1,6})[ \t]+(\S.*?)[ \t]*\r?$")
-_LATEX = re.compile(
-    r"[ \t]*\\(part|chapter|section|subsection|subsubsection|paragraph)\*?(?:\[[^\]]*\])?\{(.*)"
-)
+_LATEX = re.compile(r"[ \t]*\\(part|chapter|section|subsection|subsubsection|paragraph)\*?(?:\[[^\]]*\])?\{(.*)")
 _LATEX_LEVELS: Final = {
     "part": 1,
     "chapter": 2,
@@ -40,7 +38,7 @@ _LATEX_LEVELS: Final = {
 _HTML_MARK = re.compile(
     r"<!--|<(script|style|pre|textarea|svg)\b|<h([1-6])\b[^>]*>|\{%-?\s*block\s+([\w-]+)|"
     r"<(?:section|article|main|div|form|table|nav|template|dialog|header|footer|aside|details|fieldset)\b"
-    r"[^>]*?\bid\s*=\s*[\"']?([\w:.-]+)",
+    r"[^<>]*?\bid\s*=\s*[\"']?([\w:.-]+)",
     re.IGNORECASE,
 )
 _COMPONENT_BLOCK = re.compile(r"<(script|template|style)\b", re.IGNORECASE)
@@ -125,7 +123,11 @@ def _markdown_headings(lines: list[str]) -> list[Heading]:
             continue
         atx = _ATX.match(line) if "#" in line[:10] else None
         if atx is not None:
-            found.append((at, len(atx[1]), _title(atx[2] or ""), line))
+            title = line[atx.end() :].strip()
+            unclosed = title.rstrip("#")
+            if unclosed != title and unclosed[-1:] in ("", " ", "\t"):
+                title = unclosed
+            found.append((at, len(atx[1]), _title(title), line))
             continue
         if at > row and line[:1] in "=- " and _SETEXT.match(line):
             above = lines[at - 1][:_SCANNED]
@@ -158,9 +160,7 @@ def _rst_headings(lines: list[str]) -> list[Heading]:
         if not over and at >= 2 and lines[at - 2].strip():
             continue  # the last line of a paragraph or a table
         level = levels.setdefault((under[0], over), len(levels) + 1)
-        found.append(
-            (at - 2 if over else at - 1, level, fold(title.replace("``", ""), HEADING_LIMIT), title.strip())
-        )
+        found.append((at - 2 if over else at - 1, level, fold(title.replace("``", ""), HEADING_LIMIT), title.strip()))
         taken = at
     return found
 
@@ -183,9 +183,7 @@ def _latex_headings(lines: list[str]) -> list[Heading]:
     for at, full in enumerate(lines):
         match = _LATEX.match(full[:_SCANNED]) if "\\" in full[:200] else None
         if match is not None:
-            found.append(
-                (at, _LATEX_LEVELS[match[1]], fold(match[2].rstrip("}\r "), HEADING_LIMIT), full.strip())
-            )
+            found.append((at, _LATEX_LEVELS[match[1]], fold(match[2].rstrip("}\r "), HEADING_LIMIT), full.strip()))
     return found
 
 
@@ -235,9 +233,7 @@ def _heading_text(lines: list[str], row: int, position: int) -> str:
 def _component_blocks(lines: list[str]) -> list[Item]:
     """The top-level blocks of a single-file component."""
     starts = [
-        (row, match[1].lower())
-        for row, line in enumerate(lines)
-        if (match := _COMPONENT_BLOCK.match(line[:_SCANNED]))
+        (row, match[1].lower()) for row, line in enumerate(lines) if (match := _COMPONENT_BLOCK.match(line[:_SCANNED]))
     ]
     items = []
     for index, (row, name) in enumerate(starts):

@@ -47,20 +47,35 @@ _log = logging.getLogger("gardener.models")
 _Item = TypeVar("_Item")
 
 NAME = "all-MiniLM-L6-v2"
-MAX_TOKENS = 256
-"""Tokens of a text that count, [CLS] and [SEP] included: the model card's limit."""
+WINDOW_TOKENS = 128
+"""Tokens that the model reads at once, [CLS] and [SEP] included; it was trained with 128 (model card)."""
+MOST_WINDOWS = 4
+LATER_WEIGHT = 0.5
+"""A longer text is read window by window; its vector is the sum of theirs, the first counting twice the
+others.
+
+Measured on Django's 9,084 functions (MRR@10) against one window of 256 tokens, the usual way: docstring ->
+function 0.463 against 0.456; a comment from the first 128 tokens -> function 0.271 against 0.262, from the
+next 128 tokens 0.233 against 0.188, from beyond 0.153 against 0.082. It costs 12 % more tokens, in shorter
+attention.
+"""
+SHORTEST_REST = 16
+"""A last window with fewer tokens says too little to be worth a run of the model."""
 LONGEST_TEXT = 16_384
-"""Characters of a text that are tokenised at all; MAX_TOKENS tokens of code are about 1,000."""
+"""Characters of a text that are tokenised at all; four windows of code hold about 2,000."""
 _MOST_THREADS = 8
 _EXPORT_TIMEOUT_S = 300.0
-_ERRORS: dict[str, type[GardenerError]] = {
-    error.code: error for error in (ModelDamaged, DiskFull, PermissionProblem)
-}
+_ERRORS: dict[str, type[GardenerError]] = {error.code: error for error in (ModelDamaged, DiskFull, PermissionProblem)}
 
 
 def packaged_fingerprint() -> str:
     """The fingerprint of the packaged embedder's vectors, without touching a file. Safe as a file name."""
-    recipe = {"source": SOURCE_SHA256, "graph": RECIPE, "pooling": "mean", "tokens": MAX_TOKENS}
+    recipe = {
+        "source": SOURCE_SHA256,
+        "graph": RECIPE,
+        "pooling": "mean",
+        "windows": [WINDOW_TOKENS, MOST_WINDOWS, LATER_WEIGHT, SHORTEST_REST],
+    }
     digest = hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
     return f"minilm-{DIMENSIONS}-{digest[:16]}"
 
@@ -113,8 +128,8 @@ class PackagedEmbedder:
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Shape (len(texts), 384), float32, each row of L2 norm 1; equal texts are computed once.
 
-        A text counts up to MAX_TOKENS tokens. The caller may hand over any number of texts; a caller that
-        wants to stop or pause soon gives few at a time (32 are about 0.2 s). Raises EmbedderUnavailable after
+        A text counts up to MOST_WINDOWS windows. The caller may hand over any number of texts; one that wants
+        to stop or pause soon gives few at a time (32 are about 0.2 s). Raises EmbedderUnavailable after
         `close`.
         """
         import numpy as np
@@ -131,7 +146,7 @@ class PackagedEmbedder:
 
         def work() -> None:
             for text, row in pending:
-                vectors[row] = session.run(None, {"ids": _token_ids(tokenizer, text)})[0][0]
+                vectors[row] = _vector(session, _windows(tokenizer, text))
 
         helpers = self._start_helpers(work, min(self.threads, len(rows)) - 1)
         try:
@@ -202,7 +217,7 @@ def _load_tokenizer(path: str) -> Any:
 
     tokenizer = Tokenizer.from_file(path)
     tokenizer.no_padding()
-    tokenizer.enable_truncation(MAX_TOKENS)
+    tokenizer.enable_truncation(MOST_WINDOWS * (WINDOW_TOKENS - 2) + 2)
     return tokenizer
 
 
@@ -219,15 +234,28 @@ def _load_session(path: str) -> Any:
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
-def _token_ids(tokenizer: Any, text: str) -> NDArray[np.int32]:
-    """Shape (1, tokens), with [CLS] and [SEP]."""
+def _windows(tokenizer: Any, text: str) -> list[NDArray[np.int32]]:
+    """What the model reads of a text, in order: arrays of shape (1, tokens), each with [CLS] and [SEP]."""
     import numpy as np
 
     text = text[:LONGEST_TEXT]
     if not text.isascii():
         # Undecodable bytes become lone surrogates, which the tokenizer refuses.
         text = text.encode("utf-8", "replace").decode()
-    return np.array([tokenizer.encode(text).ids], np.int32)
+    start, *tokens, end = tokenizer.encode(text).ids
+    step = WINDOW_TOKENS - 2
+    rests = range(step, len(tokens) - SHORTEST_REST + 1, step)
+    return [np.array([[start, *tokens[at : at + step], end]], np.int32) for at in (0, *rests)]
+
+
+def _vector(session: Any, windows: list[NDArray[np.int32]]) -> NDArray[np.float32]:
+    import numpy as np
+
+    first, *later = [session.run(None, {"ids": ids})[0][0] for ids in windows]
+    if not later:
+        return np.asarray(first, np.float32)
+    pooled = first + LATER_WEIGHT * np.sum(later, axis=0, dtype=np.float32)
+    return np.asarray(pooled / np.linalg.norm(pooled), np.float32)
 
 
 def _usable_cpus() -> int:

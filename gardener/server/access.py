@@ -120,9 +120,7 @@ class Access:
         """
         token = "gardener-" + secrets.token_urlsafe(32)
         if any(credential.name == name for credential in self.clients()):
-            raise NameTaken(
-                f"There is already a client token named {name!r}.", next_step="gardener token list"
-            )
+            raise NameTaken(f"There is already a client token named {name!r}.", next_step="gardener token list")
         self._add(Credential(new_id(), name, "client", digest(token), time.time()))
         return token
 
@@ -171,9 +169,7 @@ class Access:
             return tuple(Credential(**entry) for entry in stored["credentials"])
         except (ValueError, KeyError, TypeError) as error:
             # Nobody gets in by a damaged file; the launch token still works and makes new sessions.
-            log.error(
-                "%s is damaged (%s): stored tokens and sessions are void until made anew", self._path, error
-            )
+            log.error("%s is damaged (%s): stored tokens and sessions are void until made anew", self._path, error)
             return ()
 
     def _save(self, credentials: tuple[Credential, ...]) -> None:

@@ -66,9 +66,7 @@ class AppClient:
                 raise AppError(loaded, response.status)
             return loaded
 
-    def stream(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None
-    ) -> Iterator[dict[str, Any]]:
+    def stream(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """The data of each server-sent event, as it arrives. Closing the iterator closes the connection.
 
         Raises AppUnreachable when the connection ends before the app said that it was done.
@@ -124,7 +122,5 @@ class AppClient:
         except ValueError:
             loaded = None
         if not isinstance(loaded, dict):
-            raise AppUnreachable(
-                f"What answers at {self.app.url} is not Gardener.", next_step="gardener status"
-            )
+            raise AppUnreachable(f"What answers at {self.app.url} is not Gardener.", next_step="gardener status")
         return loaded

@@ -84,9 +84,7 @@ class Edge:
                 if isinstance(event, TextDelta) and first:
                     first = False
                     backend = context.backend or "auto"
-                    self.metrics.observe(
-                        "gardener_first_token_seconds", time.monotonic() - begun, backend=backend
-                    )
+                    self.metrics.observe("gardener_first_token_seconds", time.monotonic() - begun, backend=backend)
                 if isinstance(event, Answer):
                     self._count_answer(event, time.monotonic() - begun, job.cancel.is_set())
                 yield event_json(event)

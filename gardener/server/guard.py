@@ -140,9 +140,7 @@ class Guard:
         proven = headers.every(b"origin") or headers.one(b"sec-fetch-site").lower() == "same-origin"
         if caller.kind == "browser" and effects and not proven:
             # A cookie comes by itself, so a request with effects must also prove which page it came from.
-            return Refusal(
-                403, "no-origin", "A request from a browser that changes something needs its Origin."
-            )
+            return Refusal(403, "no-origin", "A request from a browser that changes something needs its Origin.")
         return None
 
     def _no_credential(self) -> Refusal:
@@ -150,9 +148,7 @@ class Guard:
         while self._failures and self._failures[0] < now - self.limits.failure_seconds:
             self._failures.popleft()
         if len(self._failures) >= self.limits.failures:
-            return Refusal(
-                429, "too-many-failures", "Too many requests without a valid token.", "gardener ui"
-            )
+            return Refusal(429, "too-many-failures", "Too many requests without a valid token.", "gardener ui")
         self._failures.append(now)
         return Refusal(401, "no-token", "This needs a link or a token from your terminal.", "gardener ui")
 

@@ -130,9 +130,7 @@ class Job:
             self._changed.notify_all()
             wakers = tuple(self._wakers)
         for wake in wakers:
-            with suppress(
-                RuntimeError
-            ):  # the reader's event loop has just closed: nobody is there to be woken
+            with suppress(RuntimeError):  # the reader's event loop has just closed: nobody is there to be woken
                 wake()
 
     def as_json(self) -> JsonObject:
@@ -164,9 +162,7 @@ class Jobs:
         self._closing = False
         self.finished_states: dict[str, int] = {"done": 0, "failed": 0, "cancelled": 0}
 
-    def start(
-        self, kind: JobKind, project_id: str, lane: str, about: str, work: Work, conversation: str = ""
-    ) -> Job:
+    def start(self, kind: JobKind, project_id: str, lane: str, about: str, work: Work, conversation: str = "") -> Job:
         """Runs `work` on its own thread, now or when its lane has room. Raises BackendUnavailable when the
         queue is full."""
         job = Job(kind, project_id, lane, about, conversation)
@@ -199,9 +195,7 @@ class Jobs:
         """Newest first."""
         with self._lock:
             jobs = list(self._jobs.values())
-        return [
-            job for job in reversed(jobs) if project_id in (None, job.project_id) and kind in (None, job.kind)
-        ]
+        return [job for job in reversed(jobs) if project_id in (None, job.project_id) and kind in (None, job.kind)]
 
     def unfinished(self, project_id: str, kind: JobKind) -> Job | None:
         """The newest job of this kind that is still at work for a project."""
@@ -246,9 +240,7 @@ class Jobs:
         while queue and running < self._at_once:
             job, work = queue.pop(0)
             job.enter("running")
-            thread = threading.Thread(
-                target=self._run, args=(job, work), name=f"job-{job.kind}-{job.id}", daemon=True
-            )
+            thread = threading.Thread(target=self._run, args=(job, work), name=f"job-{job.kind}-{job.id}", daemon=True)
             self._threads[job.id] = thread
             thread.start()
             running += 1

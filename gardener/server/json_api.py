@@ -76,9 +76,7 @@ def router(edge: Edge) -> APIRouter:
         found = edge.jobs.get(job_id)
         return {**found.as_json(), "said": found.events()}
 
-    @routes.get(
-        "/jobs/{job_id}/events", summary="Server-sent events from an offset; leaving does not stop the job"
-    )
+    @routes.get("/jobs/{job_id}/events", summary="Server-sent events from an offset; leaving does not stop the job")
     async def events(job_id: str, offset: int = Query(0, ge=0)) -> StreamingResponse:
         return sse_response(job_stream(edge.jobs.get(job_id), offset))
 
@@ -127,9 +125,7 @@ def pulse_json(edge: Edge) -> JsonObject:
     if active is None:
         return pulse
     pulse["active"] = {"id": active.id, "name": active.name}
-    pulse["index"] = {
-        name: status.get(name) for name in ("files", "chunks", "embedded_fraction", "updated_at")
-    }
+    pulse["index"] = {name: status.get(name) for name in ("files", "chunks", "embedded_fraction", "updated_at")}
     work = edge.jobs.unfinished(active.id, "index") or edge.jobs.unfinished(active.id, "embed")
     if work is not None:
         pulse["work"] = {"job": work.id, "kind": work.kind, "state": work.state, "last": work.last}

@@ -84,9 +84,7 @@ def project_of(edge: Edge, model: str) -> ProjectContext:
     try:
         return edge.gardener.context(model.removeprefix(PREFIX))
     except NotFoundError as error:
-        raise ModelNotFound(
-            f"There is no model {model!r}. {error.message}", next_step=error.next_step
-        ) from error
+        raise ModelNotFound(f"There is no model {model!r}. {error.message}", next_step=error.next_step) from error
 
 
 def refuse_unsupported(body: ChatCompletionBody) -> None:
@@ -269,8 +267,6 @@ def embed(edge: Edge, body: EmbeddingsBody) -> JsonObject:
         packed = base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()
         coded: object = packed if body.encoding_format == "base64" else values
         data.append({"object": "embedding", "index": index, "embedding": coded})
-    tokens = sum(
-        len(text) // 4 + 1 for text in texts
-    )  # the form asks for a count; four characters are about a token
+    tokens = sum(len(text) // 4 + 1 for text in texts)  # the form asks for a count; four characters are about a token
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
     return {"object": "list", "data": data, "model": PREFIX + embedder.name, "usage": usage}

@@ -210,7 +210,5 @@ async def send_refusal(send: Send, refusal: Refusal, *, page: bool) -> None:
 
 async def respond(send: Send, status: int, body: bytes, headers: list[tuple[bytes, bytes]]) -> None:
     headers = [*headers, (b"content-length", str(len(body)).encode())]
-    await send(
-        {"type": "http.response.start", "status": status, "headers": with_security_headers(headers, "")}
-    )
+    await send({"type": "http.response.start", "status": status, "headers": with_security_headers(headers, "")})
     await send({"type": "http.response.body", "body": body})

@@ -79,9 +79,7 @@ def metrics_text(edge: Edge) -> str:
         edge.metrics.set("gardener_index_changed_files", index.changed_files, project=active.name)
         edge.metrics.set("gardener_index_embedded_ratio", index.embedded_fraction, project=active.name)
     text = Exposition()
-    text.metric(
-        "gardener_uptime_seconds", "gauge", "Time since the start.", time.time() - edge.launch.started
-    )
+    text.metric("gardener_uptime_seconds", "gauge", "Time since the start.", time.time() - edge.launch.started)
     text.metric("gardener_projects", "gauge", "Registered projects.", len(edge.gardener.registry.list()))
     unfinished = [job for job in edge.jobs.find() if not job.over]
     for state in ("queued", "running"):

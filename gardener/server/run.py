@@ -78,11 +78,7 @@ def bind(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        what = (
-            "is used by another program"
-            if error.errno == errno.EADDRINUSE
-            else f"cannot be used: {error.strerror}"
-        )
+        what = "is used by another program" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
         raise ConflictError(
             f"{authority(host, port)} {what}.", next_step=f"gardener serve --port {port + 1}"
         ) from error
@@ -114,9 +110,7 @@ def _run(
     class AppServer(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
-            run_file.publish(
-                RunningApp(os.getpid(), host, launch.port, launch.started, __version__, launch.token)
-            )
+            run_file.publish(RunningApp(os.getpid(), host, launch.port, launch.started, __version__, launch.token))
             log.info("serving at %s", launch.url)
             if on_ready is not None:
                 on_ready(edge)

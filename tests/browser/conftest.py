@@ -31,10 +31,8 @@ from tests.serving import write_project
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
-HOSTILE = (
-    "<img src=x onerror=alert(1)>${alert(2)}{{constructor.constructor('alert(3)')()}}"
-    "<script>alert(4)</script>"
-)"""Repository text that would run if any step took it for HTML, a template or a script."""
+HOSTILE = "<img src=x onerror=alert(1)>${alert(2)}{{constructor.constructor('alert(3)')()}}<script>alert(4)</script>"
+"""Repository text that would run if any step took it for HTML, a template or a script."""
 START_SECONDS = 90.0
 ROOT = Path(__file__).parents[2]
 

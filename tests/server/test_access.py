@@ -76,9 +76,7 @@ def test_an_expired_session_is_void(access: Access, monkeypatch: pytest.MonkeyPa
     assert session is not None and not access.browser(session)
 
 
-def test_a_token_created_by_another_process_works_at_once_and_revoking_ends_it(
-    access: Access, tmp_path: Path
-) -> None:
+def test_a_token_created_by_another_process_works_at_once_and_revoking_ends_it(access: Access, tmp_path: Path) -> None:
     other = Access(str(tmp_path / "run"), "other")
     token = other.create_client("editor")
     assert access.client(token)

@@ -47,9 +47,7 @@ def host(served: Served) -> str:
     return f"127.0.0.1:{served.app.port}"
 
 
-@pytest.mark.parametrize(
-    "name", ["evil.example", "127.0.0.1", "127.0.0.1.evil.example", "localhost:1", "[::1]"]
-)
+@pytest.mark.parametrize("name", ["evil.example", "127.0.0.1", "127.0.0.1.evil.example", "localhost:1", "[::1]"])
 def test_a_foreign_host_is_refused_even_with_the_token(served: Served, name: str) -> None:
     with served.http() as client:
         for path in ("/livez", "/readyz", "/api/status"):

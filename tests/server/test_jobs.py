@@ -130,12 +130,8 @@ def failing(error: Exception) -> Work:
     return work
 
 
-def test_a_failure_is_the_last_event_and_says_what_to_do(
-    jobs: Jobs, caplog: pytest.LogCaptureFixture
-) -> None:
-    known = jobs.start(
-        "answer", "p", "a", "", failing(UsageError("too long", next_step="gardener ask SHORTER"))
-    )
+def test_a_failure_is_the_last_event_and_says_what_to_do(jobs: Jobs, caplog: pytest.LogCaptureFixture) -> None:
+    known = jobs.start("answer", "p", "a", "", failing(UsageError("too long", next_step="gardener ask SHORTER")))
     last = list(known.tail())[-1]
     assert last["event"] == "error" and last["error"]["next_step"] == "gardener ask SHORTER"
     assert known.state == "failed"

@@ -112,9 +112,7 @@ def test_earlier_messages_are_the_history_and_nothing_is_kept(
         ({"response_format": {"type": "json_object"}}, 400, "response_format"),
     ],
 )
-def test_errors_have_openais_form(
-    client: openai.OpenAI, changes: dict[str, object], status: int, says: str
-) -> None:
+def test_errors_have_openais_form(client: openai.OpenAI, changes: dict[str, object], status: int, says: str) -> None:
     body = {"model": "gardener/lantern", "messages": ASK, **changes}
     with pytest.raises(openai.APIStatusError) as caught:
         client.post("/chat/completions", body=body, cast_to=httpx.Response)
@@ -189,9 +187,7 @@ def test_embeddings_are_normalised_and_the_same_in_both_encodings(client: openai
 def test_a_wrong_key_is_an_authentication_error(served: Served) -> None:
     with (
         httpx.Client(trust_env=False) as http,
-        openai.OpenAI(
-            base_url=f"{served.url}/v1", api_key="wrong", max_retries=0, http_client=http
-        ) as stranger,
+        openai.OpenAI(base_url=f"{served.url}/v1", api_key="wrong", max_retries=0, http_client=http) as stranger,
         pytest.raises((openai.AuthenticationError, openai.RateLimitError)),
     ):
         stranger.models.list()

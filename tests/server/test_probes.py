@@ -11,9 +11,7 @@ from gardener.errors import IndexDamaged, StateDamaged
 from tests.serving import Served
 
 
-def test_livez_answers_while_everything_else_is_broken(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_livez_answers_while_everything_else_is_broken(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> object:
         raise StateDamaged("state.db is damaged.", next_step="gardener doctor")
 
