@@ -117,7 +117,7 @@ def plain_sentence_transformers(threads: int) -> Any:
     import torch
     from sentence_transformers import SentenceTransformer
 
-    from gardener.models.embeddings import packaged_files
+    from gardener.models.embedder_files import packaged_files
 
     torch.set_num_threads(threads)
     return SentenceTransformer(packaged_files(), device="cpu")

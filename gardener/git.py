@@ -82,9 +82,7 @@ class GitFailed(GardenerError):
 
     code = "git"
 
-    def __init__(
-        self, root: str, reason: str, *, exit_status: int | None = None, timed_out: bool = False
-    ) -> None:
+    def __init__(self, root: str, reason: str, *, exit_status: int | None = None, timed_out: bool = False) -> None:
         super().__init__(f"git could not read {root}: {reason}", next_step=f'git -C "{root}" status')
         self.reason = reason
         self.exit_status = exit_status
@@ -98,9 +96,7 @@ def git_environment(*, ceiling: str | None = None) -> dict[str, str]:
     `ceiling` is the folder above which git must not look for a repository.
     """
     environment = {
-        name: value
-        for name, value in os.environ.items()
-        if not name.startswith("GIT_") or _INHERITED.match(name)
+        name: value for name, value in os.environ.items() if not name.startswith("GIT_") or _INHERITED.match(name)
     }
     environment.update(
         LC_ALL="C",
@@ -186,9 +182,7 @@ def safe_git(
     more than `timeout_s` seconds (a FIFO posing as .gitignore blocks it for ever) or writes more than
     `max_output_bytes`.
     """
-    command = git_command(
-        root, *arguments, work_tree=work_tree, git_directory=git_directory, settings=settings
-    )
+    command = git_command(root, *arguments, work_tree=work_tree, git_directory=git_directory, settings=settings)
     ceiling = os.path.dirname(work_tree) if work_tree is not None else None
     try:
         process = subprocess.Popen(
@@ -218,9 +212,7 @@ def safe_git(
     return output
 
 
-def _drain(
-    process: subprocess.Popen[bytes], root: str, deadline: float, max_output_bytes: int
-) -> tuple[bytes, bytes]:
+def _drain(process: subprocess.Popen[bytes], root: str, deadline: float, max_output_bytes: int) -> tuple[bytes, bytes]:
     """Reads both pipes to their end within the deadline and the limit, then waits for the process."""
     assert process.stdout is not None and process.stderr is not None
     output: list[bytes] = []

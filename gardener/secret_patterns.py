@@ -40,9 +40,7 @@ def redact_text(text: str) -> str:
     return redacted.decode("utf-8", "surrogatepass") if findings else text
 
 
-def redact_bytes(
-    data: bytes, *, loose: bool, runs: bytes | None = None
-) -> tuple[bytes, list[tuple[int, str]]]:
+def redact_bytes(data: bytes, *, loose: bool, runs: bytes | None = None) -> tuple[bytes, list[tuple[int, str]]]:
     """The redacted text, and (1-based line, kind) of each finding, in order. Both texts are UTF-8.
 
     `loose` also takes unquoted values after `password=` and the like, which in program code are variables.
@@ -111,12 +109,12 @@ def merge_spans(found: list[Span]) -> list[Span]:
 
 # ---- Private keys -----------------------------------------------------------------------------------------
 
-_BEGIN_KEY = re.compile(
-    rb"-----begin (?:[a-z0-9 ]{1,30} )?private key(?: block)?-----|putty-user-key-file-\d:"
-)
+_BEGIN_KEY = re.compile(rb"-----begin (?:[a-z0-9 ]{1,30} )?private key(?: block)?-----|putty-user-key-file-\d:")
 _END_KEY = re.compile(rb"-----end (?:[a-z0-9 ]{1,30} )?private key(?: block)?-----|private-mac: ?[0-9a-f]*")
 _KEY_LINE = re.compile(
-    rb"[\s\"'`+,|>#*/.\\(n-]*(?:[A-Za-z0-9+/=]{16,}|[A-Za-z-]{2,20}: [^\n]*)[\s\"'`,+;\\)n-]*\Z"
+    rb"[\s\"'`+,|>#*/.\\(n-]*"
+    rb"(?:[A-Za-z0-9+/]{16,}=*|[A-Za-z0-9+/]{1,15}={1,2}|(?=[^\s]*[0-9])[A-Za-z0-9+/]{4,15}|[A-Za-z-]{2,20}: [^\n]*)"
+    rb"[\s\"'`+,;\\)n-]*\Z"
 )
 _KEY_BODY = re.compile(rb"[A-Za-z0-9+/=]{20}")
 _LONGEST_KEY = 64 * 1024
@@ -155,9 +153,7 @@ def _end_of_body(data: bytes, start: int, limit: int) -> int:
 
 
 # A byte of a multi-byte character may be half of a line separator (U+2028), and no key has one.
-_KEY_TEXT = re.compile(
-    rb"[^\s\x1c-\x1e\x80-\xff](?:[^\r\n\x0b\x0c\x1c-\x1e\x80-\xff]*[^\s\x1c-\x1e\x80-\xff])?"
-)
+_KEY_TEXT = re.compile(rb"[^\s\x1c-\x1e\x80-\xff](?:[^\r\n\x0b\x0c\x1c-\x1e\x80-\xff]*[^\s\x1c-\x1e\x80-\xff])?")
 
 
 def _lines(data: bytes, start: int, stop: int) -> Iterator[Span]:
@@ -168,17 +164,13 @@ def _lines(data: bytes, start: int, stop: int) -> Iterator[Span]:
 
 # ---- URLs, headers, AWS -----------------------------------------------------------------------------------
 
-_URL_PASSWORD = re.compile(
-    rb"://[^\x00-\x20/:@\"'<>`?#\\]{0,128}:([^\x00-\x20/@\"'<>`\\]{3,256})@(?=[\w\[{$%.-])"
-)
+_URL_PASSWORD = re.compile(rb"://[^\x00-\x20/:@\"'<>`?#\\]{0,128}:([^\x00-\x20/@\"'<>`\\]{3,256})@(?=[\w\[{$%.-])")
 _BEARER = re.compile(rb"bearer[ \t:=]{1,3}[\"']?([a-z0-9._~+/=-]{16,2000})")
 _AUTHORIZATION = re.compile(
     rb"authorization\\?[\"']?\]?[ \t]{0,4}[:=,][ \t]{0,4}[bru]{0,2}\\?[\"']?"
     rb"(?:(?:basic|token|bot|apikey|digest)[ \t]{1,3})?([a-z0-9._~+/=:-]{12,2000})"
 )
-_CURL_USER = re.compile(
-    rb"curl[^\n]{0,300}?[ \t](?:-u|--user)[ \t=][\"']?[^\s:\"'$]{1,64}:([^\s\"'$]{4,128})"
-)
+_CURL_USER = re.compile(rb"curl[^\n]{0,300}?[ \t](?:-u|--user)[ \t=][\"']?[^\s:\"'$]{1,64}:([^\s\"'$]{4,128})")
 _WEBHOOK = re.compile(
     rb"hooks\.slack\.com/(?:services|workflows|triggers)/([\w/-]{16,200})|/api/webhooks/\d{16,20}/([\w-]{40,100})"
 )
@@ -219,6 +211,10 @@ def _find_authorization(data: bytes, lowered: bytes) -> Iterator[Span]:
                 yield Span(*match.span(1), "password")
 
 
+def _is_aws_secret(value: bytes) -> bool:
+    return len(set(value)) >= 12 and all(re.search(kind, value) for kind in (rb"[A-Z]", rb"[a-z]", rb"[0-9]"))
+
+
 def _find_aws_secrets(data: bytes, lowered: bytes) -> Iterator[Span]:
     """Forty characters of mixed kinds on a line that speaks of AWS; a git commit has no capitals."""
     position = lowered.find(b"aws")
@@ -228,11 +224,7 @@ def _find_aws_secrets(data: bytes, lowered: bytes) -> Iterator[Span]:
         end = len(data) if end < 0 else end
         for match in _AWS_SECRET.finditer(data, max(start, position - 500), min(end, position + 500)):
             value = match[0]
-            if (
-                any(65 <= c <= 90 for c in value)
-                and any(97 <= c <= 122 for c in value)
-                and is_random_token(value)
-            ):
+            if _is_aws_secret(value):
                 yield Span(match.start(), match.end(), "aws-secret-key")
         position = lowered.find(b"aws", min(end, position + 500))
 
@@ -240,7 +232,7 @@ def _find_aws_secrets(data: bytes, lowered: bytes) -> Iterator[Span]:
 # ---- Values given to a telling name -----------------------------------------------------------------------
 
 # What may stand between the telling word and its value: the rest of the name, quote, bracket, type, sign.
-_REST = rb"([\w-]{0,32})"
+_REST = rb"([\w-]{0,32}+)"
 _SIGN = (
     rb"(?:"
     rb"(\\{0,2}[\"'`])?\]?[ \t]{0,8}(?::[ \t]{0,2}[\w.\[\]|? ]{1,40}(?==))?(?:[=!]==?|:=|=>|[=:(])"
@@ -301,11 +293,7 @@ def _find_assigned(data: bytes, lowered: bytes, loose: bool) -> Iterator[Span]:
             start, end = match.span(group)
             bare = group == _BARE_GROUP
             # In program code a bare value is a variable, except in a query, a connection string, an option.
-            if (
-                bare
-                and not loose
-                and not _PARAMETER.search(lowered[max(0, match.start() - 48) : match.start()])
-            ):
+            if bare and not loose and not _PARAMETER.search(lowered[max(0, match.start() - 48) : match.start()]):
                 continue
             # f("password", x) and check_password(x) are as often about names as about values.
             argument = not bare and not _ASSIGNED.search(lowered, match.end(1), start)

@@ -111,8 +111,8 @@ TOKENS = (
     _token("mailgun-key", "key-", _START + r"key-[a-f0-9]{32}(?![A-Za-z0-9])"),
     _token("telegram-token", ":AA", rf"(?<!\d)\d{{8,10}}:AA{_W}{{33}}(?!{_W})"),
     _token("azure-secret", "8Q~", r"(?<![\w.~-])[A-Za-z0-9_.~-]{3}8Q~[A-Za-z0-9_.~-]{31,34}(?![\w.~-])"),
-    _token("jwt", "eyJ", rf"eyJ{_W}{{8,2000}}\.{_W}{{10,4000}}\.{_W}{{8,1000}}"),
-    _token("jwt", "eyJ", rf"eyJ{_W}{{14,2000}}\.eyJ{_W}{{8,4000}}(?:\.{_W}{{0,1000}})?"),
+    _token("jwt", "eyJ", rf"eyJ{_W}{{8,1000}}+\.{_W}{{10,4000}}+\.{_W}{{8,1000}}"),
+    _token("jwt", "eyJ", rf"eyJ{_W}{{14,1000}}+\.eyJ{_W}{{8,4000}}(?:\.{_W}{{0,1000}})?"),
 )
 
 

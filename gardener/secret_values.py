@@ -9,9 +9,7 @@ _PLACEHOLDER = re.compile(
     rb"|[_-]your|yourpass|yoursecret|mypass|my[_-]?secret|xxx|\*\*\*|\.\.\.|todo|fixme|undefined|<[^>]*>|\$\{|\{\{"
     rb"|%\(|\$\(|not[_-]?set|no[_-]?secret|notasecret|not[_-]a[_-]|invalid|unused|lorem|foobar|deadbeef"
 )
-_SEQUENCE = re.compile(
-    rb"(?:(?:0?123[4567890]*|9876[543210]*|abc[defghijklmnopqrstuvwxyz]*|qwerty|xyz|[-_.!])+|\d+)\Z"
-)
+_SEQUENCE = re.compile(rb"(?:(?:0?123[4567890]*|9876[543210]*|abc[defghijklmnopqrstuvwxyz]*|qwerty|xyz|[-_.!])+|\d+)\Z")
 _COMMON = re.compile(
     rb"(?:my|the|new|old|wrong|bad|good|some|test|another|other|user|admin|super|top|root|db|api|raw|plain|pass)?[_.-]?"
     rb"(?:pass(?:word|wd|phrase|code)?|pwd|secret|sekrit|token|key|test(?:ing|er|client|user|pass)?|admin|root|user"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from random import Random
 
 import pytest
 from hypothesis import given, settings
@@ -18,7 +19,8 @@ UPPER = "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"
 
 def random_part(alphabet: str, length: int) -> st.SearchStrategy[str]:
     """As a machine makes them: varied. (Repetitions are placeholders, and left alone on purpose.)"""
-    return st.randoms(use_true_random=False).map(lambda random: "".join(random.choice(alphabet) for _ in range(length)))
+    # From a seed, so that shrinking does not end at "AAAA".
+    return st.integers(0, 2**32).map(lambda seed: "".join(Random(seed).choices(alphabet, k=length)))
 
 
 def prefixed(prefix: str, alphabet: str, length: int) -> st.SearchStrategy[str]:
@@ -236,8 +238,6 @@ fragments = st.sampled_from(
         "\x85",
         "\x1c",
         "\x0b",
-    ]
-    + [
         ">",
         "</",
         "://",
@@ -251,21 +251,17 @@ fragments = st.sampled_from(
         "--",
         "?",
         "&",
-    ]
-    + [
         "kJ8mPq2xZ",
         "a1b2c3d4e5f6g7h8",
         "-----BEGIN PRIVATE" + " KEY-----",
         "-----END PRIVATE" + " KEY-----",
         "\\n",
         "\\",
-    ]
-    + [
         "gh" + "p_0123456789abcdefghijABCDEFGHIJ012345",
         "MIIEowIBAAKCAQEA0123456789abcdef",
         "é",
         "😀",
-        "\ud800",
+        "�",
         "(",
         ",",
         "x",
@@ -296,7 +292,7 @@ words = ["eyJ", "eyJa.", "eyJ-.eyJ", "a", "-", "=", 'password="', "password=", "
          "authorization: ", "bearer ", "curl -u a:", "xoxb-", "SG.", "pwd", "token>", "[redacted:", "password: str ",
          "A1b2C3d4E5f6G7h8I9j0_", "A1b2C3d4E5f6G7h8I9j0 ", "123456789:AA", "-----BEGIN ", "8Q~"]
 for word in words:
-    for end in ("", '"', "@x", "\\n"):
+    for end in ("", '"'):
         text = word * (100_000 // len(word)) + end
         redact_text(text)
         redact(text, "a.py")

@@ -89,9 +89,7 @@ def classify(path: str, data: bytes) -> str | None:
         return "lfs-pointer"
     if is_binary(data):
         return "binary"
-    if name in (".npmrc", ".yarnrc.yml", ".yarnrc") and re.search(
-        rb"(?i)_?auth(?:token)?\W|_password\W", data
-    ):
+    if name in (".npmrc", ".yarnrc.yml", ".yarnrc") and re.search(rb"(?i)_?auth(?:token)?\W|_password\W", data):
         return "secret-file"
     limit = data_limit(name)
     if limit is not None and len(data) > limit:

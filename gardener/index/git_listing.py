@@ -104,9 +104,7 @@ class GitListing:
 
     def _is_ignored(self, folder: str, top: str) -> bool:
         inside = os.path.relpath(folder, top)
-        answer = _names(
-            top, top, "check-ignore", "-z", "--", inside, settings=self._excludes(), accept=(0, 1)
-        )
+        answer = _names(top, top, "check-ignore", "-z", "--", inside, settings=self._excludes(), accept=(0, 1))
         return bool(answer)
 
     def _excludes(self) -> tuple[str, ...]:

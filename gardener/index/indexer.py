@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gardener.errors import IndexDamaged, Interrupted, PathNotFound, SchemaTooNew
 from gardener.index.manifest import FileRecord, Manifest
 from gardener.index.prepare import PreparedFile, prepare_files
-from gardener.index.table import ChunkRow, IndexTable
+from gardener.index.table import ChunkRow, IndexTable, arrow_table
 from gardener.index.walk import FileEntry, WalkResult, walk
 from gardener.locks import ProcessLock
 from gardener.paths import index_directory, project_lock
@@ -306,8 +306,12 @@ class Indexer:
         cancel: threading.Event | None,
     ) -> tuple[int, int]:
         """Prepares and commits in portions; returns how many files are new and how many have new content."""
+        import pyarrow as pa
+
         pending: list[PreparedFile] = []
         rows: list[ChunkRow] = []
+        batches = [arrow_table([])]
+        """Of a first index, converted while the workers prepare what comes next."""
         fresh, words_missing, added, changed = from_nothing, False, 0, 0
 
         def flush(last: bool) -> None:
@@ -315,10 +319,10 @@ class Indexer:
             removed = difference.removed if last else []
             new = [item for item in pending if not item.unchanged]
             if fresh:
-                self.table.create(rows, index_words=last)
+                self.table.create(pa.concat_tables(batches), index_words=last)
                 fresh, words_missing = False, not last
             elif from_nothing:
-                self.table.append(rows)
+                self.table.append(pa.concat_tables(batches))
             elif new or removed:
                 self.table.replace_files([*removed, *(item.record.path for item in new)], rows)
             if last and words_missing:
@@ -337,6 +341,7 @@ class Indexer:
             changed += sum(1 for item in new if item.record.path in known)
             pending.clear()
             rows.clear()
+            del batches[1:]
 
         total = len(difference.changed)
         begun = time.monotonic()
@@ -349,12 +354,15 @@ class Indexer:
                 )
             done += len(prepared)
             pending.extend(prepared)
-            for item in prepared:
-                rows.extend(item.rows)
+            new_rows = [row for item in prepared for row in item.rows]
+            if from_nothing:
+                batches.append(arrow_table(new_rows))
+            else:
+                rows.extend(new_rows)
             elapsed = time.monotonic() - begun
             rate = done / elapsed if elapsed > 0.2 else None
             report(IndexProgress("read", done, total, rate, (total - done) / rate if rate else None))
-            if len(rows) >= ROWS_PER_COMMIT:
+            if len(rows) + sum(batch.num_rows for batch in batches) >= ROWS_PER_COMMIT:
                 report(IndexProgress("write", done, total))
                 flush(last=False)
         if pending or difference.removed or from_nothing:

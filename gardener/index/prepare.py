@@ -41,7 +41,7 @@ def content_hash(embedded: str) -> str:
 def chunk_row(chunk: Chunk, file_sha256: str, path_words: str) -> ChunkRow:
     """The row of a chunk. Symbol words come twice: a definition should outrank a mention."""
     symbol_words = index_words(chunk.symbol) if chunk.symbol else ""
-    return ChunkRow(  # by position: this is called for every chunk of every file
+    return (  # in the order of table.COLUMNS
         chunk.path,
         chunk.start_line,
         chunk.end_line,

@@ -83,9 +83,7 @@ _LOOSE_EXTENSIONS = frozenset(
     | {"sh", "bash", "zsh", "fish", "ps1", "bat", "cmd", "service", "desktop", "dockerfile", "mk"}
     | {"md", "markdown", "rst", "txt", "adoc", "org", "http", "rest", "csv", "log", "npmrc", "pypirc"}
 )
-_LOOSE_NAMES = frozenset(
-    {"dockerfile", "makefile", "procfile", "jenkinsfile", "vagrantfile", "containerfile"}
-)
+_LOOSE_NAMES = frozenset({"dockerfile", "makefile", "procfile", "jenkinsfile", "vagrantfile", "containerfile"})
 
 
 def redact(text: str, path: str) -> Redaction:
@@ -106,9 +104,7 @@ def redact(text: str, path: str) -> Redaction:
             found = sorted(found + rest)
     if not found:
         return Redaction(text, ())
-    return Redaction(
-        data.decode("utf-8", "surrogatepass"), tuple(Finding(line, kind) for line, kind in found)
-    )
+    return Redaction(data.decode("utf-8", "surrogatepass"), tuple(Finding(line, kind) for line, kind in found))
 
 
 def is_loose(path: str) -> bool:
@@ -147,9 +143,7 @@ class _Plugin(Protocol):
 def _plugins() -> tuple[_Plugin, ...]:
     from importlib import import_module
 
-    return tuple(
-        getattr(import_module(f"detect_secrets.plugins.{module}"), name)() for module, name in _PLUGINS
-    )
+    return tuple(getattr(import_module(f"detect_secrets.plugins.{module}"), name)() for module, name in _PLUGINS)
 
 
 def _ask_plugins(data: bytes, start: int, end: int) -> Iterator[Span]:
@@ -160,10 +154,10 @@ def _ask_plugins(data: bytes, start: int, end: int) -> Iterator[Span]:
             value = secret.encode()
             if len(value) < _SHORTEST_SECRET or not is_varied(value) or not value.isascii():
                 continue
-            position = data.find(value, start, end)
-            while position >= 0:
-                yield Span(position, position + len(value), _kind(plugin))
-                position = data.find(value, position + len(value), end)
+            # Formats grow: what goes on in the same characters belongs to it, although the plugin stopped.
+            whole = re.compile(re.escape(value) + rb"[\w-]*")
+            for match in whole.finditer(data, start, end):
+                yield Span(match.start(), match.end(), _kind(plugin))
 
 
 def _kind(plugin: _Plugin) -> str:

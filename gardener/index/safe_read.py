@@ -13,7 +13,7 @@ import stat
 from types import TracebackType
 from typing import NamedTuple
 
-_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC | getattr(os, "O_NOCTTY", 0)
 
 _READ_ATTEMPTS = 3
@@ -32,7 +32,7 @@ class FileEntry(NamedTuple):
     mtime_ns: int
 
 
-class SkippedFile(Exception):  # noqa: N818 - not an error: the file is reported and the work goes on
+class SkippedFile(Exception):
     """A file that was listed cannot be read now. `reason` is one of the codes that `walk` documents."""
 
     def __init__(self, path: str, reason: str, detail: str = "") -> None:
@@ -171,6 +171,4 @@ def _skipped(path: str, error: OSError | ValueError) -> SkippedFile:
         return SkippedFile(path, "not-regular", "a device or socket")
     if isinstance(error, UnicodeError):
         return SkippedFile(path, "unencodable-name", "the name is not valid UTF-8")
-    return SkippedFile(
-        path, "unreadable", (error.strerror if isinstance(error, OSError) else None) or str(error)
-    )
+    return SkippedFile(path, "unreadable", (error.strerror if isinstance(error, OSError) else None) or str(error))

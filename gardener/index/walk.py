@@ -60,9 +60,7 @@ class _Folder(NamedTuple):
     rules: tuple[IgnoreRules, ...]
 
 
-def walk(
-    root: str, *, max_file_bytes: int, exclude: tuple[str, ...] = (), explain: bool = False
-) -> WalkResult:
+def walk(root: str, *, max_file_bytes: int, exclude: tuple[str, ...] = (), explain: bool = False) -> WalkResult:
     """Lists the candidate files of the folder `root`, which may lie inside a git checkout.
 
     `exclude` are gitignore patterns relative to the root. `explain` adds what git's ignore rules left out,

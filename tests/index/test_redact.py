@@ -29,8 +29,19 @@ def test_text_without_credentials_comes_back_as_it_is() -> None:
 
 @pytest.mark.parametrize(
     ("path", "expected"),
-    [("a.py", False), ("src/a.ts", False), ("x.json", False), ("c.yaml", True), ("app.ini", True), ("Dockerfile", True)]
-    + [("README.md", True), (".bashrc", True), ("run.sh", True), ("Makefile", True), ("a/.npmrc", True)],
+    [
+        ("a.py", False),
+        ("src/a.ts", False),
+        ("x.json", False),
+        ("c.yaml", True),
+        ("app.ini", True),
+        ("Dockerfile", True),
+        ("README.md", True),
+        (".bashrc", True),
+        ("run.sh", True),
+        ("Makefile", True),
+        ("a/.npmrc", True),
+    ],
 )
 def test_configuration_holds_values_without_quotes_and_code_holds_variables(path: str, expected: bool) -> None:
     assert is_loose(path) is expected
@@ -80,8 +91,16 @@ pieces = st.sampled_from(
         "\r\n",
         "password = ",
         '"',
+        PASSWORD,
+        "é",
+        "\u2028",
+        "AKC",
+        "-us12",
+        "0123456789abcdef0123456789abcdef",
+        "[redacted:",
+        "]",
+        "\x85",
     ]
-    + [PASSWORD, "é", "\u2028", "AKC", "-us12", "0123456789abcdef0123456789abcdef", "[redacted:", "]", "\x85"]
 )
 
 

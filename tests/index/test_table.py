@@ -4,17 +4,18 @@ import numpy as np
 import pytest
 
 from gardener.errors import IndexDamaged
-from gardener.index.table import FRAGMENT_LIMIT, ChunkRow, IndexTable, quote
+from gardener.index.table import FRAGMENT_LIMIT, ChunkRow, IndexTable, arrow_table, quote
 
 
 def row(path: str, line: int, words: str, name: str = "") -> ChunkRow:
-    return ChunkRow(path, line, line + 2, "python", "function", name, "", "", f"text of {words}", words, f"h{path}{line}", "f" * 64)
+    text = f"text of {words}"
+    return (path, line, line + 2, "python", "function", name, "", "", text, words, f"h{path}{line}", "f" * 64)
 
 
 @pytest.fixture
 def table(tmp_path: object) -> IndexTable:
     made = IndexTable(f"{tmp_path}/index")
-    made.create([row("a.py", 1, "alpha beta"), row("a.py", 4, "gamma"), row("it's.py", 1, "alpha delta")])
+    made.create(arrow_table([row("a.py", 1, "alpha beta"), row("a.py", 4, "gamma"), row("it's.py", 1, "alpha delta")]))
     return made
 
 
@@ -88,7 +89,7 @@ def test_retaining_vectors_drops_the_rest_and_duplicates(table: IndexTable) -> N
 
 def test_an_empty_project_has_an_empty_table(tmp_path: object) -> None:
     table = IndexTable(f"{tmp_path}/empty")
-    table.create([])
+    table.create(arrow_table([]))
     assert table.count() == 0
     assert found(table, "alpha") == []
     table.replace_files(["a.py"], [row("a.py", 1, "alpha")])

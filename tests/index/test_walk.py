@@ -259,9 +259,27 @@ def test_files_are_left_out_by_name_and_size(checkout: Path, way: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [".env", ".env.local", "prod.env", "server.pem", "tls.key", "id_rsa", "id_ed25519", "store.p12", ".netrc"]
-    + ["credentials.json", "client_secret_1.apps.json", "my-service-account.json", "secrets.yml", ".pgpass"]
-    + ["terraform.tfstate", ".htpasswd", ".git-credentials", ".envrc", "id_rsa.old"],
+    [
+        ".env",
+        ".env.local",
+        "prod.env",
+        "server.pem",
+        "tls.key",
+        "id_rsa",
+        "id_ed25519",
+        "store.p12",
+        ".netrc",
+        "credentials.json",
+        "client_secret_1.apps.json",
+        "my-service-account.json",
+        "secrets.yml",
+        ".pgpass",
+        "terraform.tfstate",
+        ".htpasswd",
+        ".git-credentials",
+        ".envrc",
+        "id_rsa.old",
+    ],
 )
 def test_secret_files_are_left_out_by_name(tmp_path: Path, name: str) -> None:
     write(tmp_path, name)

