@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 # The first Python that really starts; a version manager's shim may be there and not work.
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
-PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
 .PHONY: help install demo ui test check lint types layers browser-tools bench docs-generated clean
 .DEFAULT_GOAL := help

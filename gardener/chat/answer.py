@@ -88,9 +88,7 @@ class Answerer:
         self._budget_tokens = budget_tokens
         self._max_tokens = max_tokens
         self._temperature = temperature
-        self._read_lines = read_lines or (
-            lambda root: reader(root, redact=redact, max_file_bytes=max_file_bytes)
-        )
+        self._read_lines = read_lines or (lambda root: reader(root, redact=redact, max_file_bytes=max_file_bytes))
 
     def answer(
         self,

@@ -78,9 +78,7 @@ def lines_sha256(text: str) -> str:
     return hashlib.sha256("\n".join(_lines(text)).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def verify(
-    numbers: Sequence[int], sources: Sequence[SearchHit], read_lines: ReadLines
-) -> tuple[Citation, ...]:
+def verify(numbers: Sequence[int], sources: Sequence[SearchHit], read_lines: ReadLines) -> tuple[Citation, ...]:
     """The citations of `numbers` (1-based into `sources`), each checked against the disk. Reads each file
     once.
     """
@@ -94,9 +92,7 @@ def verify(
             except OSError:
                 files[source.path] = None
         start, end, state = _compare(source, files[source.path])
-        citations.append(
-            Citation(n, source.path, start, end, lines_sha256(source.text), state, symbol=source.symbol)
-        )
+        citations.append(Citation(n, source.path, start, end, lines_sha256(source.text), state, symbol=source.symbol))
     return tuple(citations)
 
 

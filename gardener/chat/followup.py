@@ -20,9 +20,7 @@ _REFERS = re.compile(
 _CONTINUES = re.compile(
     r"^(?:and|but|so|then|also|or|what about|how about|why|why not|where else|anything else|more)\b"
 )
-_FIRST_NAME = re.compile(
-    r"\*\*(`+) ?([^`\n]{1,120}?) ?\1\*\*|(?<!`)`([A-Za-z_][\w.:#]{2,119}?)(?:\(\))?`(?!`)"
-)
+_FIRST_NAME = re.compile(r"\*\*(`+) ?([^`\n]{1,120}?) ?\1\*\*|(?<!`)`([A-Za-z_][\w.:#]{2,119}?)(?:\(\))?`(?!`)")
 _FIRST_CALLABLE = re.compile(r"\*\*(`+) ?([^`\n]{1,120}?) ?\1\*\* (?:— |\()(?:function|method)\b")
 _MAX_BACK = 4
 _MAX_TERMS = 8
@@ -61,9 +59,7 @@ def _without_project(question: str, project: str) -> str:
     name = re.split(r"[-_ ]?v?\d", project)[0].strip("-_. ")
     if len(name) < 2:
         return question
-    shorter = re.sub(
-        rf"(?i)\b(does|do|did|can|in|inside|within|of) {re.escape(name)}\b(?![.\w/-])", r"\1 it", question
-    )
+    shorter = re.sub(rf"(?i)\b(does|do|did|can|in|inside|within|of) {re.escape(name)}\b(?![.\w/-])", r"\1 it", question)
     return shorter if question_terms(shorter).words else question
 
 

@@ -63,9 +63,7 @@ class Generation:
         said = prose(f"{choice.backend.name}: {failure}", 300)
         if partial.strip():
             self.complete, self.error = False, failure
-            sentence = (
-                f"{closing_fence(partial)}\n\n---\n\n*The model's answer breaks off here ({said}).*\n\n"
-            )
+            sentence = f"{closing_fence(partial)}\n\n---\n\n*The model's answer breaks off here ({said}).*\n\n"
         else:
             self.backend, self.model = last_resort.name, ""
             sentence = f"*The model failed ({said}).*\n\n"

@@ -161,9 +161,7 @@ class _Answer:
         head = declaration(item.head)
         lines: list[Line] = [head] if head is not None else []
         for match in item.matches[:2] if limit else ():
-            lines += decisive_lines(
-                match.hit, self._weights, limit if match is item.matches[0] else limit // 2
-            )
+            lines += decisive_lines(match.hit, self._weights, limit if match is item.matches[0] else limit // 2)
         lines = sorted({line.number: line for line in reversed(lines)}.values(), key=lambda line: line.number)
         elsewhere = head is None and item.hit.signature and item.hit.language not in PROSE_LANGUAGES
         if not lines:
@@ -207,11 +205,7 @@ class _Answer:
                 line = call_line(caller, item.hit.symbol)
                 if caller.language in PROSE_LANGUAGES:
                     continue
-                if (
-                    line is None
-                    or place_of(caller) not in self._numbers
-                    or (caller.path, line.number) in seen
-                ):
+                if line is None or place_of(caller) not in self._numbers or (caller.path, line.number) in seen:
                     continue
                 seen.add((caller.path, line.number))
                 inside = f" in {code_span(caller.symbol)}" if caller.symbol else ""
@@ -277,18 +271,14 @@ def _nothing(request: ChatRequest, terms: Terms, relevance: Relevance) -> Iterat
     lookup = " ".join(word for word in words[:6] if re.fullmatch(r"[\w-]+", word))
     rows = ["- Name a function, class, file or message the way it stands in the code."]
     near = [
-        match.hit
-        for match in relevance.matches
-        if match.hit.symbol and max(match.strengths.values(), default=0) == 1
+        match.hit for match in relevance.matches if match.hit.symbol and max(match.strengths.values(), default=0) == 1
     ]
     if near:
         # Without numbers: they are suggestions, not evidence.
         places = [f"{_name(hit)} in {code_span(f'{hit.path}:{hit.start_line}')}" for hit in near[:3]]
         rows.append(f"- A name that shares a word with the question: {', '.join(places)}.")
     if lookup:
-        rows.append(
-            f"- {code_span('gardener search ' + shlex.quote(lookup))} lists the nearest chunks all the same."
-        )
+        rows.append(f"- {code_span('gardener search ' + shlex.quote(lookup))} lists the nearest chunks all the same.")
     rows.append("- `gardener show --skipped` lists the files that are not in the index, and why.")
     yield "\n".join(rows)
 
@@ -299,8 +289,6 @@ def _name(hit: SearchHit) -> str:
 
 def _dedented(lines: Sequence[Line], head: Line | None) -> list[Line]:
     """Without the indentation that all lines share; the declaration comes without any."""
-    depths = [
-        len(line.text) - len(line.text.lstrip()) for line in lines if line.text.strip() and line is not head
-    ]
+    depths = [len(line.text) - len(line.text.lstrip()) for line in lines if line.text.strip() and line is not head]
     common = max(0, min(depths, default=0) - (4 if head is not None else 0))
     return [line if line is head else Line(line.number, line.text[common:]) for line in lines]

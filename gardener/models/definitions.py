@@ -11,9 +11,7 @@ from gardener.models.questions import QuestionKind
 from gardener.models.relevance import HitMatch, Relevance, aside
 from gardener.types import SearchHit
 
-_OVERVIEW_FILE = re.compile(
-    r"(?i)(?:^|/)(?:readme|overview|introduction|index|about|architecture|docs?)\b[^/]*$"
-)
+_OVERVIEW_FILE = re.compile(r"(?i)(?:^|/)(?:readme|overview|introduction|index|about|architecture|docs?)\b[^/]*$")
 _CODE_FILE = re.compile(r"(?i)\.(?:py|js|jsx|ts|tsx|go|rs|java|c|h|cpp|cs|rb|php|swift|kt|scala|vue|css)$")
 
 

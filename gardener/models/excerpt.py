@@ -20,6 +20,7 @@ PROSE_LANGUAGES = frozenset({"markdown", "rst", "restructuredtext", "text", "asc
 # Badges, images, raw HTML, directives, rules under headings: nothing to read.
 _ORNAMENT = re.compile(r"^\s*(?:\[?!\[|</?\w|<!--|\.\. |:\w+:|[-=~^*_`\"]{3,}\s*$|\[[^\]]*\]:\s|\|?\s*$)")
 _LINK = re.compile(r"!?\[[^\[\]]*\]\([^()\s]*(?:\([^()\s]*\)[^()\s]*)*\)")
+_REFERENCE = re.compile(r"\[([^\[\]\d][^\[\]]*)\](?:\[[^\[\]]*\])?(?!\()")  # Flask's "[WSGI]" and "[text][name]"
 _STRING = re.compile(r"\"[^\"]*\"|'[^']*'|#.*|//.*")
 _CONSTRUCTORS = frozenset({"__init__", "__new__", "constructor", "initialize", "__construct"})
 _LONGEST_DECLARATION = 60
@@ -150,7 +151,8 @@ def _paragraphs(hit: SearchHit) -> list[str]:
             paragraphs[-1].append(stripped)
     texts = (" ".join(lines) for lines in paragraphs if lines)
     # A row of links (languages, badges, a table of contents) says nothing.
-    return [text for text in texts if 2 * sum(map(len, _LINK.findall(text))) < len(text)]
+    telling = (text for text in texts if 2 * sum(map(len, _LINK.findall(text))) < len(text))
+    return [_REFERENCE.sub(r"\1", text) for text in telling]
 
 
 def first_sentences(documentation: str, limit: int = 280) -> str:
@@ -158,9 +160,7 @@ def first_sentences(documentation: str, limit: int = 280) -> str:
     paragraph: list[str] = []
     for line in documentation.strip().split("\n"):
         stripped = re.sub(r"^[:!<]+\s", "", line.strip())  # "#: documented" leaves ": documented"
-        if not stripped or re.match(
-            r"(?::\w+|@\w+|\.\. |Args:|Parameters|Returns:|>>> |```|[-=~^]{4,}$)", stripped
-        ):
+        if not stripped or re.match(r"(?::\w+|@\w+|\.\. |Args:|Parameters|Returns:|>>> |```|[-=~^]{4,}$)", stripped):
             if paragraph:
                 break
             continue
@@ -194,9 +194,7 @@ def _body(hit: SearchHit) -> list[Line]:
     for line in lines:
         stripped = line.text.strip()
         quotes = stripped.count('"""') + stripped.count("'''")
-        bare = re.sub(
-            r"^(?:[rRuUbBfF]{0,2}(?:\"\"\"|'''))|(?:\"\"\"|''')$|^(?:///?|\*|#)\s?", "", stripped
-        ).strip()
+        bare = re.sub(r"^(?:[rRuUbBfF]{0,2}(?:\"\"\"|'''))|(?:\"\"\"|''')$|^(?:///?|\*|#)\s?", "", stripped).strip()
         if hit.docstring and (inside or quotes) and (bare in documented or inside or not bare):
             inside = inside != (quotes % 2 == 1)
             continue

@@ -18,13 +18,14 @@ _ACTIVE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _MAYBE_ACTIVE = re.compile(r"[^\x20-\x7e]")
 # Quoted code, and names that begin with an underscore, whose underscores would else need escapes.
 _CODE_IN_PROSE = re.compile(
-    r"(?<!`)(`{1,3})(?!`)(.{1,200}?)(?<!`)\1(?!`)|(?<![\w`])(_\w{1,60}(?:\(\))?)(?![\w`])"
+    r"(?<!`)(`{1,3})(?!`)(.{1,200}?)(?<!`)\1(?!`)|(?<![\w`])(__\w{1,60}__|_\w{0,60}[^\W_](?:\(\))?)(?![\w`])"
 )
 # Role markers of reStructuredText in front of a code span (":func:`x`") say nothing to a reader.
 _ROLE = re.compile(r":[a-z][a-z0-9:+_-]{0,30}:(?=`)")
 # Emphasis and links of Markdown documentation; what they surround is what a reader wants.
 _MARKUP = (
     (re.compile(r"!?\[([^\[\]]{0,200})\]\([^()\s]{0,500}\)"), r"\1"),
+    (re.compile(r"(?<!\w)_(?=[^\s_])([^_]{1,200})(?<=[^\s_])_(?!\w)"), r"\1"),
     (re.compile(r"(?<![\w*])(\*\*?)(?=[^\s*])([^*]{1,200})(?<=[^\s*])\1(?![\w*])"), r"\2"),
 )
 _LINE_START = re.compile(r"(?:[#>+=|:-]|\d{1,9}[.)])")

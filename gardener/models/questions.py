@@ -16,9 +16,7 @@ _CALLERS = re.compile(
     r"|\bcall sites?\b"
 )
 # "what does X use", "which X is used for Y": the named thing acts, it is not acted upon.
-_NOT_CALLERS = re.compile(
-    r"\b(?:what|which|who)\b.{0,40}\b(?:does|do)\b|\bused\s+(?:for|to|by|as|in)\b|\bhow\b"
-)
+_NOT_CALLERS = re.compile(r"\b(?:what|which|who)\b.{0,40}\b(?:does|do)\b|\bused\s+(?:for|to|by|as|in)\b|\bhow\b")
 _WHERE = re.compile(
     r"^(?:(?:so|and|but|please|can you|could you)\b[ ,]*)*(?:where\b|(?:find|locate|show me where)\b"
     r"|(?:in )?(?:which|what) (?:file|module|place|folder|directory)\b)"
@@ -29,19 +27,13 @@ _LIST = re.compile(
     r"|^which (?:\w+ ){0,2}(?:functions|classes|methods|commands|options|errors|exceptions|files|modules"
     r"|routes|endpoints|tests|settings|types|backends)\b|\ball (?:the )?\w+s\b"
 )
-_HOW = re.compile(
-    r"^(?:(?:so|and|but|please|explain|describe|tell me)\b[ ,]*)*how\b|\bhow (?:does|do|is|are)\b"
-)
-_WHAT = re.compile(
-    r"^(?:(?:so|and|but|please)\b[ ,]*)*(?:what(?:'s| is| does| do| are)\b|explain\b|describe\b|why\b)"
-)
+_HOW = re.compile(r"^(?:(?:so|and|but|please|explain|describe|tell me)\b[ ,]*)*how\b|\bhow (?:does|do|is|are)\b")
+_WHAT = re.compile(r"^(?:(?:so|and|but|please)\b[ ,]*)*(?:what(?:'s| is| does| do| are)\b|explain\b|describe\b|why\b)")
 _PROJECT = re.compile(
     r"\b(?:this|the|our|my)\s+(?:\w+\s+)?(?:project|repo|repository|code ?base|code|package|library|app"
     r"|application|program|tool)\b|\bproject\b"
 )
-_ABOUT = re.compile(
-    r"\b(?:what|about|overview|summar\w*|describe|explain|start|purpose|architecture|structure)\b"
-)
+_ABOUT = re.compile(r"\b(?:what|about|overview|summar\w*|describe|explain|start|purpose|architecture|structure)\b")
 
 _WHOLE = re.compile(r"\b(?:overview|summar\w*|architecture|getting started)\b")
 # Stems of the words that a question about the whole may have besides stop words.

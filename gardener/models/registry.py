@@ -176,9 +176,7 @@ class BackendRegistry:
             next_step = next((item.next_step for item in passed_over if item.next_step), "")
         else:
             reason = (
-                f"The {backend.name} backend is configured."
-                if chosen
-                else f"No language model. {HOW_TO_GET_A_MODEL}"
+                f"The {backend.name} backend is configured." if chosen else f"No language model. {HOW_TO_GET_A_MODEL}"
             )
             next_step = ""
         return Choice(backend, "", "search only", reason, next_step, tuple(passed_over))
@@ -186,9 +184,7 @@ class BackendRegistry:
     def _unknown(self, name: str) -> ConfigError:
         near = difflib.get_close_matches(name, [AUTO, *self._registered], n=1)
         hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join((AUTO, *self.names()))}."
-        return ConfigError(
-            f"There is no chat backend {name!r}.{hint}", next_step="gardener config show --origin"
-        )
+        return ConfigError(f"There is no chat backend {name!r}.{hint}", next_step="gardener config show --origin")
 
 
 def default_registry(order: Sequence[str] = ()) -> BackendRegistry:

@@ -171,9 +171,7 @@ def aside(path: str, question: str) -> bool:
     if _TEST_PATH.search(path):
         return not re.search(r"(?i)\b(?:tests?|tested|testing|spec|fixtures?)\b", question)
     if _CHANGES_PATH.search(path):
-        return not re.search(
-            r"(?i)\b(?:chang\w*|history|version|release\w*|since|new|news|deprecat\w*)\b", question
-        )
+        return not re.search(r"(?i)\b(?:chang\w*|history|version|release\w*|since|new|news|deprecat\w*)\b", question)
     return False
 
 
@@ -199,9 +197,7 @@ def judge(terms: Terms, hits: Sequence[SearchHit]) -> Relevance:
     everything occurs somewhere.
     """
     matches = tuple(_match(terms, hit) for hit in hits)
-    missing = tuple(
-        word for key, word in terms.words.items() if not any(key in match.strengths for match in matches)
-    )
+    missing = tuple(word for key, word in terms.words.items() if not any(key in match.strengths for match in matches))
     return Relevance(matches, missing)
 
 
@@ -220,8 +216,7 @@ def _match(terms: Terms, hit: SearchHit) -> HitMatch:
     file_name = hit.path.rsplit("/", 1)[-1]
     named_as: Literal[0, 1, 2, 3] = 0
     if any(
-        (bool(hit.symbol) and names(name, hit.symbol)) or name in (hit.path, file_name)
-        for name in terms.identifiers
+        (bool(hit.symbol) and names(name, hit.symbol)) or name in (hit.path, file_name) for name in terms.identifiers
     ):
         named_as = 3
     elif hit.symbol and hit.kind != "section":
@@ -250,9 +245,7 @@ def _match(terms: Terms, hit: SearchHit) -> HitMatch:
 def _together(strengths: Collection[str], text: str) -> bool:
     """Whether three fifths of the words, two at least, occur within a few lines of `text`."""
     needed = max(2, math.ceil(len(strengths) * 0.6))
-    seen = [
-        {key for key in strengths if term_match(key, bag)} for bag in map(stems, text[:_MAX_TEXT].split("\n"))
-    ]
+    seen = [{key for key in strengths if term_match(key, bag)} for bag in map(stems, text[:_MAX_TEXT].split("\n"))]
     return any(len(set().union(*seen[at : at + _NEAR])) >= needed for at in range(len(seen)) if seen[at])
 
 

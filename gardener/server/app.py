@@ -56,6 +56,7 @@ def create_app(edge: Edge, *, limits: Limits = DEFAULT_LIMITS) -> FastAPI:
         limits=limits,
         metrics=edge.metrics,
         refusals=edge.refusals,
+        closing=edge.closing,
     )
     return app
 

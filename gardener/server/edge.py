@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections import Counter
@@ -10,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from gardener import __version__
+from gardener.errors import IntegrityError
 from gardener.metrics import Metrics
 from gardener.server.access import Access
 from gardener.server.events import (
@@ -62,6 +64,10 @@ class Edge:
         self.metrics = Metrics(__version__)
         self.refusals: Counter[str] = Counter()
         """Requests that the guard refused, by reason."""
+        self.damaged: dict[str, IntegrityError] = {}
+        """Projects whose index turned out to be damaged when it was last opened."""
+        self.closing = asyncio.Event()
+        """Set, on the server's loop, when the app is going."""
         self.shut_down: Callable[[], None] = lambda: None
         """Ends the app as SIGTERM does; set by gardener.server.run."""
         self._lock = threading.Lock()
@@ -113,7 +119,12 @@ class Edge:
             def say(step: IndexProgress) -> None:
                 job.say(index_progress_json(step))
 
-            report = self.gardener.update_index(context, throttled(say), job.cancel, rebuild=rebuild)
+            try:
+                report = self.gardener.update_index(context, throttled(say), job.cancel, rebuild=rebuild)
+            except IntegrityError as error:
+                self.damaged[context.id] = error
+                raise
+            self.damaged.pop(context.id, None)
             self._forget_state(context)
             self.metrics.count("gardener_index_updates_total", project=context.name, outcome="ok")
             yield {"event": "report", **report.as_json()}

@@ -9,6 +9,7 @@ about projects then.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Iterable
@@ -61,6 +62,7 @@ class Guard:
         limits: Limits = DEFAULT_LIMITS,
         metrics: Metrics | None = None,
         refusals: Counter[str] | None = None,
+        closing: asyncio.Event | None = None,
     ) -> None:
         self.app = app
         self.access = access
@@ -70,6 +72,7 @@ class Guard:
         self.origins = frozenset(f"http://{host}" for host in self.hosts)
         self.cookie = cookie_name(port)
         self.refusals: Counter[str] = Counter() if refusals is None else refusals
+        self.closing = closing or asyncio.Event()
         self._in_flight = 0
         self._failures: deque[float] = deque()
 

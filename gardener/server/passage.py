@@ -82,6 +82,8 @@ class Gate(Protocol):
     limits: Limits
     metrics: Metrics | None
     refusals: Counter[str]
+    closing: asyncio.Event
+    """Set when the app is going: whoever waits for more is told that the other side has left."""
 
 
 class Passage:
@@ -95,6 +97,7 @@ class Passage:
         self._taken = 0
         self._body_done = scope["type"] != "http"
         self._started = False
+        self._finished = False
         self._status = 0
         self._refusal: Refusal | None = None
 
@@ -114,6 +117,8 @@ class Passage:
             self.gate.refusals[self._refusal.code] += 1
             await send_refusal(self._send, self._refusal, page=False)
             self._status = self._refusal.status
+        elif self._started and not self._finished and self.gate.closing.is_set():
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         self._count()
 
     def _count(self) -> None:
@@ -132,7 +137,7 @@ class Passage:
 
     async def receive(self) -> Event:
         if self._body_done:
-            return await self._receive()
+            return await self._receive_or_close()
         if self._refusal is not None:
             raise BodyRefusedError(self._refusal.code)
         try:
@@ -147,6 +152,17 @@ class Passage:
         self._body_done = event["type"] != "http.request" or not event.get("more_body", False)
         return event
 
+    async def _receive_or_close(self) -> Event:
+        """The next event, or a disconnect when the app is going: event streams would hold it up otherwise."""
+        receiving = asyncio.ensure_future(self._receive())
+        closing = asyncio.ensure_future(self.gate.closing.wait())
+        try:
+            await asyncio.wait({receiving, closing}, return_when=asyncio.FIRST_COMPLETED)
+            return receiving.result() if receiving.done() else {"type": "http.disconnect"}
+        finally:
+            receiving.cancel()
+            closing.cancel()
+
     async def send(self, event: Event) -> None:
         if self._refusal is not None and not self._started:
             return  # the application made something of the cut body; the refusal is sent instead
@@ -154,6 +170,8 @@ class Passage:
             self._started = True
             self._status = event["status"]
             event["headers"] = with_security_headers(event.get("headers", ()), self.scope["path"])
+        if event["type"] == "http.response.body":
+            self._finished = not event.get("more_body", False)
         await self._send(event)
 
 

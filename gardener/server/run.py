@@ -105,7 +105,6 @@ def _run(
     app = create_app(edge)
     if mount is not None:
         mount(app, edge)
-    edge.catch_up()
 
     class AppServer(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -114,10 +113,12 @@ def _run(
             log.info("serving at %s", launch.url)
             if on_ready is not None:
                 on_ready(edge)
+            edge.catch_up()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             # Jobs first: their readers' streams end with them, and partial answers are saved.
             await asyncio.to_thread(edge.jobs.close)
+            edge.closing.set()
             await super().shutdown(sockets)
 
     config = uvicorn.Config(

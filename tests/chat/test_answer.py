@@ -38,9 +38,7 @@ class Found:
 class Talk:
     """An answerer over the sample project, with what it searched for on record."""
 
-    def __init__(
-        self, root: Path, backend: ScriptedBackend | None = None, found: Found | None = None
-    ) -> None:
+    def __init__(self, root: Path, backend: ScriptedBackend | None = None, found: Found | None = None) -> None:
         write_project(root)
         self.context = ProjectContext("0" * 12, "shop", str(root), str(root / ".home"))
         self.searched: list[str] = []
@@ -187,12 +185,8 @@ def test_a_model_that_fails_at_once_is_replaced_and_it_is_said(
     assert text_of(events) == answer.text
 
 
-@pytest.mark.parametrize(
-    "failure", [Done("error", error="Connection reset."), BackendUnavailable("Connection reset.")]
-)
-def test_a_model_that_fails_in_the_middle_keeps_its_words(
-    talk: Start, failure: BackendEvent | Exception
-) -> None:
+@pytest.mark.parametrize("failure", [Done("error", error="Connection reset."), BackendUnavailable("Connection reset.")])
+def test_a_model_that_fails_in_the_middle_keeps_its_words(talk: Start, failure: BackendEvent | Exception) -> None:
     events = talk("It reads [2] and", failure).events("How does load_session work?")
     answer = events[-1]
     assert isinstance(answer, Answer)
@@ -243,9 +237,7 @@ def test_an_answer_that_is_cut_at_its_length_is_incomplete(talk: Start) -> None:
 
 
 def test_cancel_ends_the_answer_with_what_was_said(talk: Start) -> None:
-    started = talk(
-        "One [1] ", "two ", "three", on_event=lambda number: started.cancel.set() if number == 1 else None
-    )
+    started = talk("One [1] ", "two ", "three", on_event=lambda number: started.cancel.set() if number == 1 else None)
     answer = started.ask()
     assert answer.text == "One [1] "
     assert not answer.complete
@@ -355,9 +347,7 @@ def test_an_empty_question_is_refused(talk: Start, question: str) -> None:
 
 
 @pytest.mark.parametrize("script", [(), ("x",)])
-def test_a_question_larger_than_the_window_is_refused_with_the_numbers(
-    talk: Start, script: tuple[str, ...]
-) -> None:
+def test_a_question_larger_than_the_window_is_refused_with_the_numbers(talk: Start, script: tuple[str, ...]) -> None:
     with pytest.raises(UsageError, match=r"too long: 50,000 tokens"):
         talk(*script).ask("x " * 50_000)
 

@@ -135,8 +135,7 @@ def test_nothing_outside_the_root_is_read(root: Path, tmp_path: Path) -> None:
     (root / "linked").symlink_to(tmp_path)
     os.mkfifo(root / "pipe")
     hits = [
-        make_hit(path, 1, "x = 1")
-        for path in ("link.txt", "linked/secret.txt", "../secret.txt", str(outside), "pipe")
+        make_hit(path, 1, "x = 1") for path in ("link.txt", "linked/secret.txt", "../secret.txt", str(outside), "pipe")
     ]
     assert {citation.state for citation in check(root, *hits)} == {"missing"}
 

@@ -12,9 +12,7 @@ def talk(*turns: str) -> list[Message]:
     return [Message("user" if n % 2 == 0 else "assistant", turn) for n, turn in enumerate(turns)]
 
 
-ASKED = talk(
-    "How does `load_session` work?", "**`SessionStore.load_session`** — method in `src/store.py:12-30` [1]"
-)
+ASKED = talk("How does `load_session` work?", "**`SessionStore.load_session`** — method in `src/store.py:12-30` [1]")
 
 
 @pytest.mark.parametrize(
@@ -54,9 +52,7 @@ def test_a_chain_of_follow_ups_goes_back_to_what_it_began_with() -> None:
 
 
 def test_a_question_in_words_carries_its_words_and_what_was_found_first() -> None:
-    history = talk(
-        "How are sessions read from the disk?", "**`SessionStore.load_session`** — method in `x.py:1-2` [1]"
-    )
+    history = talk("How are sessions read from the disk?", "**`SessionStore.load_session`** — method in `x.py:1-2` [1]")
     assert condense("who calls it?", history) == "SessionStore.load_session sessions read disk"
 
 

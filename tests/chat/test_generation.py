@@ -15,9 +15,7 @@ from gardener.types import BackendEvent, TextDelta
 from tests.chat_samples import ScriptedBackend
 
 
-def generate(
-    first: ScriptedBackend, second: ScriptedBackend, cancel: threading.Event | None = None
-) -> Generation:
+def generate(first: ScriptedBackend, second: ScriptedBackend, cancel: threading.Event | None = None) -> Generation:
     generation = Generation(first.name, "small", "full", "", time.perf_counter())
     choice = Choice(first, "small", "full")
     list(generation.run(choice, second, ChatRequest((), "q"), cancel or threading.Event()))
@@ -25,9 +23,7 @@ def generate(
 
 
 def test_when_the_last_resort_fails_too_both_reasons_are_kept() -> None:
-    generation = generate(
-        ScriptedBackend((RuntimeError("one"),)), ScriptedBackend((RuntimeError("two"),), name="last")
-    )
+    generation = generate(ScriptedBackend((RuntimeError("one"),)), ScriptedBackend((RuntimeError("two"),), name="last"))
     assert not generation.complete
     assert generation.error == "RuntimeError: one; RuntimeError: two"
 

@@ -48,9 +48,7 @@ def a_request(**changes: object) -> ChatRequest:
     return ChatRequest(**(fields | changes))  # type: ignore[arg-type]
 
 
-def play(
-    backend: ChatBackend, request: ChatRequest, cancel: threading.Event | None = None
-) -> list[BackendEvent]:
+def play(backend: ChatBackend, request: ChatRequest, cancel: threading.Event | None = None) -> list[BackendEvent]:
     return list(backend.stream(request, cancel or threading.Event()))
 
 

@@ -69,9 +69,7 @@ def test_a_word_that_is_everywhere_weighs_less() -> None:
 
 
 def test_the_line_that_calls() -> None:
-    assert call_line(LOGIN, "SessionStore.load_session") == Line(
-        6, "    session = store.load_session(request.cookie)"
-    )
+    assert call_line(LOGIN, "SessionStore.load_session") == Line(6, "    session = store.load_session(request.cookie)")
     assert call_line(EXPIRE, "load_session") == Line(35, "        store.load_session(name).clear()")
     assert call_line(TESTED, "SessionStore") == Line(2, "    store = SessionStore(tmp_path)")
     assert call_line(LOGIN, "expire") is None
@@ -82,15 +80,14 @@ def test_the_line_that_calls() -> None:
 def test_a_comment_or_an_import_is_no_call() -> None:
     hit = make_hit("a.py", 1, "# send(x)\nfrom b import send\nfoo = send\nsend (1)")
     assert call_line(hit, "send") == Line(4, "send (1)")
-    assert call_line(
-        make_hit("a.py", 1, "# send_it(x)\nfrom b import send_it\nfoo = send_it"), "send_it"
-    ) == Line(3, "foo = send_it")
+    assert call_line(make_hit("a.py", 1, "# send_it(x)\nfrom b import send_it\nfoo = send_it"), "send_it") == Line(
+        3, "foo = send_it"
+    )
 
 
 def test_first_sentences() -> None:
     assert (
-        first_sentences("Reads it. Then, e.g. 3.5 times, stops.\n\nMore.")
-        == "Reads it. Then, e.g. 3.5 times, stops."
+        first_sentences("Reads it. Then, e.g. 3.5 times, stops.\n\nMore.") == "Reads it. Then, e.g. 3.5 times, stops."
     )
     assert first_sentences("Reads\nit\n\n:param x: y") == "Reads it"
     assert first_sentences(":param x: y") == ""
@@ -107,9 +104,7 @@ def test_prose_opens_with_its_first_paragraph_not_with_badges() -> None:
 
 
 @given(st.text(), st.text(), st.text(), st.text(max_size=20), st.integers(0, 12))
-def test_any_chunk_gives_its_own_lines(
-    text: str, signature: str, docstring: str, symbol: str, limit: int
-) -> None:
+def test_any_chunk_gives_its_own_lines(text: str, signature: str, docstring: str, symbol: str, limit: int) -> None:
     hit = make_hit("a.py", 7, text, symbol=symbol, signature=signature, docstring=docstring)
     lines = decisive_lines(hit, {"a": 1.0, "sess": 2.0}, limit)
     of_chunk = text.split("\n")
@@ -146,17 +141,16 @@ def test_documentation_that_mentions_a_call_is_no_call() -> None:
 
 
 def test_a_parameter_of_the_name_is_no_use_of_it_but_an_attribute_is() -> None:
-    assert (
-        call_line(make_hit("a.py", 1, "def strip(self, size: int) -> None:\n    x = size"), "C.size") is None
-    )
-    assert call_line(make_hit("a.py", 1, "def f(size):\n    return c.size"), "C.size") == Line(
-        2, "    return c.size"
-    )
+    assert call_line(make_hit("a.py", 1, "def strip(self, size: int) -> None:\n    x = size"), "C.size") is None
+    assert call_line(make_hit("a.py", 1, "def f(size):\n    return c.size"), "C.size") == Line(2, "    return c.size")
 
 
 def test_rows_of_links_are_no_introduction() -> None:
     links = " • ".join(f"[readme {n}](https://example.org/a_({n}).md)" for n in range(5))
-    readme = make_hit(
-        "README.md", 1, f"{links}\n\nShop sells.", symbol="Shop", kind="section", language="markdown"
-    )
+    readme = make_hit("README.md", 1, f"{links}\n\nShop sells.", symbol="Shop", kind="section", language="markdown")
     assert introduction_of(readme) == "Shop sells."
+
+
+def test_reference_links_of_prose_leave_their_words() -> None:
+    readme = make_hit("README.md", 1, "A [WSGI] thing, see [the docs][d] and [1].", kind="section", language="markdown")
+    assert opening_of(readme) == "A WSGI thing, see the docs and [1]."

@@ -76,9 +76,7 @@ def test_who_calls_something_that_nobody_calls() -> None:
 def test_list() -> None:
     answer = ask("list the session functions")
     assert "not a complete inventory" in answer
-    assert (
-        "- `SessionStore.load_session` in `src/store.py:12-30` [1] — Reads a session from the disk." in answer
-    )
+    assert "- `SessionStore.load_session` in `src/store.py:12-30` [1] — Reads a session from the disk." in answer
 
 
 def test_words_that_nothing_has_are_named() -> None:
@@ -92,9 +90,7 @@ def test_where_to_look_next() -> None:
 
 
 def test_a_definition_in_two_chunks_is_one_entry() -> None:
-    head = make_hit(
-        "src/store.py", 12, LOAD.text[:120], symbol=LOAD.symbol, kind="method", signature=LOAD.signature
-    )
+    head = make_hit("src/store.py", 12, LOAD.text[:120], symbol=LOAD.symbol, kind="method", signature=LOAD.signature)
     tail = make_hit("src/store.py", 40, LOAD.text[120:], symbol=LOAD.symbol, kind="method")
     answer = ask("what does load_session do?", (Evidence(tail), Evidence(head)))
     assert answer.count("**`SessionStore.load_session`**") == 1
@@ -113,9 +109,7 @@ def test_what_was_searched_for_is_said() -> None:
     assert "`src/handlers.py:6` in `login`" in answer
 
 
-@pytest.mark.parametrize(
-    "question", ["recipe for lasagna", "who won the world cup?", "what is the capital of France?"]
-)
+@pytest.mark.parametrize("question", ["recipe for lasagna", "who won the world cup?", "what is the capital of France?"])
 def test_nothing_relevant(question: str) -> None:
     answer = ask(question)
     assert "**Nothing relevant found in `shop`.**" in answer
@@ -128,9 +122,8 @@ def test_nothing_relevant_says_why() -> None:
     assert "no word in common" in ask("recipe for lasagna")
     assert "has only `session` in common" in ask("the session of the French parliament in Versailles")
     assert "no word that could be looked up" in ask("what is it?")
-    assert (
-        "A name that shares a word with the question: `SessionStore.load_session` in `src/store.py:12`"
-        in ask("the session of the French parliament in Versailles")
+    assert "A name that shares a word with the question: `SessionStore.load_session` in `src/store.py:12`" in ask(
+        "the session of the French parliament in Versailles"
     )
 
 
@@ -145,9 +138,7 @@ def test_overview_begins_with_the_readme() -> None:
     readme = make_hit(
         "README.md", 1, "# Shop\n\nShop keeps sessions.", symbol="Shop", kind="section", language="markdown"
     )
-    answer = ask(
-        "what does this project do?", (*EVIDENCE, Evidence(readme)), searched_for="shop README introduction"
-    )
+    answer = ask("what does this project do?", (*EVIDENCE, Evidence(readme)), searched_for="shop README introduction")
     assert "Shop keeps sessions." in answer
     assert "SessionStore" not in answer.split("Where to look next")[0]
 
@@ -164,8 +155,7 @@ def test_never_longer_than_a_screen_and_a_half(question: str) -> None:
         for n in range(30)
     ]  # fmt: skip
     calls = tuple(
-        make_hit(f"src/c{n}.py", 1, "\n".join(f"load_{m}()" for m in range(30)), symbol=f"c{n}")
-        for n in range(30)
+        make_hit(f"src/c{n}.py", 1, "\n".join(f"load_{m}()" for m in range(30)), symbol=f"c{n}") for n in range(30)
     )
     answer = ask(question, tuple(Evidence(hit, calls) for hit in long))
     assert 3 < answer.count("\n") <= MAX_LINES
@@ -196,15 +186,11 @@ def hostile_hit(draw: st.DrawFn) -> SearchHit:
 
 @settings(max_examples=200, deadline=None)
 @given(
-    st.sampled_from(
-        ["load", "where is load", "who calls load?", "list load", "what does this project do?", "zebra"]
-    ),
+    st.sampled_from(["load", "where is load", "who calls load?", "list load", "what does this project do?", "zebra"]),
     st.lists(st.builds(Evidence, hostile_hit(), st.lists(hostile_hit(), max_size=2).map(tuple)), max_size=3),
     HOSTILE,
 )
-def test_whatever_the_repository_holds_is_inert(
-    question: str, evidence: list[Evidence], project: str
-) -> None:
+def test_whatever_the_repository_holds_is_inert(question: str, evidence: list[Evidence], project: str) -> None:
     request = ChatRequest((), question, tuple(evidence), 10_000, project=project)
     answer = "\n\n".join(compose(request))
     types = {token.type for block in PARSER.parse(answer) for token in (block, *(block.children or ()))}
@@ -243,17 +229,11 @@ def test_a_later_chunk_shows_the_signature_without_a_number_it_does_not_have() -
 
 
 def test_callers_in_tests_are_counted_when_the_code_has_callers() -> None:
-    calls = tuple(
-        make_hit(f"tests/test_{n}.py", n, "load_session('a')", symbol=f"test_{n}") for n in range(1, 4)
-    )
+    calls = tuple(make_hit(f"tests/test_{n}.py", n, "load_session('a')", symbol=f"test_{n}") for n in range(1, 4))
     answer = ask("what does load_session do?", (Evidence(LOAD, (*calls, LOGIN)),))
     assert "Called by `login` at `src/handlers.py:6` [5], and 3 more in tests." in answer
-    assert "`test_1` at `tests/test_1.py:1` [2]" in ask(
-        "what does load_session do?", (Evidence(LOAD, calls),)
-    )
+    assert "`test_1` at `tests/test_1.py:1` [2]" in ask("what does load_session do?", (Evidence(LOAD, calls),))
 
 
 def test_an_overview_without_an_introduction_says_so() -> None:
-    assert "No README or other introduction was found" in ask(
-        "what does this project do?", searched_for="shop README"
-    )
+    assert "No README or other introduction was found" in ask("what does this project do?", searched_for="shop README")

@@ -40,9 +40,7 @@ def test_prose_is_one_paragraph_of_words_and_code(text: str) -> None:
 
 @given(HOSTILE)
 def test_prose_inside_our_own_sentence_does_not_act(text: str) -> None:
-    assert_nothing_acts(
-        f"**x** — {prose(text)} in y.", PARAGRAPH | {"code_inline", "strong_open", "strong_close"}
-    )
+    assert_nothing_acts(f"**x** — {prose(text)} in y.", PARAGRAPH | {"code_inline", "strong_open", "strong_close"})
 
 
 @given(HOSTILE)
@@ -64,9 +62,7 @@ def test_a_fence_holds_whatever_is_inside(lines: list[str], language: str) -> No
     assert parsed[0].content.count("\n") == len(lines)
 
 
-@pytest.mark.parametrize(
-    "address", ["see http://evil.example/x", "www.evil.example", "a@evil.example", "mailto:a"]
-)
+@pytest.mark.parametrize("address", ["see http://evil.example/x", "www.evil.example", "a@evil.example", "mailto:a"])
 def test_bare_addresses_do_not_become_links(address: str) -> None:
     """GitHub's dialect and Gradio's link bare addresses; an escape inside the address stops them."""
     assert "\\" in prose(address)
@@ -79,8 +75,8 @@ def test_what_is_written_in_code_quotes_stays_code() -> None:
 
 
 def test_names_with_underscores_become_code() -> None:
-    assert prose("Options for __rich_console__ and _x() of snake_case.") == (
-        "Options for `__rich_console__` and `_x()` of snake_case."
+    assert prose("Options for __rich_console__ and _x() of _very_ snake_case.") == (
+        "Options for `__rich_console__` and `_x()` of very snake_case."
     )
 
 

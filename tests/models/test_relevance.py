@@ -41,9 +41,7 @@ def test_forms_of_a_word_share_a_stem(family: tuple[str, ...]) -> None:
     assert len({stem(word) for word in family}) == 1
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), [("header", "head"), ("process", "procedure"), ("status", "state")]
-)
+@pytest.mark.parametrize(("one", "other"), [("header", "head"), ("process", "procedure"), ("status", "state")])
 def test_other_words_do_not(one: str, other: str) -> None:
     assert stem(one) != stem(other)
 
@@ -62,9 +60,7 @@ def test_a_beginning_counts_less_than_the_whole() -> None:
 
 
 def test_terms_of_a_question() -> None:
-    terms = question_terms(
-        "Where does `load_session` read the Cookie file, and how do I use HTTPAdapter.send()?"
-    )
+    terms = question_terms("Where does `load_session` read the Cookie file, and how do I use HTTPAdapter.send()?")
     assert terms.identifiers == ("load_session", "HTTPAdapter.send")
     assert "where" not in terms.words.values()
     assert {"load", "session", "cookie", "read", "send"} <= set(terms.words.values())
@@ -151,8 +147,7 @@ def test_how_surely_a_symbol_is_named() -> None:
     assert named("how are sessions kept") == 0
     store = make_hit("src/s.py", 1, "class Store: ...", symbol="Store", kind="class")
     matches = {
-        q: judge(question_terms(q), [store]).matches[0].named
-        for q in ("the Store", "the store", "s.py", "stores")
+        q: judge(question_terms(q), [store]).matches[0].named for q in ("the Store", "the store", "s.py", "stores")
     }
     assert matches == {"the Store": 2, "the store": 1, "s.py": 3, "stores": 0}
 

@@ -34,14 +34,19 @@ def test_readyz_tells_strangers_yes_or_no_only(served: Served) -> None:
 
 
 def test_a_damaged_index_is_not_ready(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(*_: object) -> object:
+    def broken(*_: object, **__: object) -> object:
         raise IndexDamaged("The index of 'lantern' is damaged.", next_step="gardener index --rebuild")
 
-    monkeypatch.setattr(served.edge, "index_state", broken)
+    context = served.gardener.context()
+    with monkeypatch.context() as patched:
+        patched.setattr(served.gardener, "update_index", broken)
+        assert list(served.edge.update_index(context).tail())[-1]["error"]["code"] == "index-damaged"
     with served.http() as client:
         answer = client.get("/readyz")
         assert answer.status_code == 503
         assert answer.json()["checks"][1]["detail"] == "The index of 'lantern' is damaged."
+        list(served.edge.update_index(context).tail())
+        assert client.get("/readyz").status_code == 200
 
 
 def samples(text: str) -> Iterator[tuple[str, dict[str, str], float]]:

@@ -59,7 +59,13 @@ def test_other_machines_need_an_explicit_flag(own: Gardener, host: str) -> None:
 
 def test_shutting_down_keeps_the_partial_answer(own: Gardener, tmp_path: Path) -> None:
     gate = Gate()
-    own.backends.register("scripted", lambda: ScriptedBackend(script=["word "] * 1000, on_event=gate))
+
+    def pause_in_the_middle(number: int) -> None:
+        if number == 5:
+            gate.open.clear()
+        gate(number)
+
+    own.backends.register("scripted", lambda: ScriptedBackend(script=["word "] * 10, on_event=pause_in_the_middle))
     context = own.registry.add(str(write_project(tmp_path / "lantern")))
     own.update_index(context)
     own.switch("lantern")
@@ -69,10 +75,13 @@ def test_shutting_down_keeps_the_partial_answer(own: Gardener, tmp_path: Path) -
         events = client.stream("GET", f"/api/jobs/{job['job']}/events")
         while next(events)["event"] != "text":
             pass
+        assert gate.waiting.wait(20)
         app.edge.shut_down()
+        assert app.edge.jobs.get(job["job"]).cancel.wait(20)
+        gate.open.set()
         last = list(events)[-1]
     assert last["event"] == "answer" and last["complete"] is False
     conversation = own.history.list(context.id)[0]
     kept = own.history.show(context.id, conversation.id)[-1]
-    assert kept.role == "assistant" and not kept.complete and kept.content.startswith("word ")
+    assert kept.role == "assistant" and not kept.complete and kept.content == "word " * 5
     own.close()
