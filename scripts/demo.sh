@@ -21,14 +21,14 @@ add() { # PATH NAME: the first time it is registered, after that only what has c
   if registered "$1"; then run index --project "$2"; else run add "$1" --name "$2"; fi
 }
 
-say "1. Two projects: Gardener itself, and ${REPO:-a library from its own environment}"
+say "1. Two projects: Gardener itself, and ${REPO:-the asyncio package of Python}"
 if [ -n "${REPO:-}" ]; then
   second=$(cd "$REPO" && pwd -P)
   question="What are the main parts of this project, and where does it start?"
 else
-  # A real repository of someone else that is on this machine already, so that nothing has to be downloaded.
-  second=$("$top/.venv/bin/python" -c 'import os, starlette; print(os.path.realpath(os.path.dirname(starlette.__file__)))')
-  question="How does the session middleware sign its cookie?"
+  # Real code of other people that is on every machine already, so that nothing has to be downloaded.
+  second=$("$top/.venv/bin/python" -c 'import os, asyncio; print(os.path.realpath(os.path.dirname(asyncio.__file__)))')
+  question="What happens to the other tasks of a TaskGroup when one of them fails?"
 fi
 second_name=$(basename "$second")
 [ "$second_name" != gardener ] || second_name=second

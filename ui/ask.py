@@ -182,7 +182,7 @@ def build(edge: Edge) -> Any:
                         label="Your question",
                         show_label=False,
                         container=False,
-                        placeholder="Ask about this project   ( / to jump here, Shift+Enter for a new line )",
+                        placeholder="Ask about this project",
                         lines=1,
                         max_lines=8,
                         autofocus=True,
@@ -219,4 +219,5 @@ def welcome(edge: Edge) -> str:
     if not edge.gardener.status().get("updated_at"):
         return f'## `{name}` has no index yet\n\nIn a terminal:\n\n`gardener index --project "{name}"`'
     examples = "\n\n".join(f"[{example}](#ask)" for example in EXAMPLES)
-    return f"## Ask about `{name}`\n\n{examples}"
+    keys = "`/` jumps to the question, `Ctrl+P` to the projects, `Esc` stops an answer."
+    return f"## Ask about `{name}`\n\n{examples}\n\n{keys}"

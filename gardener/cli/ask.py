@@ -118,7 +118,7 @@ def print_sources(console: Console, answer: dict[str, Any]) -> None:
     """Where each citation is, and what the answer rests on."""
     if answer["citations"]:
         console.line()
-        for citation in answer["citations"]:
+        for citation in sorted(answer["citations"], key=lambda citation: int(citation["n"])):
             place = f"{citation['path']}:{citation['start_line']}-{citation['end_line']}"
             symbol = f"  {citation['symbol']}" if citation["symbol"] else ""
             console.line(f"[{citation['n']}] {inert(place)}{inert(symbol)}{_STATES[citation['state']]}")

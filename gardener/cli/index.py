@@ -35,6 +35,10 @@ def index(args: argparse.Namespace, console: Console) -> int:
     with open_gardener(console) as gardener:
         context = gardener.context(args.project)
         if args.vectors_only:
+            if not console.interactive:
+                import os
+
+                os.nice(10)  # nobody is watching: everything else goes first
             vectors = make_vectors(gardener, console, context, wait=True)
             if console.as_json:
                 console.json({"project": context.name, "vectors": vectors})
@@ -140,13 +144,6 @@ def _start_vector_process(home: str, logs: str, project_id: str) -> int:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            preexec_fn=_be_nice,
             cwd=home,
         )
     return process.pid
-
-
-def _be_nice() -> None:
-    import os
-
-    os.nice(10)

@@ -104,7 +104,11 @@ class GitListing:
 
     def _is_ignored(self, folder: str, top: str) -> bool:
         inside = os.path.relpath(folder, top)
-        answer = _names(top, top, "check-ignore", "-z", "--", inside, settings=self._excludes(), accept=(0, 1))
+        # Not with -z, which git takes only together with --stdin; the name itself is not needed.
+        answer = safe_git(
+            top, "check-ignore", "--", inside,
+            work_tree=top, settings=self._excludes(), accept=(0, 1), timeout_s=TIMEOUT_S,
+        )  # fmt: skip
         return bool(answer)
 
     def _excludes(self) -> tuple[str, ...]:

@@ -113,6 +113,7 @@ class Indexer:
         *,
         max_file_bytes: int,
         exclude: tuple[str, ...] = (),
+        include_vendored: bool = False,
         workers: int = 0,
         head: Callable[[], str | None] = lambda: None,
     ) -> None:
@@ -121,6 +122,7 @@ class Indexer:
         self.directory = index_directory(context.home)
         self.max_file_bytes = max_file_bytes
         self.exclude = exclude
+        self.include_vendored = include_vendored
         self.workers = workers or os.cpu_count() or 1
         self._head = head
         self.table = IndexTable(self.directory)
@@ -148,7 +150,11 @@ class Indexer:
                 next_step=f'gardener move "{self.context.name}" NEW_PATH',
             )
         return walk(
-            self.context.root, max_file_bytes=self.max_file_bytes, exclude=self.exclude, explain=explain
+            self.context.root,
+            max_file_bytes=self.max_file_bytes,
+            exclude=self.exclude,
+            include_vendored=self.include_vendored,
+            explain=explain,
         )
 
     def difference(self, found: WalkResult | None = None) -> Difference:

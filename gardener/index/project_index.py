@@ -49,6 +49,7 @@ class ProjectIndex:
             context,
             max_file_bytes=settings.integer("index.max_file_bytes"),
             exclude=(*settings.texts("index.exclude"), *_own_folders(context)),
+            include_vendored=settings.flag("index.include_vendored"),
             workers=settings.integer("index.workers"),
             head=head,
         )

@@ -296,7 +296,9 @@ class Searcher:
         made: dict[str, Any] = {}
         for start in range(0, len(rows), ON_DEMAND_BATCH):
             if time.perf_counter() >= deadline:
-                notes.append(f"{len(rows) - start} candidates have no vector yet; time for making them was used up.")
+                notes.append(
+                    f"Vectors are still being made: {len(rows) - start} candidates were ranked by words and names alone."
+                )
                 break
             batch = rows[start : start + ON_DEMAND_BATCH]
             vectors = embedder.embed([embedding_text(r["symbol"], r["signature"], r["text"]) for r in batch])

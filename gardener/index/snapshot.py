@@ -6,9 +6,10 @@ Brute force over float32 is exact and, up to about 100,000 chunks, faster than a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gardener.index.ignore_rules import IgnoreRules
 from gardener.index.table import IndexTable
 
 if TYPE_CHECKING:
@@ -157,14 +158,23 @@ class Snapshot:
         return mask
 
 
-def path_matcher(pattern: str) -> Any:
+def path_matcher(pattern: str) -> Callable[[str], bool]:
     """A predicate for `--path`: a folder, a file, or a glob in gitignore's syntax; "" matches everything."""
     if not pattern:
         return lambda path: True
     cleaned = pattern.removeprefix("./").rstrip("/")
     if not any(character in cleaned for character in "*?["):
         return lambda path: path == cleaned or path.startswith(cleaned + "/") or f"/{cleaned}/" in f"/{path}/"
-    from pathspec import GitIgnoreSpec
+    rules = IgnoreRules([cleaned])
 
-    spec = GitIgnoreSpec.from_lines([cleaned])
-    return lambda path: bool(spec.match_file(path))
+    def matches(path: str) -> bool:
+        """Whether the path itself or a folder above it matches, as in .gitignore."""
+        if rules.decide(path, False):
+            return True
+        above = path
+        while (above := above.rpartition("/")[0]) != "":
+            if rules.decide(above, True):
+                return True
+        return False
+
+    return matches

@@ -60,10 +60,18 @@ class _Folder(NamedTuple):
     rules: tuple[IgnoreRules, ...]
 
 
-def walk(root: str, *, max_file_bytes: int, exclude: tuple[str, ...] = (), explain: bool = False) -> WalkResult:
+def walk(
+    root: str,
+    *,
+    max_file_bytes: int,
+    exclude: tuple[str, ...] = (),
+    include_vendored: bool = False,
+    explain: bool = False,
+) -> WalkResult:
     """Lists the candidate files of the folder `root`, which may lie inside a git checkout.
 
-    `exclude` are gitignore patterns relative to the root. `explain` adds what git's ignore rules left out,
+    `exclude` are gitignore patterns relative to the root. `include_vendored` keeps folders of other people's code
+    (vendor, node_modules and the like). `explain` adds what git's ignore rules left out,
     with folders collapsed; it costs a second look at the tree. Raises PathNotFound when the root is not a
     folder, and PermissionProblem when it cannot be listed; whatever cannot be below it is a `Skipped`.
     """
@@ -80,7 +88,7 @@ def walk(root: str, *, max_file_bytes: int, exclude: tuple[str, ...] = (), expla
         raise PermissionProblem(
             f"{root} cannot be listed: {error.strerror or error}.", next_step=f'ls -ld "{root}"'
         ) from error
-    state = Walk(root, max_file_bytes, exclude, explain)
+    state = Walk(root, max_file_bytes, exclude, explain, include_vendored)
     git = GitListing(state)
     listed_by = ""
     # Repositories inside (submodules, clones) are listed by themselves, after the one that holds them.
@@ -96,8 +104,16 @@ def walk(root: str, *, max_file_bytes: int, exclude: tuple[str, ...] = (), expla
 class Walk:
     """One walk in progress: what was found so far, and what was decided about each folder."""
 
-    def __init__(self, root: str, max_file_bytes: int, exclude: tuple[str, ...], explain: bool) -> None:
+    def __init__(
+        self,
+        root: str,
+        max_file_bytes: int,
+        exclude: tuple[str, ...],
+        explain: bool,
+        include_vendored: bool = False,
+    ) -> None:
         self.root = root
+        self.include_vendored = include_vendored
         self.base = root.rstrip("/") + "/"
         self.max_file_bytes = max_file_bytes
         self.explain = explain
@@ -257,7 +273,7 @@ class Walk:
                 self.skip(path, "symlink", "symbolic links are not followed")
             return _Folder(shown, "", ())
         reason = folder_reason(self.base + above, name)
-        if reason is not None:
+        if reason is not None and not (reason == "vendored" and self.include_vendored):
             return self._skip_folder(shown, reason, _FOLDER_DETAILS[reason])
         if parent.rules and excluded(parent.rules, path, True):
             return self._skip_folder(shown, "gardener-ignored", f"left out by {RULES_FILE}")

@@ -643,3 +643,22 @@ def test_walking_imports_nothing_heavy() -> None:
         [sys.executable, "-c", code, str(Path(__file__).parent)], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_vendored_folders_come_back_when_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "vendor" / "lib").mkdir(parents=True)
+    (tmp_path / "vendor" / "lib" / "a.py").write_text("x = 1\n")
+    assert walk(str(tmp_path), max_file_bytes=1000).files == []
+    found = walk(str(tmp_path), max_file_bytes=1000, include_vendored=True).files
+    assert [entry.path for entry in found] == ["vendor/lib/a.py"]
+
+
+def test_a_project_that_the_repository_around_it_ignores_is_walked_without_git(checkout: Path) -> None:
+    """A library below .venv, or a project in a home folder that is under git: git would list nothing of it."""
+    write(checkout, ".gitignore", text="/ignored/\n")
+    write(checkout, "ignored/a.py", "kept/b.py")
+    result = walk(str(checkout / "ignored"), max_file_bytes=1000)
+    assert [entry.path for entry in result.files] == ["a.py"]
+    assert result.listed_by == "folder"
+    assert result.notes == ()
+    assert walk(str(checkout / "kept"), max_file_bytes=1000).listed_by == "git"

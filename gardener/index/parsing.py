@@ -1,0 +1,97 @@
+"""Syntax trees within bounds of size, CPU time and memory: what is parsed may have been written to exhaust them."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING, Final, cast
+
+if TYPE_CHECKING:
+    from tree_sitter import Parser, Point, Tree
+    from tree_sitter_language_pack import SupportedLanguage
+
+MAX_PARSED_BYTES: Final = 1_500_000
+"""Larger files are not parsed: they are data or generated, and a tree takes 20 to 50 times the file's memory."""
+_WATCHED_BYTES: Final = 2_000
+"""From this size on a parse can be stopped."""
+_LEAST_SECONDS: Final = 0.3
+_SECONDS_PER_BYTE: Final = 8e-6
+_MOST_SECONDS: Final = 3.0
+"""CPU seconds a parse may take. Real files take 1e-7 (Python) to 2.5e-7 (C++) a byte, so 30 times more is allowed."""
+_LONG_LINES: Final = 400
+_LONG_LINES_BYTES: Final = 32_768
+"""A file of more bytes than this with more bytes per line than that is minified or data."""
+_READ_BYTES: Final = 65_536
+_NAME_BYTES: Final = 256
+_SAMPLE_STEP: Final = 512
+_SAMPLE_BYTES: Final = 64
+_LONGEST_PERIOD: Final = 24
+_MOST_PERIODIC_SAMPLES: Final = 4
+
+_parsers = threading.local()
+
+
+def parse(name: str, source: bytes, rows: int) -> Tree | None:
+    """The syntax tree of `source` by the bundled grammar `name`; None when it exceeds a bound.
+
+    The outcome depends on the machine's speed only for sources that need more than 30 times the usual time.
+    """
+    size = len(source)
+    if size > MAX_PARSED_BYTES or (size > _LONG_LINES_BYTES and size > _LONG_LINES * rows):
+        return None
+    parser = _parser(name)
+    if size <= _WATCHED_BYTES:
+        return parser.parse(source)
+    if _repeats_itself(source):
+        return None
+    deadline = time.thread_time() + min(_LEAST_SECONDS + size * _SECONDS_PER_BYTE, _MOST_SECONDS)
+    piece = _READ_BYTES
+    calls = 0
+
+    def read(offset: int, _: Point) -> bytes:
+        return source[offset : offset + piece]
+
+    def late(_: int, __: bool) -> bool:
+        nonlocal calls
+        calls += 1
+        return not calls & 7 and time.thread_time() > deadline
+
+    try:
+        tree = parser.parse(read, progress_callback=late)
+    except ValueError:  # "Parsing failed": stopped by `late`
+        del _parsers.by_name[name]  # its scanner may be in any state
+        return None
+    piece = _NAME_BYTES  # `Node.text` reads through the same function from now on
+    return tree
+
+
+def _parser(name: str) -> Parser:
+    """The parser of a bundled grammar: one per thread, because a parser has state."""
+    cached: dict[str, Parser] | None = getattr(_parsers, "by_name", None)
+    if cached is None:
+        cached = _parsers.by_name = {}
+    parser = cached.get(name)
+    if parser is None:
+        from tree_sitter_language_pack import get_parser
+
+        parser = cached[name] = get_parser(cast("SupportedLanguage", name))
+    return parser
+
+
+def _repeats_itself(source: bytes) -> bool:
+    """Whether some two thousand bytes in a row repeat one short word, such as 5,000 times "/*".
+
+    Error recovery on such input takes time and memory that grow with the square of its length, in single steps that
+    cannot be stopped: 15 kB of it can take gigabytes. Runs of one character, and tables of numbers, are harmless.
+    """
+    periodic = 0
+    for at in range(0, len(source) - _SAMPLE_BYTES, _SAMPLE_STEP):
+        sample = source[at : at + _SAMPLE_BYTES]
+        period = sample.find(sample[: _SAMPLE_BYTES - _LONGEST_PERIOD], 1)
+        if period < 2 or sample[period:] != sample[:-period] or b"0" in sample or b"1" in sample:
+            periodic = 0
+            continue
+        periodic += 1
+        if periodic >= _MOST_PERIODIC_SAMPLES:
+            return True
+    return False
