@@ -63,8 +63,8 @@ print(json.dumps({
     "rss_after_mb": after,
     "rss_closed_mb": resident(),
     "rss_peak_mb": resident("VmHWM"),
-    
-"loaded_heavy": sorted({"torch", "transformers", "onnx"} & set(sys.modules)), }))
+    "loaded_heavy": sorted({"torch", "transformers", "onnx"} & set(sys.modules)),
+}))
 """
 
 

@@ -72,15 +72,15 @@ class GitListing:
         other.start()
         try:
             tracked = _names(folder, top, "ls-files", "-z", "--cached")
-            if not tracked and folder != top and self._is_ignored(folder, top):
-                # A project in a folder that the repository around it ignores (a home directory under git) is
-                # no part of that repository.
-                return False
             self._walk.add_names(prefix, tracked, True)
         finally:
             other.join()
         if failures:
             raise failures[0]
+        if not tracked and not untracked and folder != top:
+            # The repository around it ignores this folder (a library below .venv, a project in a home directory
+            # that is under git), so it is no part of that repository.
+            return False
         self._walk.add_names(prefix, untracked, False)
         for warning in warnings:
             if found := _UNREADABLE.match(warning):
@@ -101,15 +101,6 @@ class GitListing:
             settings=self._excludes(),
             warnings=warnings,
         )
-
-    def _is_ignored(self, folder: str, top: str) -> bool:
-        inside = os.path.relpath(folder, top)
-        # Not with -z, which git takes only together with --stdin; the name itself is not needed.
-        answer = safe_git(
-            top, "check-ignore", "--", inside,
-            work_tree=top, settings=self._excludes(), accept=(0, 1), timeout_s=TIMEOUT_S,
-        )  # fmt: skip
-        return bool(answer)
 
     def _excludes(self) -> tuple[str, ...]:
         # The repository's own core.excludesFile may name any file of the disk; the user's takes its place.

@@ -14,6 +14,8 @@ HEADING_LIMIT: Final = 120
 _SCANNED: Final = 2000
 """Characters of a line that are looked at: a longer line is no heading."""
 
+_BLOCK_LEVEL: Final = 7
+"""Below every heading: blocks that have an id and no title."""
 _ATX = re.compile(r" {0,3}(#{1,6})(?=[ \t\r]|$)")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _SETEXT = re.compile(r" {0,3}(=+|-{2,})[ \t]*\r?$")
@@ -92,7 +94,7 @@ def _sections(headings: list[Heading], lines: list[str]) -> list[Item]:
         following = headings[index + 1] if index + 1 < len(headings) else None
         body = row + 1 if written.lstrip()[:1] in "#<=\\{" else row + 2
         empty = not any(line.strip() for line in lines[body : last + 1]) if last - row < 8 else False
-        if empty and following is not None and following[1] > level:
+        if empty and following is not None and (following[1] > level or level == _BLOCK_LEVEL):
             carried = item.start
             continue
         carried = -1
@@ -214,7 +216,7 @@ def _html_headings(lines: list[str]) -> list[Heading]:
                     found.append((at, int(mark[2]), _heading_text(lines, at, position), line.strip()))
             elif mark[3] or mark[4]:
                 if not (found and found[-1][0] == at):
-                    found.append((at, 7, f"block {mark[3]}" if mark[3] else f"#{mark[4]}", line.strip()))
+                    found.append((at, _BLOCK_LEVEL, f"block {mark[3]}" if mark[3] else f"#{mark[4]}", line.strip()))
             else:
                 until = "-->"
     return found
