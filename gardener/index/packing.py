@@ -228,10 +228,16 @@ class Packer:
                 return last + 1
             if place == "after":
                 return first
-        for start, end in (
-            self._cutter.parts(first, last, node) if self._cutter.too_large(first, last) else ((first, last),)
-        ):
-            self._emit_group(start, end, small, parents, scope)
+        if not self._cutter.too_large(first, last):
+            self._emit_group(first, last, small, parents, scope)
+            return last + 1
+        begun = 0  # `small` is in the order of rows: each part takes its own run of it
+        for start, end in self._cutter.parts(first, last, node):
+            ended = begun
+            while ended < len(small) and small[ended][0].row <= end:
+                ended += 1
+            self._emit_group(start, end, small[begun:ended], parents, scope)
+            begun = ended
         return last + 1
 
     def _remark_belongs(self, first: int, last: int, following: Item | None) -> str:

@@ -16,7 +16,7 @@ _WATCHED_BYTES: Final = 2_000
 """From this size on a parse can be stopped."""
 _LEAST_SECONDS: Final = 0.3
 _SECONDS_PER_BYTE: Final = 8e-6
-_MOST_SECONDS: Final = 3.0
+_MOST_SECONDS: Final = 2.0
 """CPU seconds a parse may take. Real files take 1e-7 (Python) to 2.5e-7 (C++) a byte, so 30 times more is allowed."""
 _LONG_LINES: Final = 400
 _LONG_LINES_BYTES: Final = 32_768
@@ -24,9 +24,14 @@ _LONG_LINES_BYTES: Final = 32_768
 _READ_BYTES: Final = 65_536
 _NAME_BYTES: Final = 256
 _SAMPLE_STEP: Final = 512
-_SAMPLE_BYTES: Final = 64
-_LONGEST_PERIOD: Final = 24
-_MOST_PERIODIC_SAMPLES: Final = 4
+_SAMPLE_BYTES: Final = 256
+_LONGEST_PERIOD: Final = 128
+_MOST_PERIODIC_IN_A_ROW: Final = 4
+_MOST_PERIODIC: Final = 10
+_DEEP_BYTES: Final = 16_384
+_MOST_OPEN_BRACKETS: Final = 4_000
+_BRACKET_PASSES: Final = 64
+_NO_BRACKETS: Final = bytes(set(range(256)) - set(b"()[]{}"))
 
 _parsers = threading.local()
 
@@ -42,7 +47,7 @@ def parse(name: str, source: bytes, rows: int) -> Tree | None:
     parser = _parser(name)
     if size <= _WATCHED_BYTES:
         return parser.parse(source)
-    if _repeats_itself(source):
+    if _repeats_itself(source) or (size > _DEEP_BYTES and _nests_deeply(source)):
         return None
     deadline = time.thread_time() + min(_LEAST_SECONDS + size * _SECONDS_PER_BYTE, _MOST_SECONDS)
     piece = _READ_BYTES
@@ -79,19 +84,37 @@ def _parser(name: str) -> Parser:
 
 
 def _repeats_itself(source: bytes) -> bool:
-    """Whether some two thousand bytes in a row repeat one short word, such as 5,000 times "/*".
+    """Whether some two thousand bytes in a row repeat one short phrase, such as 5,000 times "/*".
 
     Error recovery on such input takes time and memory that grow with the square of its length, in single steps that
     cannot be stopped: 15 kB of it can take gigabytes. Runs of one character, and tables of numbers, are harmless.
     """
-    periodic = 0
+    in_a_row = altogether = 0
     for at in range(0, len(source) - _SAMPLE_BYTES, _SAMPLE_STEP):
         sample = source[at : at + _SAMPLE_BYTES]
         period = sample.find(sample[: _SAMPLE_BYTES - _LONGEST_PERIOD], 1)
         if period < 2 or sample[period:] != sample[:-period] or b"0" in sample or b"1" in sample:
-            periodic = 0
+            in_a_row = 0
             continue
-        periodic += 1
-        if periodic >= _MOST_PERIODIC_SAMPLES:
+        in_a_row += 1
+        altogether += 1
+        if in_a_row >= _MOST_PERIODIC_IN_A_ROW or altogether >= _MOST_PERIODIC:
             return True
     return False
+
+
+def _nests_deeply(source: bytes) -> bool:
+    """Whether brackets are nested, or left open, by the thousand.
+
+    A parser's stack of some 100,000 entries is given back by recursion in C, which overflows the thread's stack.
+    Innermost pairs are taken out pass by pass, so the answer costs a bounded number of copies of the brackets.
+    """
+    brackets = source.translate(None, _NO_BRACKETS)
+    for _ in range(_BRACKET_PASSES):
+        if len(brackets) <= _MOST_OPEN_BRACKETS:
+            return False
+        fewer = brackets.replace(b"()", b"").replace(b"[]", b"").replace(b"{}", b"")
+        if len(fewer) == len(brackets):
+            break
+        brackets = fewer
+    return len(brackets) > _MOST_OPEN_BRACKETS

@@ -126,8 +126,7 @@ class VectorDatabase:
         connection.execute("PRAGMA journal_mode = WAL").fetchall()
         with transaction(connection):
             connection.execute(
-                "CREATE TABLE vectors"
-                " (hash BLOB PRIMARY KEY, vector BLOB NOT NULL, checksum INTEGER NOT NULL)"
+                "CREATE TABLE vectors (hash BLOB PRIMARY KEY, vector BLOB NOT NULL, checksum INTEGER NOT NULL)"
             )
             connection.execute("CREATE TABLE store (dimensions INTEGER NOT NULL)")
             connection.execute("INSERT INTO store VALUES (?)", (self.dimensions,))

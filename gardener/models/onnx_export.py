@@ -3,15 +3,21 @@
     python -m gardener.models.onnx_export SOURCE_FOLDER TARGET_FOLDER
 
 The graph is written down node by node instead of being traced by torch.onnx.export and rewritten by
-quantize_dynamic. That needs neither torch nor transformers (5 s of imports, 2 s of tracing, 2 s of
-quantising; here 0.3 s of imports and 0.2 s of building), and lets us choose operators that ONNX Runtime runs
-fast on a CPU. Measured on two cores of a Zen 4, Django's 9,084 functions, 2,937 docstrings as questions:
+quantize_dynamic. That needs neither torch nor transformers (5 s of imports, 2 s of tracing, 2 s of quantising; here
+0.2 s of building, and numpy, onnx and safetensors to import), and lets us choose operators that ONNX Runtime runs
+fast on a CPU. Measured on two busy cores of a Zen 4, one window of 256 tokens, chunks per two seconds of CPU time,
+Django's 9,084 functions, 2,937 docstrings as questions:
 
-                                                chunks per 2 CPU seconds   cosine to float32   MRR@10
-    float32, fused, one text at a time                    66                   1.000          0.459
-    traced, quantize_dynamic, batches of 16-32         76-88                   0.949          0.442
-    fused, one weight scale per output                   145                   0.995          0.454
-    this graph                                           170                   0.997          0.458
+                                                         chunks   cosine to float32   MRR@10
+    A  float32, fused, one text at a time                    65         1.000         0.459
+    B  one weight scale per matrix                        76-88         0.949         0.442
+    C  one weight scale per output                          145         0.995         0.454
+    D  C with channels evened and faster norms              167         0.997         0.458
+
+B's speed is of the traced graph in batches of 16 and 32, its quality of a fused graph with the same quantisation; C's
+speed is of a graph with SkipLayerNormalization and QAttention, its quality of one with the norms of D. The graph made
+here is D with 7 bits in one of its four matrices per layer (see _ATTENTION_WEIGHT_LIMIT), which was measured only as
+a whole, windows included: benchmarks/embedding.py.
 
 - One text at a time, on one thread, without padding or mask: activations stay in the L2 cache, and a vector
   depends on its text alone (a quantised batch shares one activation range, so there each vector depends on

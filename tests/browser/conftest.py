@@ -103,8 +103,9 @@ def app_process(home: str, control: Path, port: int = 0) -> Iterator[Steered]:
         log.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Playwright]:
+    """Ends with the module: while it lives, asyncio.run works in no other test of this process."""
     if CHROMIUM is None:
         if os.environ.get("GARDENER_REQUIRE_ALL"):
             pytest.fail("Chromium is not installed.")

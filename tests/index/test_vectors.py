@@ -293,8 +293,7 @@ def test_a_closed_store_says_so(store: VectorStore) -> None:
         "UPDATE vectors SET vector = 17 WHERE hash = ?",
         "UPDATE vectors SET vector = CAST(x'ff80' AS TEXT) WHERE hash = ?",
         "UPDATE vectors SET checksum = checksum + 1 WHERE hash = ?",
-        "UPDATE vectors SET (vector, checksum) = (SELECT vector, checksum FROM vectors WHERE rowid = 3)"
-        " WHERE hash = ?",
+        "UPDATE vectors SET (vector, checksum) = (SELECT vector, checksum FROM vectors WHERE rowid = 3) WHERE hash = ?",
     ],
 )
 def test_a_damaged_row_is_dropped_and_counted_and_can_be_put_again(
@@ -453,9 +452,7 @@ def test_threads_share_a_store(store: VectorStore) -> None:
     assert store.count() == 4_000
 
 
-def test_a_writer_that_never_ends_is_an_error_of_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_writer_that_never_ends_is_an_error_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(vectors_database, "_BUSY_TIMEOUT_S", 0.1)
     store = VectorStore(str(tmp_path), "test", DIMENSIONS)
     other = sqlite3.connect(database(tmp_path), isolation_level=None)

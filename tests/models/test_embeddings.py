@@ -309,36 +309,63 @@ def test_an_export_killed_at_any_point_does_no_harm(tmp_path: Path) -> None:
 
 
 def test_two_processes_export_once(tmp_path: Path) -> None:
-    models = tmp_path / "models"
     script = (
-        "import os, sys\n"
-        "from gardener.models.embeddings import load_embedder, packaged_fingerprint\n"
-        "load_embedder(sys.argv[1])\n"
-        "print(os.stat(os.path.join(sys.argv[1], packaged_fingerprint(), 'model.onnx')).st_ino)"
+        "import sys\n"
+        "from gardener.models import embedder_files, embeddings\n"
+        "export = embedder_files._run_export\n"
+        "def counted(source, target):\n"
+        "    print('exporting', flush=True)\n"
+        "    export(source, target)\n"
+        "embedder_files._run_export = counted\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "print(embeddings.load_embedder(sys.argv[1]).embed(['text']).shape)"
     )
     processes = [
-        subprocess.Popen([sys.executable, "-c", script, str(models)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", script, str(tmp_path / "models")],
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
         for _ in range(2)
     ]
-    inodes = [process.communicate()[0] for process in processes]
+    for process in processes:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        assert process.stdin is not None
+        process.stdin.write("\n")
+        process.stdin.flush()
+    told = sorted(process.communicate()[0] for process in processes)
     assert [process.returncode for process in processes] == [0, 0]
-    assert inodes[0] == inodes[1] != ""
+    assert told == ["(1, 384)\n", "exporting\n(1, 384)\n"]
 
 
-def test_one_waits_while_another_exports(tmp_path: Path) -> None:
+def test_one_waits_while_another_exports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     models = tmp_path / "models"
     models.mkdir()
+    exports: list[str] = []
+    run_export = embedder_files._run_export
+
+    def counted(source: str, target: str) -> None:
+        exports.append(target)
+        run_export(source, target)
+
+    monkeypatch.setattr(embedder_files, "_run_export", counted)
     lock = ProcessLock(f"{exported(models)}.lock", "gardener (preparing the embedder)")
     lock.acquire()
     with ThreadPoolExecutor(1) as pool:
         waiting = pool.submit(load_embedder, str(models))
         try:
             with pytest.raises(TimeoutError):
-                waiting.result(0.3)
-            assert not exported(models).exists()
+                waiting.result(0.5)
+            assert exports == []
         finally:
             lock.release()
         assert waiting.result().embed(["text"]).shape == (1, 384)
+    assert len(exports) == 1
 
 
 @pytest.mark.parametrize("name", list(onnx_export.SOURCE_SHA256))
