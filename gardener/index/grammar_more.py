@@ -71,7 +71,7 @@ R = Grammar(
     }
 )
 
-PERL = Grammar(rules={"subroutine_declaration_statement": _FUNCTION, "function_definition": _FUNCTION})
+PERL = Grammar(rules={"subroutine_declaration_statement": _FUNCTION})
 
 HASKELL = Grammar(
     rules={

@@ -58,7 +58,6 @@ CSHARP = Grammar(
         "namespace_declaration": declares("module", members=True, flat=True),
         "class_declaration": declares("class", members=True),
         "record_declaration": declares("class", members=True),
-        "record_struct_declaration": declares("struct", members=True),
         "struct_declaration": declares("struct", members=True),
         "interface_declaration": declares("interface", members=True),
         "enum_declaration": declares("enum"),

@@ -70,7 +70,7 @@ PYTHON = Grammar(
     },
     transparent=frozenset(
         ("if_statement", "elif_clause", "else_clause", "try_statement", "except_clause",
-         "except_group_clause", "finally_clause", "with_statement", "block", "match_statement", "case_clause")
+         "finally_clause", "with_statement", "block", "match_statement", "case_clause")
     ),
     docstring=_python_docstring,
 )  # fmt: skip

@@ -217,7 +217,6 @@ CSS = Grammar(
     rules={
         "rule_set": _css_rule,
         "keyframes_statement": _css_rule,
-        "font_face_statement": _css_rule,
         "at_rule": _css_rule,
         "mixin_statement": _css_rule,
         "function_statement": _css_rule,
@@ -234,7 +233,7 @@ def _lua_function(node: Node) -> Declared:
     return Declared("function", path[-1], node.child_by_field_name("body"), owner=tuple(path[:-1]))
 
 
-LUA = Grammar(rules={"function_declaration": _lua_function, "function_definition_statement": _lua_function})
+LUA = Grammar(rules={"function_declaration": _lua_function})
 
 
 GRAMMARS: dict[str, tuple[str, Grammar]] = {
