@@ -12,7 +12,7 @@ from benchmarks.measure import WORK, Row, gardener, in_turn, ratio, report, run,
 from benchmarks.peers import semble, semble_cache
 
 QUERY = "resolve a url path to a view function"
-ROUNDS = 5
+ROUNDS = 3
 
 
 def main() -> int:

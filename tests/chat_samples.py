@@ -58,11 +58,11 @@ def login(request, store):
     session["user"] = request.user
     return session
 '''
-TEST = '''\
+TEST = """\
 def test_session(tmp_path):
     store = SessionStore(tmp_path)
     store.load_session("a")
-'''
+"""
 FILES = {"src/store.py": STORE, "src/handlers.py": HANDLERS, "tests/test_store.py": TEST}
 
 INDEX = IndexState(head="a" * 40, fresh=True, embedded_fraction=1.0, files=3, chunks=6)
@@ -88,9 +88,7 @@ def make_hit(
     sources: tuple[HitSource, ...] = ("lexical",),
 ) -> SearchHit:
     end = start + text.count("\n")
-    return SearchHit(
-        "shop", path, start, end, symbol, kind, language, signature, docstring, text, score, sources, ""
-    )
+    return SearchHit("shop", path, start, end, symbol, kind, language, signature, docstring, text, score, sources, "")
 
 
 def sample_hit(path: str, start: int, end: int, symbol: str, kind: str, signature: str, doc: str = "") -> SearchHit:

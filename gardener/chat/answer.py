@@ -36,7 +36,8 @@ from gardener.types import (
 )
 
 MAX_ANSWER_TOKENS = 1024
-_OVERVIEW_CANDIDATES = 40  # an introduction is found by its file, which a search by words ranks anywhere
+_CANDIDATES = {"overview": 40, "list": 16}
+"""A list wants more; an introduction is found by its file, which a search by words ranks anywhere."""
 _MISSING_VECTORS = re.compile(r"(?i)\bvectors?\b")
 _CUT_BY_SERVER = 0.5
 """A server that counts fewer than half of our tokens has cut the prompt; no estimate is that high."""
@@ -109,9 +110,9 @@ class Answerer:
             raise UsageError("The question is empty.", next_step='gardener ask "how does it work?"')
         started = time.perf_counter()
         query = condense(question, history, context.name)
-        overview = question_kind(question) == "overview"
-        outcome = self._search(context, query, max(limit, _OVERVIEW_CANDIDATES) if overview else limit)
-        hits = introductions_first(outcome.hits)[:limit] if overview else outcome.hits
+        kind = question_kind(question)
+        outcome = self._search(context, query, max(limit, _CANDIDATES.get(kind, 0)))
+        hits = introductions_first(outcome.hits)[:limit] if kind == "overview" else outcome.hits
         searched_for = query if query != question else ""
         evidence = with_callers(question, query, hits, lambda symbol: self._callers(context, symbol))
         timings = {"search": _milliseconds(started)}

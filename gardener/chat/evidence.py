@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from gardener.chat.packed import unpacked
 from gardener.models.base import Evidence
 from gardener.models.definitions import introduces, subject_order
 from gardener.models.excerpt import call_line, called_as
@@ -22,14 +23,16 @@ _NOT_CALLED = frozenset({"section", "text", "module", "table", "rule", "block", 
 def with_callers(
     question: str, query: str, hits: Sequence[SearchHit], callers: Callable[[str], Sequence[SearchHit]]
 ) -> tuple[Evidence, ...]:
-    """The hits in their order; those that the question is about carry the places that call them.
+    """The hits in their order, narrowed where they are packed; the subjects of the question with their callers.
 
     `query` is what was searched for, `callers(symbol)` gives whole chunks that call a symbol.
     """
     kind = question_kind(question)
+    terms = question_terms(query)
+    hits = unpacked(hits, terms)
     if kind in ("list", "overview"):
         return tuple(map(Evidence, hits))
-    matches = judge(question_terms(query), hits).matches
+    matches = judge(terms, hits).matches
     subjects = sorted(
         (m for m in matches if m.relevant and m.hit.symbol and m.hit.kind not in _NOT_CALLED),
         key=lambda match: subject_order(match, kind, query),

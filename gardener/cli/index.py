@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from gardener.types import ProjectContext
 
 
+VECTOR_PROCESS_GRACE_S = 3.0
+"""After `gardener add` one asks: the background process leaves the machine to that first question."""
+
+
 def configure_index(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """examples:
   gardener index                  the active project: what has changed on the disk
@@ -37,8 +41,10 @@ def index(args: argparse.Namespace, console: Console) -> int:
         if args.vectors_only:
             if not console.interactive:
                 import os
+                import time
 
                 os.nice(10)  # nobody is watching: everything else goes first
+                time.sleep(VECTOR_PROCESS_GRACE_S)
             vectors = make_vectors(gardener, console, context, wait=True)
             if console.as_json:
                 console.json({"project": context.name, "vectors": vectors})

@@ -67,6 +67,8 @@ def signature_of(node: Node, declared: Declared, grammar: Grammar, source: bytes
     if b"//" in piece or b"#" in piece or b"/*" in piece:
         piece = _without_comments(head, start, stop, grammar.comments, source)
     text = fold(piece.decode("utf-8", "replace"))
+    if body is None and declared.kind not in ("constant", "type") and " {" in text:
+        text = text[: text.index(" {")]
     if body is None and declared.kind == "constant" and len(text) > 160:
         text = text[:159].rstrip() + "…"
     text = text.removesuffix("=>").removesuffix("\\")

@@ -42,20 +42,40 @@ def _elixir_call(node: Node) -> Declared | None:
 
 ELIXIR = Grammar(rules={"call": _elixir_call})
 
+
+def _zig_declaration(node: Node) -> Declared | None:
+    prototype = first_child(node, "FnProto")
+    if prototype is not None:
+        return Declared("function", text_of(prototype.child_by_field_name("function")), first_child(node, "Block"))
+    variable = first_child(node, "VarDecl")
+    name = text_of(variable.child_by_field_name("variable_type_function")) if variable is not None else ""
+    return Declared("constant", name) if name else None
+
+
 ZIG = Grammar(
-    rules={
-        "function_declaration": _FUNCTION,
-        "test_declaration": lambda n: Declared("block", "", first_child(n, "block")),
-    }
+    rules={"Decl": _zig_declaration, "TestDecl": lambda node: Declared("block", "", first_child(node, "Block"))},
+    comments=frozenset(("doc_comment", "line_comment")),
 )
+
+
+def _julia_struct(node: Node) -> Declared:
+    head = text_of(node).split("\n", 1)[0]
+    name = text_of(nth(node, 0)).split("{", 1)[0].split("<", 1)[0].strip()
+    return Declared("struct", name, signature=fold(head))
+
+
+def _julia_module(node: Node) -> Declared:
+    name = text_of(first_child(node, "identifier"))
+    return Declared("module", name, inside=node, flat=True, signature=f"module {name}")
+
 
 JULIA = Grammar(
     rules={
-        "module_definition": declares("module", name=_child_text("identifier")),
+        "module_definition": _julia_module,
         "function_definition": lambda n: Declared(
             "function", text_of(nth(n, 0)).split("(", 1)[0].split("::", 1)[0].strip(), nth(n, 1)
         ),
-        "struct_definition": lambda n: Declared("struct", text_of(nth(n, 0)).split("{", 1)[0].split("<", 1)[0].strip()),
+        "struct_definition": _julia_struct,
         "macro_definition": lambda n: Declared("function", text_of(nth(n, 0)).split("(", 1)[0]),
     },
     comments=frozenset(("line_comment", "block_comment")),
@@ -102,7 +122,7 @@ def _terraform_block(node: Node) -> Declared:
     return (
         Declared("block", "", signature=" ".join(words))
         if not words
-        else Declared("type", ".".join(words), first_child(node, "body"))
+        else Declared("block", ".".join(words), first_child(node, "body"))
     )
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import threading
     from concurrent.futures import Future
 
-INDEX_FORMAT = "1"
+INDEX_FORMAT = "2"
 """Changes when rows of an older index would be wrong (chunker, words, columns): the index is then built anew."""
 
 ROWS_PER_COMMIT = 50_000

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 import threading
 import time
 from typing import TYPE_CHECKING, Final, cast
@@ -18,14 +20,16 @@ _LEAST_SECONDS: Final = 0.3
 _SECONDS_PER_BYTE: Final = 8e-6
 _MOST_SECONDS: Final = 2.0
 """CPU seconds a parse may take. Real files take 1e-7 (Python) to 2.5e-7 (C++) a byte, so 30 times more is allowed."""
+_MOST_MEMORY: Final = 400_000_000
+"""Bytes by which a parse may raise the process's peak; error recovery can keep thousands of versions of a tree."""
 _LONG_LINES: Final = 400
 _LONG_LINES_BYTES: Final = 32_768
 """A file of more bytes than this with more bytes per line than that is minified or data."""
 _READ_BYTES: Final = 65_536
 _NAME_BYTES: Final = 256
 _SAMPLE_STEP: Final = 512
-_SAMPLE_BYTES: Final = 256
-_LONGEST_PERIOD: Final = 128
+_SAMPLE_BYTES: Final = 512
+_LONGEST_PERIOD: Final = 256
 _MOST_PERIODIC_IN_A_ROW: Final = 4
 _MOST_PERIODIC: Final = 10
 _DEEP_BYTES: Final = 16_384
@@ -49,7 +53,9 @@ def parse(name: str, source: bytes, rows: int) -> Tree | None:
         return parser.parse(source)
     if _repeats_itself(source) or (size > _DEEP_BYTES and _nests_deeply(source)):
         return None
-    deadline = time.thread_time() + min(_LEAST_SECONDS + size * _SECONDS_PER_BYTE, _MOST_SECONDS)
+    allowed = min(_LEAST_SECONDS + size * _SECONDS_PER_BYTE, _MOST_SECONDS)
+    earliest, deadline = time.perf_counter() + allowed, time.thread_time() + allowed
+    allowed_peak = _peak_memory() + _MOST_MEMORY
     piece = _READ_BYTES
     calls = 0
 
@@ -59,7 +65,12 @@ def parse(name: str, source: bytes, rows: int) -> Tree | None:
     def late(_: int, __: bool) -> bool:
         nonlocal calls
         calls += 1
-        return not calls & 7 and time.thread_time() > deadline
+        if calls & 7:
+            return False
+        # The wall clock is cheap to read, and no thread uses more CPU time than goes by on the wall.
+        if time.perf_counter() > earliest and time.thread_time() > deadline:
+            return True
+        return not calls & 31 and _peak_memory() > allowed_peak
 
     try:
         tree = parser.parse(read, progress_callback=late)
@@ -81,6 +92,12 @@ def _parser(name: str) -> Parser:
 
         parser = cached[name] = get_parser(cast("SupportedLanguage", name))
     return parser
+
+
+def _peak_memory() -> int:
+    """The largest resident size the process has had, in bytes. macOS counts bytes, Linux kibibytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _repeats_itself(source: bytes) -> bool:

@@ -15,7 +15,7 @@ from gardener.index.rank import DEFAULT_WEIGHTS, Candidates, RankWeights, fuse, 
 from gardener.index.snapshot import Snapshot
 from gardener.index.table import IndexTable
 from gardener.index.vectors import VectorStore
-from gardener.index.words import query_words
+from gardener.index.words import query_words, stem
 from gardener.types import HitSource, IndexState, ProjectContext, SearchHit
 
 if TYPE_CHECKING:
@@ -200,7 +200,7 @@ class Searcher:
             no_tests=request.no_tests,
         )
         wanted = LEXICAL_CANDIDATES if allowed is None else FILTERED_CANDIDATES
-        lexical = self.table.search_words(words, wanted)
+        lexical = self.table.search_words([stem(word) for word in words], wanted)
         bm25 = np.zeros(snapshot.size, np.float32)
         found = snapshot.positions_of(lexical.row_ids)
         bm25[found[found >= 0]] = lexical.scores[found >= 0]

@@ -233,12 +233,13 @@ class IndexTable:
         if not self.count():
             return
         config = FTS(
-            base_tokenizer="simple",
-            stem=True,
+            # words.py has done the rest already, once per distinct identifier.
+            base_tokenizer="whitespace",
+            stem=False,
             remove_stop_words=False,
             with_position=False,
-            ascii_folding=True,
-            lower_case=True,
+            ascii_folding=False,
+            lower_case=False,
             max_token_length=64,
         )
         self._call(table.create_index, "words", config=config, replace=True)
@@ -310,8 +311,8 @@ class IndexTable:
             query = self._open(CHUNKS).search().select(list(META_COLUMNS)).with_row_id(True)
             return self._call(query.limit(2**31 - 1).to_arrow).combine_chunks()
 
-    def search_words(self, words: Sequence[str], limit: int, where: str = "") -> LexicalHits:
-        """BM25 over the words column; `where` is a LanceDB filter applied before ranking."""
+    def search_words(self, words: Sequence[str], limit: int) -> LexicalHits:
+        """BM25 over the words column. `words` are stems, as `words.index_words` stores them."""
         import numpy as np
 
         empty = LexicalHits(np.empty(0, np.uint64), np.empty(0, np.float32))
@@ -321,8 +322,6 @@ class IndexTable:
 
         with self._lock:
             query = self._open(CHUNKS).search(MatchQuery(" ".join(words), "words"), query_type="fts")
-            if where:
-                query = query.where(where, prefilter=True)
             found = self._call(query.select(["start_line", "_score"]).with_row_id(True).limit(limit).to_arrow)
         if found.num_rows == 0:
             return empty

@@ -54,6 +54,7 @@ _FULL_DEFINITIONS: dict[QuestionKind, int] = {
     "overview": 3,
     "general": 3,
 }
+_EMPTY_NEXT = "Where to look next:\n"
 _LANGUAGE_OF_FENCE = {"restructuredtext": "rst", "text": "", "unknown": ""}
 
 
@@ -75,14 +76,7 @@ def compose(request: ChatRequest) -> Iterator[str]:
     if not found:
         yield from _nothing(request, terms, relevance)
         return
-    answer = _Answer(request, kind, terms, definitions, found)
-    lines = 1 + OPENING.count("\n")
-    for block in answer.blocks(relevance):
-        height = block.count("\n") + 2
-        if lines + height > MAX_LINES:
-            continue
-        lines += height
-        yield block
+    yield from _Answer(request, kind, terms, definitions, found).blocks(relevance)
 
 
 class _Answer:
@@ -108,16 +102,26 @@ class _Answer:
         self._led = False
 
     def blocks(self, relevance: Relevance) -> Iterator[str]:
+        """In the order of reading. A definition for which no room is left goes to where to look next."""
+        room = MAX_LINES - 1 - _height(_EMPTY_NEXT) - _MAX_NEXT
         if self._searched_for:
+            room -= 2
             yield f"Searched for: {code_span(self._searched_for)}"
-        yield from self._lead()
+        if relevance.missing:
+            room -= 2
+        for block in self._lead():
+            room -= _height(block)
+            yield block
         count = _FULL_DEFINITIONS[self._kind]
         if self._kind in ("where", "what") and self._found[0].named >= 2:
             # The question names it: its namesakes are worth showing, its neighbours are not.
             count = max(1, min(count, sum(item.named >= 2 for item in self._found)))
         for position, item in enumerate(by_file(self._found[:count])):
-            self._shown.append(item)
-            yield from self._definition(item, 0 if self._kind == "callers" else 9 if position == 0 else 6)
+            block = self._definition(item, 0 if self._kind == "callers" else 9 if position == 0 else 6)
+            if _height(block) <= room:
+                room -= _height(block)
+                self._shown.append(item)
+                yield block
         if relevance.missing and self._kind != "overview":
             words = ", ".join(code_span(word) for word in relevance.missing[:6])
             yield f"Nothing that was found contains {words}."
@@ -131,7 +135,7 @@ class _Answer:
         elif self._kind == "list":
             yield from self._listing()
 
-    def _definition(self, item: Definition, limit: int) -> Iterator[str]:
+    def _definition(self, item: Definition, limit: int) -> str:
         hit = item.hit
         label = hit.kind if hit.kind and hit.kind != "text" else hit.language
         if self._kind == "where" and not self._led:
@@ -154,7 +158,7 @@ class _Answer:
             calls = self._called_by(item)
             if calls:
                 block += ["", f"Called by {', '.join(calls)}."]
-        yield "\n".join(block)
+        return "\n".join(block)
 
     def _quoted(self, item: Definition, limit: int) -> list[str]:
         """The declaration and the decisive lines with their numbers; "…" where lines are left out."""
@@ -163,13 +167,13 @@ class _Answer:
         for match in item.matches[:2] if limit else ():
             lines += decisive_lines(match.hit, self._weights, limit if match is item.matches[0] else limit // 2)
         lines = sorted({line.number: line for line in reversed(lines)}.values(), key=lambda line: line.number)
-        elsewhere = head is None and item.hit.signature and item.hit.language not in PROSE_LANGUAGES
+        elsewhere = head is None and bool(item.hit.signature) and item.hit.language not in PROSE_LANGUAGES
         if not lines:
             return []
         width = len(str(lines[-1].number))
         shown: list[str] = [clipped(f"{'…'.rjust(width)} | {item.hit.signature}")] if elsewhere else []
         previous = lines[0].number - 1 if not elsewhere else 0
-        for line in _dedented(lines, head):
+        for line in _dedented(lines, head, 4 if head or elsewhere else 0):
             if line.number > previous + 1:
                 shown.append(f"{'…'.rjust(width)} |")
             shown.append(clipped(f"{line.number:>{width}} | {line.text}"))
@@ -239,7 +243,7 @@ class _Answer:
         rest.sort(key=lambda item: not item.relevant)
         if rest:
             rows = [f"- {_name(item.hit)} in {self._place(item)}" for item in rest[:_MAX_NEXT]]
-            yield "\n".join(["Where to look next:", "", *rows])
+            yield "\n".join([_EMPTY_NEXT, *rows])
 
     def _place(self, item: Definition) -> str:
         """`path:start-end` [n], once for every chunk of the definition."""
@@ -283,12 +287,17 @@ def _nothing(request: ChatRequest, terms: Terms, relevance: Relevance) -> Iterat
     yield "\n".join(rows)
 
 
+def _height(block: str) -> int:
+    """Lines that a block takes, with the blank one before it."""
+    return block.count("\n") + 2
+
+
 def _name(hit: SearchHit) -> str:
     return code_span(hit.symbol, 80) or code_span(hit.path.rsplit("/", 1)[-1], 80)
 
 
-def _dedented(lines: Sequence[Line], head: Line | None) -> list[Line]:
-    """Without the indentation that all lines share; the declaration comes without any."""
+def _dedented(lines: Sequence[Line], head: Line | None, keep: int) -> list[Line]:
+    """Without the indentation that all lines share but for `keep` columns; the declaration has none."""
     depths = [len(line.text) - len(line.text.lstrip()) for line in lines if line.text.strip() and line is not head]
-    common = max(0, min(depths, default=0) - (4 if head is not None else 0))
+    common = max(0, min(depths, default=0) - keep)
     return [line if line is head else Line(line.number, line.text[common:]) for line in lines]

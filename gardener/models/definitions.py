@@ -67,13 +67,14 @@ def by_file(items: Sequence[Definition]) -> list[Definition]:
     return sorted(items, key=lambda item: first[item.hit.path])
 
 
-def subject_order(match: HitMatch, kind: QuestionKind, question: str) -> tuple[int, bool]:
+def subject_order(match: HitMatch, kind: QuestionKind, question: str) -> tuple[int, bool, bool]:
     """Sort key that brings what the question is about to the front and leaves the search's order otherwise.
 
     "Where is Session" names one symbol by a plain word; in "how are cookies sent" such a word is only a word.
+    Code between definitions is mostly imports, which have every word and say nothing.
     """
     named = match.named if match.named == 3 or kind in ("where", "what", "callers") else 0
-    return -named, aside(match.hit.path, question)
+    return -named, aside(match.hit.path, question), not match.hit.symbol and match.hit.kind in ("block", "module")
 
 
 def introduces(path: str) -> bool:

@@ -237,14 +237,14 @@ def _match(terms: Terms, hit: SearchHit) -> HitMatch:
         or (borne and found / asked >= 0.5)
         or (named and found >= _TWO and found / asked >= 0.4)
         or (asked == 1 and bool(found))
-        or (len(whole) >= 2 and len(whole) / asked >= 0.6 and _together(whole, hit.text))
+        or (len(whole) / asked >= 0.6 and _together(whole, hit.text))
     )
     return HitMatch(hit, strengths, named_as, mentions, relevant)
 
 
 def _together(strengths: Collection[str], text: str) -> bool:
-    """Whether three fifths of the words, two at least, occur within a few lines of `text`."""
-    needed = max(2, math.ceil(len(strengths) * 0.6))
+    """Whether three fifths of the words occur within a few lines of `text`."""
+    needed = math.ceil(len(strengths) * 0.6)
     seen = [{key for key in strengths if term_match(key, bag)} for bag in map(stems, text[:_MAX_TEXT].split("\n"))]
     return any(len(set().union(*seen[at : at + _NEAR])) >= needed for at in range(len(seen)) if seen[at])
 

@@ -42,6 +42,7 @@ class Talk:
         write_project(root)
         self.context = ProjectContext("0" * 12, "shop", str(root), str(root / ".home"))
         self.searched: list[str] = []
+        self.limits: list[int] = []
         self.found = found or Found()
         self.registry = BackendRegistry()
         self.backend = backend
@@ -56,6 +57,7 @@ class Talk:
 
     def search(self, context: ProjectContext, query: str, limit: int) -> Found:
         self.searched.append(query)
+        self.limits.append(limit)
         return self.found
 
     def events(self, question: str, history: Sequence[Message] = ()) -> list[AnswerEvent]:
@@ -288,6 +290,14 @@ def test_a_follow_up_is_searched_for_with_what_it_refers_to(talk: Start) -> None
     assert "Searched for: load_session" in answer.warnings
     assert "Searched for: `load_session`" in answer.text
     assert "`src/handlers.py:6` in `login`" in answer.text
+
+
+def test_a_list_and_an_overview_look_at_more_than_other_questions(talk: Start) -> None:
+    started = talk()
+    for question in ("How does load_session work?", "list the sessions", "what does this project do?"):
+        started.ask(question)
+    assert started.limits == [8, 16, 40]
+    assert started.searched[2] == "shop README introduction overview"
 
 
 def test_missing_vectors_lower_a_model_s_answer_one_level(talk: Start) -> None:

@@ -11,7 +11,7 @@ from markdown_it import MarkdownIt
 from gardener.chat.generation import Generation, closing_fence
 from gardener.models.base import ChatRequest
 from gardener.models.registry import Choice
-from gardener.types import BackendEvent, TextDelta
+from gardener.types import BackendEvent, Done, TextDelta
 from tests.chat_samples import ScriptedBackend
 
 
@@ -95,3 +95,31 @@ def test_events_are_passed_on_as_they_come() -> None:
     assert first == TextDelta("a")
     assert generation.text == "a"
     assert generation.first_token_ms is not None
+
+
+def test_the_stream_is_closed_even_when_nothing_else_drops_it() -> None:
+    """A backend may hand out an iterator of its own that holds a connection."""
+    closed: list[bool] = []
+
+    class Connection:
+        def __init__(self) -> None:
+            self.events: list[BackendEvent] = [TextDelta("a"), Done("stop"), TextDelta("never read")]
+
+        def __iter__(self) -> Connection:
+            return self
+
+        def __next__(self) -> BackendEvent:
+            return self.events.pop(0)
+
+        def close(self) -> None:
+            closed.append(True)
+
+    held = Connection()
+
+    class Connected(ScriptedBackend):
+        def stream(self, request, cancel):  # type: ignore[no-untyped-def]
+            return held
+
+    assert generate(Connected(), ScriptedBackend()).text == "a"
+    assert closed == [True]
+    assert held.events == [TextDelta("never read")]

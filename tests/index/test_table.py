@@ -31,11 +31,6 @@ def test_rows_are_searchable_when_create_returns(table: IndexTable) -> None:
     assert table.count() == 3
 
 
-def test_english_endings_meet(table: IndexTable) -> None:
-    table.replace_files(["b.py"], [row("b.py", 1, "resolving urls")])
-    assert found(table, "resolve", "url") == ["b.py:1"]
-
-
 def test_replacing_a_file_is_one_step(table: IndexTable) -> None:
     before = table.version()
     table.replace_files(["a.py"], [row("a.py", 1, "epsilon")])

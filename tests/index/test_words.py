@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gardener.index.words import MAXIMUM_WORD, identifiers, index_words, query_words, split_identifier
+from gardener.index.words import MAXIMUM_WORD, identifiers, index_words, query_words, split_identifier, stem
 
 
 @pytest.mark.parametrize(
@@ -17,17 +17,18 @@ from gardener.index.words import MAXIMUM_WORD, identifiers, index_words, query_w
         ("__init__", ("init",)),
         ("utf8", ("utf", "8")),
         ("größe", ("größe",)),
+        ("maxGröße_Übel", ("max", "größe", "übel")),
         ("名前", ("名前",)),
     ],
 )
 def test_identifiers_split_where_people_would(identifier: str, parts: tuple[str, ...]) -> None:
-    found = split_identifier(identifier)
-    assert found == parts or "".join(found) == identifier.lower().replace("_", "")
+    assert split_identifier(identifier) == parts
 
 
 def test_whole_identifier_and_its_parts_are_indexed() -> None:
-    assert index_words("getHTTPResponse2(x)") == "gethttpresponse2 get http response 2 x"
-    assert index_words("snake_case") == "snakecase snake case"
+    assert index_words("getHTTPResponse2(x)") == "gethttpresponse2 get http respons 2 x"
+    assert index_words("snake_case") == "snakecas snake case"
+    assert index_words("größe() übel") == "größe übel"
 
 
 def test_noise_is_left_out() -> None:
@@ -47,7 +48,12 @@ def test_a_pasted_page_is_bounded() -> None:
 
 @given(st.text())
 def test_query_words_of_a_text_are_among_its_index_words(text: str) -> None:
-    assert set(query_words(text, limit=10**6)) <= set(index_words(text).split())
+    assert {stem(word) for word in query_words(text, limit=10**6)} <= set(index_words(text).split())
+
+
+@pytest.mark.parametrize(("question", "code"), [("resolving urls", "resolve_url"), ("indexed", "indexes")])
+def test_english_endings_meet(question: str, code: str) -> None:
+    assert {stem(word) for word in query_words(question)} <= set(index_words(code).split())
 
 
 @given(st.text())

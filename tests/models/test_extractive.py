@@ -103,6 +103,12 @@ def test_definitions_of_one_file_stand_together() -> None:
     assert order == ["SessionStore.load_session", "SessionStore", "login"]
 
 
+def test_imports_come_after_definitions() -> None:
+    imports = make_hit("src/a.py", 1, "from store import load_session, expire", kind="block")
+    answer = ask("how are sessions loaded from the disk", (Evidence(imports), *EVIDENCE))
+    assert answer.index("**`SessionStore.load_session`**") < answer.index("`a.py`")
+
+
 def test_what_was_searched_for_is_said() -> None:
     answer = ask("and who calls it?", searched_for="load_session")
     assert "Searched for: `load_session`" in answer
@@ -147,9 +153,10 @@ def test_overview_begins_with_the_readme() -> None:
     "question", ["how does load work", "what does load do", "list load", "who calls load", "where is load"]
 )
 def test_never_longer_than_a_screen_and_a_half(question: str) -> None:
+    body = "\n".join("    load(it)" if line % 4 == 0 else "    x = 1" for line in range(300))
     long = [
         make_hit(
-            f"src/f{n}.py", 1, "\n".join(f"    load(session, {i})" for i in range(300)), symbol=f"load_{n}",
+            f"src/f{n}.py", 1, body, symbol=f"load_{n}",
             signature=f"def load_{n}(x)", docstring="Loads it. " * 40,
         )
         for n in range(30)
@@ -158,7 +165,8 @@ def test_never_longer_than_a_screen_and_a_half(question: str) -> None:
         make_hit(f"src/c{n}.py", 1, "\n".join(f"load_{m}()" for m in range(30)), symbol=f"c{n}") for n in range(30)
     )
     answer = ask(question, tuple(Evidence(hit, calls) for hit in long))
-    assert 3 < answer.count("\n") <= MAX_LINES
+    assert 3 < answer.count("\n") < MAX_LINES
+    assert answer.count("\n- `load_") + answer.count("**`load_") >= 5
 
 
 PARSER = MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"])
