@@ -18,7 +18,8 @@ from safetensors.numpy import load_file, save_file
 package, target = os.path.dirname(wordllama.__file__), sys.argv[1]
 tensors = load_file(os.path.join(package, "weights", "l2_supercat_256.safetensors"))
 save_file({"embeddings": next(iter(tensors.values())).astype(numpy.float32)}, os.path.join(target, "model.safetensors"))
-shutil.copy(os.path.join(package, "tokenizers", "l2_supercat_tokenizer_config.json"), os.path.join(target, "tokenizer.json"))
+tokenizer = os.path.join(package, "tokenizers", "l2_supercat_tokenizer_config.json")
+shutil.copy(tokenizer, os.path.join(target, "tokenizer.json"))
 """
 
 

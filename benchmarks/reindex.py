@@ -50,8 +50,20 @@ def main() -> int:
                 raise RuntimeError("the edit was not found: this run does not count")
     subprocess.run(["git", "checkout", "-q", "."], cwd=tree, check=True)
     rows = [
-        Row("re-index, nothing changed / git status", shown(unchanged, "ms"), shown(status, "ms"), ratio(unchanged, status), 2),
-        Row("one file edited until found / cold", shown(edited, "ms"), f"{cold:.2f} s", statistics.median(edited) / cold, 0.02),
+        Row(
+            "re-index, nothing changed / git status",
+            shown(unchanged, "ms"),
+            shown(status, "ms"),
+            ratio(unchanged, status),
+            2,
+        ),
+        Row(
+            "one file edited until found / cold",
+            shown(edited, "ms"),
+            f"{cold:.2f} s",
+            statistics.median(edited) / cold,
+            0.02,
+        ),
     ]
     return report("reindex", "Rows 3 and 4. A warm process on Django", rows, {"cold_s": cold})
 

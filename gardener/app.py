@@ -20,12 +20,12 @@ if TYPE_CHECKING:
     from gardener.embedding_service import EmbeddingService
     from gardener.index.embed import EmbedProgress, EmbedReport
     from gardener.index.indexer import IndexReport, ProgressCallback
+    from gardener.index.project_index import ProjectIndex
     from gardener.index.search import SearchRequest, SearchResult
     from gardener.index.source import SourceView
     from gardener.models.base import Embedder
     from gardener.models.registry import BackendRegistry
     from gardener.project_context import ProjectContext
-    from gardener.index.project_index import ProjectIndex
     from gardener.projects.history import History
     from gardener.projects.records import PurgeReport
     from gardener.projects.registry import Registry
@@ -216,9 +216,7 @@ class Gardener:
 
         def record(done: int, total: int) -> None:
             complete = str(int(done == total))
-            indexer.manifest.commit(
-                facts={"vectors": str(done), "contents": str(total), "vectors_complete": complete}
-            )
+            indexer.manifest.commit(facts={"vectors": str(done), "contents": str(total), "vectors_complete": complete})
 
         return embed_missing(
             context,
@@ -266,6 +264,7 @@ class Gardener:
             search=lambda ctx, query, limit: self.search(ctx, SearchRequest(query, limit)),
             callers=lambda ctx, symbol: self.index(ctx).callers(symbol),
             backends=self.backends,
+            default_backend=settings.text("models.backend"),
             budget_tokens=settings.integer("answer.context_tokens"),
         )
 
@@ -291,9 +290,7 @@ class Gardener:
         stop = cancel or threading.Event()
 
         def answer(messages: Sequence[Message]) -> Iterator[AnswerEvent]:
-            return answerer.answer(
-                context, question, messages, cancel=stop, limit=settings.integer("answer.hits")
-            )
+            return answerer.answer(context, question, messages, cancel=stop, limit=settings.integer("answer.hits"))
 
         if conversation_id is None:
             return answer(history or ())

@@ -71,9 +71,7 @@ class Metrics:
             return Counter(metric.name, metric.help, metric.labels, registry=self._registry)
         if metric.kind == "gauge":
             return Gauge(metric.name, metric.help, metric.labels, registry=self._registry)
-        return Histogram(
-            metric.name, metric.help, metric.labels, buckets=metric.buckets, registry=self._registry
-        )
+        return Histogram(metric.name, metric.help, metric.labels, buckets=metric.buckets, registry=self._registry)
 
     def count(self, name: str, amount: float = 1, **labels: str) -> None:
         """Adds to a counter. Raises ValueError for a negative amount."""

@@ -144,10 +144,8 @@ def write_private(path: str, data: bytes) -> None:
         os.replace(temporary, path)
         sync_directory(os.path.dirname(path))
     except OSError as error:
-        try:
+        if os.path.lexists(temporary):
             os.unlink(temporary)
-        except FileNotFoundError:
-            pass
         raise translate_os_error(error, path) from error
 
 

@@ -6,10 +6,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
-
 from gardener.projects.history import History
 from gardener.types import Answer, AnswerEvent, Message, ProjectContext, TextDelta
-
 
 SAVE_EVERY_S = 2.0
 """A crash in the middle of an answer loses at most this much of it; a save is one small transaction."""
@@ -43,9 +41,7 @@ def recorded_answer(
             if isinstance(event, TextDelta):
                 said.append(event.text)
                 if message_id == 0:
-                    message_id = history.append(
-                        context.id, conversation.id, "assistant", "".join(said), complete=False
-                    )
+                    message_id = history.append(context.id, conversation.id, "assistant", "".join(said), complete=False)
                 elif time.monotonic() - saved_at > SAVE_EVERY_S:
                     history.revise(context.id, message_id, "".join(said))
                     saved_at = time.monotonic()

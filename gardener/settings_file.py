@@ -30,9 +30,7 @@ class Problem:
 
     __slots__ = ("key", "line", "message", "next_step", "path")
 
-    def __init__(
-        self, message: str, *, path: str = "", line: int = 0, key: str = "", next_step: str = ""
-    ) -> None:
+    def __init__(self, message: str, *, path: str = "", line: int = 0, key: str = "", next_step: str = "") -> None:
         self.message = message
         self.path = path
         self.line = line

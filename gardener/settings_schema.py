@@ -213,7 +213,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "index.workers", "integer", 0,
-        "Processes that read and cut files; 0 means one for each core.",
+        "Processes that read and cut files when much has changed; 0 means one for each core, 1 works without any.",
         minimum=0, maximum=64, unit="processes",
     ),
     Setting(

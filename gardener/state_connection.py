@@ -65,11 +65,7 @@ class _TranslatingCursor(sqlite3.Cursor):
 
     def _translated(self, error: sqlite3.Error) -> Exception:
         connection = self.connection
-        return (
-            translate_sqlite_error(error, connection.path)
-            if isinstance(connection, StateConnection)
-            else error
-        )
+        return translate_sqlite_error(error, connection.path) if isinstance(connection, StateConnection) else error
 
 
 class StateConnection(sqlite3.Connection):

@@ -27,7 +27,8 @@ class Chunk:
     language: str
     """Lower-case name such as "python", "typescript", "markdown"; "text" when unknown."""
     kind: str
-    """function, method, class, interface, struct, enum, trait, type, constant, module, section, rule, table, block, text."""
+    """function, method, class, interface, struct, enum, trait, type, constant, module, section, rule, table, block or
+    text."""
     symbol: str
     """Qualified with "." inside the file ("Model.save"); a section's heading path for prose; "" when it has none."""
     signature: str
@@ -61,6 +62,8 @@ class SearchHit:
     """SHA-256 of the file's bytes when it was indexed; tells whether the place still says what the hit says."""
     chunk_hash: str = ""
     """Content address of the chunk's embedding text."""
+    similarity: float | None = None
+    """Cosine with the question, -1 to 1; None where there is no vector."""
 
     def as_json(self) -> dict[str, object]:
         """The hit as `gardener search --json` prints it."""

@@ -56,7 +56,9 @@ def json_project(tmp_path: Path) -> Path:
     root = tmp_path / "json-project"
     source = Path(json_package.__file__).parent
     shutil.copytree(source, root / "json", ignore=shutil.ignore_patterns("__pycache__"))
-    (root / "README.md").write_text("# json\n\nEncode and decode JSON documents.\n\n## Command line\n\nRun json.tool.\n")
+    (root / "README.md").write_text(
+        "# json\n\nEncode and decode JSON documents.\n\n## Command line\n\nRun json.tool.\n"
+    )
     return root
 
 

@@ -62,10 +62,7 @@ def test_the_error_names_the_holders_command_pid_and_subject(tmp_path: Path) -> 
     try:
         with pytest.raises(LockedError) as caught:
             ProcessLock(str(tmp_path / "lock"), "gardener remove", subject="'foo'").acquire()
-        assert (
-            caught.value.message
-            == f"Another Gardener process (pid {holder.pid}, gardener index) is updating 'foo'."
-        )
+        assert caught.value.message == f"Another Gardener process (pid {holder.pid}, gardener index) is updating 'foo'."
         assert str(holder.pid) in caught.value.next_step
         found = ProcessLock(str(tmp_path / "lock"), "look").holder()
         assert found is not None
@@ -233,9 +230,7 @@ def test_no_two_processes_are_ever_inside(tmp_path: Path) -> None:
     counter = tmp_path / "counter"
     counter.write_text("0")
     spawn = multiprocessing.get_context("spawn")
-    processes = [
-        spawn.Process(target=_count, args=(str(tmp_path / "lock"), str(counter), 25)) for _ in range(3)
-    ]
+    processes = [spawn.Process(target=_count, args=(str(tmp_path / "lock"), str(counter), 25)) for _ in range(3)]
     for process in processes:
         process.start()
     for process in processes:

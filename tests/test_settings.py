@@ -174,12 +174,9 @@ def test_a_wrong_flag_is_named(paths: Paths) -> None:
 # ---- what a project may set -----------------------------------------------------------------------------
 
 
-def test_a_project_sets_what_it_may_and_the_rest_is_ignored_with_a_warning(
-    paths: Paths, project: Path
-) -> None:
+def test_a_project_sets_what_it_may_and_the_rest_is_ignored_with_a_warning(paths: Paths, project: Path) -> None:
     (project / ".gardener.toml").write_text(
-        "[server]\nhost = '0.0.0.0'\nport = 'nonsense'\n"
-        "[models]\nbackend = 'extractive'\n[answer]\nhits = 4\n"
+        "[server]\nhost = '0.0.0.0'\nport = 'nonsense'\n[models]\nbackend = 'extractive'\n[answer]\nhits = 4\n"
     )
     untrusted = load(paths, project_root=str(project))
     assert untrusted.text("server.host") == "127.0.0.1"
@@ -196,9 +193,7 @@ def test_a_project_sets_what_it_may_and_the_rest_is_ignored_with_a_warning(
 
 
 def test_an_untrusted_project_only_tightens(paths: Paths, project: Path) -> None:
-    write_user(
-        paths, "[answer]\nhits = 5\n[search]\non_demand_vectors = false\n[index]\nexclude = ['keys/']\n"
-    )
+    write_user(paths, "[answer]\nhits = 5\n[search]\non_demand_vectors = false\n[index]\nexclude = ['keys/']\n")
     (project / ".gardener.toml").write_text(
         "[answer]\nhits = 6\ntotal_timeout_s = 10\n"
         "[search]\non_demand_vectors = true\n"
@@ -352,9 +347,7 @@ def test_getters_refuse_the_wrong_type_and_unknown_keys(paths: Paths) -> None:
 
 
 def test_the_configuration_page_is_what_the_table_says() -> None:
-    spec = importlib.util.spec_from_file_location(
-        "configuration_docs", ROOT / "scripts/configuration_docs.py"
-    )
+    spec = importlib.util.spec_from_file_location("configuration_docs", ROOT / "scripts/configuration_docs.py")
     assert spec is not None
     assert spec.loader is not None
     script = importlib.util.module_from_spec(spec)

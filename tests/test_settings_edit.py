@@ -134,8 +134,7 @@ def test_two_editors_at_once_lose_nothing(paths: Paths) -> None:
     )
     keys = [("search.limit", "50"), ("answer.hits", "20"), ("log.backups", "30")]
     started = [
-        subprocess.Popen([sys.executable, "-c", program, str(ROOT), paths.home, key, first])
-        for key, first in keys
+        subprocess.Popen([sys.executable, "-c", program, str(ROOT), paths.home, key, first]) for key, first in keys
     ]
     assert [process.wait() for process in started] == [0, 0, 0]
     loaded = load(paths)

@@ -192,9 +192,7 @@ def test_the_user_may_link_to_a_file_elsewhere_but_a_project_may_not(
 
 @in_one_folder
 @given(document=documents())
-def test_law_what_is_written_is_read_with_its_line(
-    paths: Paths, document: dict[str, dict[str, object]]
-) -> None:
+def test_law_what_is_written_is_read_with_its_line(paths: Paths, document: dict[str, dict[str, object]]) -> None:
     text = tomlkit.dumps(document)
     write_user(paths, text)
     loaded = load(paths)

@@ -65,9 +65,7 @@ def events(state: State) -> list[str]:
 
 
 def run(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True
-    )
+    return subprocess.run([sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True)
 
 
 def test_what_was_written_is_there_after_reopening(path: str) -> None:
@@ -349,9 +347,7 @@ def test_a_newer_schema_is_refused_and_untouched(path: str) -> None:
     before = Path(path).read_bytes()
     with pytest.raises(SchemaTooNew, match="newer Gardener") as caught:
         State(path)
-    assert (
-        caught.value.exit_code == 8 and "upgrade" in caught.value.next_step and path in caught.value.message
-    )
+    assert caught.value.exit_code == 8 and "upgrade" in caught.value.next_step and path in caught.value.message
     assert Path(path).read_bytes() == before
 
 
@@ -407,9 +403,7 @@ def test_a_message_cannot_be_stored_in_a_conversation_of_another_project(path: s
                     "VALUES (?1, ?1, ?1, ?1, 0, 0)",
                     (project,),
                 )
-            connection.execute(
-                "INSERT INTO conversations VALUES ('12345678', ?, 't', 0, 0, NULL)", ("a" * 12,)
-            )
+            connection.execute("INSERT INTO conversations VALUES ('12345678', ?, 't', 0, 0, NULL)", ("a" * 12,))
         with pytest.raises(sqlite3.IntegrityError), state.write() as connection:
             connection.execute(
                 "INSERT INTO messages (conversation_id, project_id, role, content, created_at) "

@@ -103,9 +103,7 @@ def test_secrets_are_redacted_everywhere(paths: Paths, logs: Logging) -> None:
     try:
         leak()
     except RuntimeError:
-        log.exception(
-            "failed with %s", SECRET, extra={"project": SECRET, "fields": {"nested": [{"of": SECRET}]}}
-        )
+        log.exception("failed with %s", SECRET, extra={"project": SECRET, "fields": {"nested": [{"of": SECRET}]}})
     log.error("x", extra={"fields": {SECRET: 1, "object": Path(SECRET)}})
     log.error("x", extra={"fields": {"password": PASSWORD}})
     logging.getLogger("some.library").error("Authorization: Bearer %s", SECRET)
@@ -135,13 +133,7 @@ class Unprintable:
 
 
 json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text()
-    | st.builds(Unprintable)
-    | st.binary(),
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.builds(Unprintable) | st.binary(),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text() | st.integers(), inner, max_size=4),
     max_leaves=12,
 )
@@ -254,8 +246,7 @@ def test_several_processes_share_a_log_and_lose_nothing(paths: Paths) -> None:
         "assert logs.lost_records == 0\n"
     )
     started = [
-        subprocess.Popen([sys.executable, "-c", program, str(ROOT), paths.home, name])
-        for name in ("a", "b", "c")
+        subprocess.Popen([sys.executable, "-c", program, str(ROOT), paths.home, name]) for name in ("a", "b", "c")
     ]
     assert [process.wait() for process in started] == [0, 0, 0]
     assert len(os.listdir(paths.logs)) > 5, "it was rotated"
@@ -280,9 +271,7 @@ def test_a_disk_that_is_full_is_said_once_counted_and_does_no_harm(
     assert [record["event"] for record in records(paths)] == ["after"]
 
 
-def test_a_write_that_the_disk_refuses_is_lost_and_counted(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_write_that_the_disk_refuses_is_lost_and_counted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     handler = RotatingJsonFile(str(tmp_path / "x.log"), max_bytes=10_000, backups=1, level=logging.INFO)
     handler.setFormatter(JsonFormatter("app", str))
     record = logging.makeLogRecord({"msg": "event", "levelname": "INFO"})
@@ -323,9 +312,7 @@ def test_a_record_of_which_the_disk_took_a_part_does_not_spoil_the_next(
     assert json.loads(first) == json.loads(last)
 
 
-def test_a_formatter_that_fails_does_not_stop_the_work(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_formatter_that_fails_does_not_stop_the_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     handler = RotatingJsonFile(str(tmp_path / "x.log"), max_bytes=10_000, backups=1, level=logging.INFO)
     handler.setFormatter(logging.Formatter("%(no_such_field)s"))
     handler.emit(logging.makeLogRecord({"msg": "event"}))
@@ -346,9 +333,7 @@ def test_a_log_that_others_may_read_is_closed_to_them(paths: Paths, logs: Loggin
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
-def test_logging_survives_without_stderr(
-    paths: Paths, logs: Logging, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_logging_survives_without_stderr(paths: Paths, logs: Logging, monkeypatch: pytest.MonkeyPatch) -> None:
     os.mkdir(Path(paths.logs, "gardener.log"))
     monkeypatch.setattr(sys, "stderr", None)
     log.info("lost")

@@ -72,7 +72,7 @@ def note_index(console: Console, name: str, report: Mapping[str, Any]) -> None:
         found = report["secret_files"]
         console.note(
             f"{report['secrets']:,} secrets were kept out of the index, in "
-            f"{', '.join(found[:3])}{' …' if len(found) > 3 else ''}: gardener show \"{name}\" --secrets"
+            f'{", ".join(found[:3])}{" …" if len(found) > 3 else ""}: gardener show "{name}" --secrets'
         )
     if not report["files"]:
         console.note("There is nothing to index here: the folder has no text files that the rules let through.")

@@ -17,7 +17,9 @@ def configure_completion(parser: argparse.ArgumentParser) -> None:
   gardener completion zsh > "${fpath[1]}/_gardener"
   gardener completion fish > ~/.config/fish/completions/gardener.fish
 """
-    parser.add_argument("shell", choices=("bash", "zsh", "fish", "names"), help="the shell; 'names' lists project names")
+    parser.add_argument(
+        "shell", choices=("bash", "zsh", "fish", "names"), help="the shell; 'names' lists project names"
+    )
     parser.set_defaults(run=completion)
 
 
@@ -51,7 +53,7 @@ def _bash(options: dict[str, list[str]]) -> str:
 _gardener() {{
   local current=${{COMP_WORDS[COMP_CWORD]}} previous=${{COMP_WORDS[COMP_CWORD-1]}} words IFS=$'\\n'
   if [ "$COMP_CWORD" -eq 1 ]; then
-    IFS=' '; COMPREPLY=($(compgen -W '{' '.join(options)}' -- "$current")); return
+    IFS=' '; COMPREPLY=($(compgen -W '{" ".join(options)}' -- "$current")); return
   fi
   case " {_NAMED} " in *" $previous "*) previous=--project ;; esac
   if [ "$previous" = --project ] || [ "$previous" = -p ]; then
@@ -71,7 +73,7 @@ def _zsh(options: dict[str, list[str]]) -> str:
     cases = "\n".join(f"    {name}) words=({' '.join(listed)}) ;;" for name, listed in options.items())
     return f"""#compdef gardener
 local -a words_of_first words names
-words_of_first=({' '.join(options)})
+words_of_first=({" ".join(options)})
 if (( CURRENT == 2 )); then compadd -a words_of_first; return; fi
 local before=${{words[CURRENT-1]}} command=${{words[2]}} typed=$PREFIX
 if [[ " {_NAMED} " == *" $before "* || $before == --project || $before == -p ]]; then
@@ -87,9 +89,7 @@ def _fish(options: dict[str, list[str]]) -> str:
     lines = ["# fish completion for gardener", "complete -c gardener -f"]
     lines.append(f"complete -c gardener -n __fish_use_subcommand -a '{' '.join(options)}'")
     for name, listed in options.items():
-        lines += [
-            f"complete -c gardener -n '__fish_seen_subcommand_from {name}' -l {option[2:]}" for option in listed
-        ]
+        lines += [f"complete -c gardener -n '__fish_seen_subcommand_from {name}' -l {option[2:]}" for option in listed]
     lines.append(
         f"complete -c gardener -n '__fish_seen_subcommand_from {_NAMED}' -a '(gardener completion names 2>/dev/null)'"
     )

@@ -200,9 +200,7 @@ def _project(arguments: argparse.Namespace, console: Console) -> ProjectContext 
         gardener.close()
 
 
-def _load(
-    arguments: argparse.Namespace, console: Console, *, quiet: bool = False
-) -> tuple[Settings, list[Problem]]:
+def _load(arguments: argparse.Namespace, console: Console, *, quiet: bool = False) -> tuple[Settings, list[Problem]]:
     """What is right in the settings; what is wrong is said on stderr, and is no reason to stop."""
     from gardener.settings import load_good_parts
 

@@ -95,7 +95,7 @@ def make_vectors(
 
     Returns what was done, for --json.
     """
-    if skip or not gardener.settings_for(context).flag("index.background_embedding") and not wait:
+    if skip or (not gardener.settings_for(context).flag("index.background_embedding") and not wait):
         console.note("No vectors were made. Search makes those it needs; all of them: gardener index --wait")
         return {"made_by": "nobody"}
     if wait:

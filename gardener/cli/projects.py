@@ -88,7 +88,9 @@ def move(args: argparse.Namespace, console: Console) -> int:
         console.json({"project": context.as_json()})
     else:
         console.line(f"{context.name} is at {context.root} now.")
-        console.note(f'What differs there is indexed at the next search, or now: gardener index --project "{context.name}"')
+        console.note(
+            f'What differs there is indexed at the next search, or now: gardener index --project "{context.name}"'
+        )
     return 0
 
 

@@ -30,7 +30,9 @@ def configure_search(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("query", nargs="*", metavar="QUERY", help="words, a question, or the name of a symbol")
     add_project_option(parser)
     parser.add_argument("--limit", "-n", type=int, metavar="N", help="at most N results (default: search.limit, 10)")
-    parser.add_argument("--language", action="append", default=[], metavar="NAME", help="only this language; repeatable")
+    parser.add_argument(
+        "--language", action="append", default=[], metavar="NAME", help="only this language; repeatable"
+    )
     parser.add_argument("--path", default="", metavar="GLOB", help="only this folder, file or glob")
     parser.add_argument("--symbol", default="", metavar="NAME", help="only definitions of this name")
     parser.add_argument("--no-tests", action="store_true", help="leave tests out")
@@ -137,7 +139,8 @@ def _batch(args: argparse.Namespace, console: Console) -> int:
             console.stdout.flush()
     if failures:
         raise UsageError(
-            f"{failures} line(s) of {args.batch} could not be served; the others were.", next_step="gardener search --help"
+            f"{failures} line(s) of {args.batch} could not be served; the others were.",
+            next_step="gardener search --help",
         )
     return 0
 

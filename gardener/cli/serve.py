@@ -26,7 +26,9 @@ def configure_serve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--host", help="address to listen on (default: server.host)")
     parser.add_argument("--port", type=int, help="port to listen on; 0 takes a free one (default: server.port)")
     parser.add_argument("--beyond-loopback", action="store_true", help="allow other machines; nothing is encrypted")
-    parser.add_argument("--allow-host", action="append", default=[], metavar="NAME", help="a name others may use; repeatable")
+    parser.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="a name others may use; repeatable"
+    )
     parser.set_defaults(run=serve)
 
 
@@ -158,6 +160,4 @@ def stop(args: argparse.Namespace, console: Console) -> int:
                 console.line(f"Stopped the app (process {app.pid}).")
             return 0
         time.sleep(0.05)
-    raise AppUnreachable(
-        f"The app (process {app.pid}) did not stop within 20 s.", next_step=f"kill -9 {app.pid}"
-    )
+    raise AppUnreachable(f"The app (process {app.pid}) did not stop within 20 s.", next_step=f"kill -9 {app.pid}")

@@ -65,7 +65,9 @@ def _project(gardener: Gardener, context: ProjectContext, console: Console) -> i
         console.line(f'  index      none yet: gardener index --project "{context.name}"')
         return 0
     fresh = "matches the disk" if state.fresh else f"{state.changed_files:,} files behind the disk: gardener index"
-    console.line(f"  index      {state.files:,} files, {int(facts.get('lines', '0')):,} lines, {state.chunks:,} chunks; {fresh}")
+    console.line(
+        f"  index      {state.files:,} files, {int(facts.get('lines', '0')):,} lines, {state.chunks:,} chunks; {fresh}"
+    )
     console.line(f"  vectors    {state.embedded_fraction:.0%}")
     top = sorted(languages.items(), key=lambda item: -item[1])[:8]
     console.line(f"  languages  {', '.join(f'{name} {count:,}' for name, count in top)}")

@@ -26,7 +26,9 @@ def status(args: argparse.Namespace, console: Console) -> int:
         return 0
     if report["project"] is None:
         console.line("No project is active.")
-        console.note("Register one: gardener add PATH" if not report["projects"] else "Choose one: gardener switch NAME")
+        console.note(
+            "Register one: gardener add PATH" if not report["projects"] else "Choose one: gardener switch NAME"
+        )
         return 0
     head = str(report["head"] or "")[:10]
     console.line(console.bold(str(report["project"])) + f"  {report['root']}")
@@ -34,7 +36,11 @@ def status(args: argparse.Namespace, console: Console) -> int:
         console.line("  folder   gone")
         console.note(f'Where is it now? gardener move "{report["project"]}" NEW_PATH')
     if head:
-        at = "" if report["indexed_head"] == report["head"] else f", indexed at {str(report['indexed_head'] or 'never')[:10]}"
+        at = (
+            ""
+            if report["indexed_head"] == report["head"]
+            else f", indexed at {str(report['indexed_head'] or 'never')[:10]}"
+        )
         console.line(f"  git      {report['branch'] or '(detached)'} at {head}{at}")
     console.line(f"  index    {report['files']:,} files, {report['chunks']:,} chunks")
     maker = report["vectors_by"]

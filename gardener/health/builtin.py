@@ -101,7 +101,10 @@ def _state(paths: Paths, state: Callable[[], State]) -> Finding:
     problem = str(state().read().execute("PRAGMA quick_check").fetchone()[0])
     if problem != "ok":
         return Finding(
-            "state", "error", f"{paths.state_db} is damaged: {problem}", f"cp {paths.state_db!r} {paths.state_db!r}.damaged"
+            "state",
+            "error",
+            f"{paths.state_db} is damaged: {problem}",
+            f"cp {paths.state_db!r} {paths.state_db!r}.damaged",
         )
     return Finding("state", "ok", f"{paths.state_db}, checked by SQLite")
 
@@ -121,7 +124,9 @@ def _sqlite() -> Finding:
 def _git() -> Finding:
     path = shutil.which("git")
     if path is None:
-        return Finding("git", "warning", "git was not found; ignore rules are then applied by Gardener itself.", "install git")
+        return Finding(
+            "git", "warning", "git was not found; ignore rules are then applied by Gardener itself.", "install git"
+        )
     return Finding("git", "ok", path)
 
 
@@ -149,7 +154,9 @@ def _projects(projects: Callable[[], Sequence[ProjectContext]]) -> list[Finding]
         try:
             facts = summary(index_directory(context.home))
         except GardenerError as error:
-            findings.append(Finding(name, "error", error.message, f'gardener index --rebuild --project "{context.name}"'))
+            findings.append(
+                Finding(name, "error", error.message, f'gardener index --rebuild --project "{context.name}"')
+            )
             continue
         if not facts.get("table_version"):
             findings.append(Finding(name, "warning", "No index yet.", f'gardener index --project "{context.name}"'))

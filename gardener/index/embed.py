@@ -91,8 +91,8 @@ def embed_missing(
 ) -> EmbedReport:
     """Brings vectors up to date with the chunks. `embedder` is called only if the model is really needed.
 
-    `record(done, total)` is told after every commit how many distinct contents have a vector. `pause` is asked between batches: while it gives a reason, nothing is computed. Returns early, with what remains,
-    when `cancel` is set. Raises LockedError while another process does this for the same project.
+    `record(done, total)` is told after every commit how many distinct contents have a vector. `pause` is asked between
+    batches: while it gives a reason, nothing is computed. Returns early, with what remains, when `cancel` is set. Raises LockedError while another process does this for the same project.
     """
     started = time.monotonic()
     embedded = reused = 0

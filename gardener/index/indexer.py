@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from gardener.errors import IndexDamaged, Interrupted, PathNotFound, SchemaTooNew
 from gardener.index.manifest import FileRecord, Manifest
-from gardener.index.prepare import PreparedFile, prepare_files
+from gardener.index.prepare import PreparedFile, is_unchanged, prepare_files
 from gardener.index.table import ChunkRow, IndexTable, arrow_table
 from gardener.index.walk import FileEntry, WalkResult, walk
+from gardener.index.workers import WorkerPool
 from gardener.locks import ProcessLock
 from gardener.paths import index_directory, project_lock
 from gardener.types import ProjectContext
 
 if TYPE_CHECKING:
     import threading
-    from concurrent.futures import Future
 
 INDEX_FORMAT = "2"
 """Changes when rows of an older index would be wrong (chunker, words, columns): the index is then built anew."""
@@ -32,8 +32,9 @@ INDEX_FORMAT = "2"
 ROWS_PER_COMMIT = 50_000
 """Bounds memory on a large repository: about 100 MB of text and words are held before they are written."""
 
-PARALLEL_FROM_BYTES = 1_500_000
-"""Below this, starting worker processes costs more than they save (0.2 s each on the test machine)."""
+IN_PROCESS_BYTES = 1_500_000
+IN_PROCESS_FILES = 500
+"""Below both, starting worker processes costs more than they save (0.3 s each on the test machine)."""
 
 BATCH_BYTES = 250_000
 """Bytes of source per task of a worker: enough to hide the hand-over, small enough to share the load."""
@@ -182,7 +183,7 @@ class Indexer:
         difference = self.difference()
         really: list[tuple[FileEntry, str]] = []
         for entry, sha256 in difference.changed:
-            if sha256 and prepare_files(self.context.root, [(entry, sha256)], self.max_file_bytes)[0].unchanged:
+            if sha256 and is_unchanged(self.context.root, entry, sha256, self.max_file_bytes):
                 difference.unchanged += 1
             else:
                 really.append((entry, sha256))
@@ -377,45 +378,21 @@ class Indexer:
         return added, changed
 
     def _prepare(self, files: Sequence[tuple[FileEntry, str]]) -> Iterator[list[PreparedFile]]:
-        """Prepared files in batches, from worker processes when there is enough to do."""
-        batches = _batches(files)
-        if self.workers < 2 or sum(entry.size for entry, _ in files) < PARALLEL_FROM_BYTES:
-            for batch in batches:
+        """Prepared files in batches, by worker processes; a handful of small files here in this process.
+
+        A file that crashes this process is found by the note that is left before and taken away after: the next
+        update then leaves everything to workers, which isolate it.
+        """
+        small = self.workers == 1 or sum(entry.size for entry, _ in files) < IN_PROCESS_BYTES and len(files) < IN_PROCESS_FILES
+        if small and self.manifest.facts().get("preparing_here") != "1":
+            self.manifest.commit(facts={"preparing_here": "1"})
+            for batch in _batches(files):
                 yield prepare_files(self.context.root, batch, self.max_file_bytes)
+            self.manifest.commit(facts={"preparing_here": "0"})
             return
-        import multiprocessing
-        from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
-
-        # spawn: LanceDB and other threads of this process do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        pool = ProcessPoolExecutor(min(self.workers, len(batches)), mp_context=context, initializer=_worker_start)
-        waiting: set[Future[list[PreparedFile]]] = set()
-        todo = iter(batches)
-        try:
-            for batch in todo:
-                waiting.add(pool.submit(prepare_files, self.context.root, batch, self.max_file_bytes))
-                if len(waiting) >= 2 * self.workers:
-                    break
-            self.table.warm_up()  # over a second of one core, while the workers use the other
-            while waiting:
-                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-                for future in finished:
-                    next_batch = next(todo, None)
-                    if next_batch is not None:
-                        waiting.add(
-                            pool.submit(prepare_files, self.context.root, next_batch, self.max_file_bytes)
-                        )
-                    yield future.result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-def _worker_start() -> None:
-    """A worker leaves Ctrl-C to its parent and creates nothing that others can read."""
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.umask(0o077)
+        with WorkerPool(self.workers) as pool:
+            yield from pool.prepare(self.context.root, _batches(files), self.max_file_bytes, self.table.warm_up)
+        self.manifest.commit(facts={"preparing_here": "0"})
 
 
 def _batches(files: Sequence[tuple[FileEntry, str]]) -> list[list[tuple[FileEntry, str]]]:

@@ -54,7 +54,8 @@ class Manifest:
         version = int(self._database.execute("PRAGMA user_version").fetchone()[0])
         if version > SCHEMA:
             raise SchemaTooNew(
-                f"The index manifest {self.path} was written by a newer Gardener (format {version}, this one knows {SCHEMA}).",
+                f"The index manifest {self.path} was written by a newer Gardener: its format is {version}, "
+                f"this one knows {SCHEMA}.",
                 next_step="gardener index --rebuild",
             )
         if version == SCHEMA:

@@ -99,8 +99,16 @@ def prepare_file(root: str, entry: FileEntry, known_sha256: str, max_file_bytes:
     return PreparedFile(record, rows, False)
 
 
-def prepare_files(
-    root: str, files: Sequence[tuple[FileEntry, str]], max_file_bytes: int
-) -> list[PreparedFile]:
+def is_unchanged(root: str, entry: FileEntry, known_sha256: str, max_file_bytes: int) -> bool:
+    """Whether a file still has the bytes of the known hash. Reads it, and no more."""
+    from gardener.index.walk import SkippedFile, read_file
+
+    try:
+        return hashlib.sha256(read_file(root, entry, max_file_bytes)).hexdigest() == known_sha256
+    except SkippedFile:
+        return False
+
+
+def prepare_files(root: str, files: Sequence[tuple[FileEntry, str]], max_file_bytes: int) -> list[PreparedFile]:
     """`prepare_file` for a batch of (entry, known SHA-256 or "")."""
     return [prepare_file(root, entry, known, max_file_bytes) for entry, known in files]

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
 FRESHEN_BYTES = 2_000_000
 """Changed bytes that a search brings up to date before it answers: half a second of work on the test machine."""
 
-CHECK_SHARE = 0.05
-"""Most of the time that comparing with the disk may take: after a check of 50 ms the next comes a second later."""
+QUICK_CHECK_S = 0.25
+"""A comparison with the disk that takes less than this is made before every search (Django: about 0.1 s)."""
+CHECK_SHARE = 0.1
+"""Share of the time that slower comparisons may take: after one of a second the next comes ten seconds later."""
 
 
 class ProjectIndex:
@@ -69,11 +71,12 @@ class ProjectIndex:
 
     # ---- freshness -----------------------------------------------------------------------------------
 
-    def difference(self, *, at_most_every_s: float = 0.0) -> Difference:
-        """What differs from the disk; a recent enough result is used again."""
+    def difference(self) -> Difference:
+        """What differs from the disk; on a large tree a recent result is used again."""
         with self._lock:
             age = time.monotonic() - self._checked_at
-            if self._checked_at and age < max(at_most_every_s, self._check_took / CHECK_SHARE):
+            slow = self._check_took > QUICK_CHECK_S
+            if self._checked_at and slow and age < self._check_took / CHECK_SHARE:
                 return self._difference
             return self._compare()
 

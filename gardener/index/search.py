@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gardener.errors import UsageError
 from gardener.index.prepare import embedding_text
@@ -39,7 +39,7 @@ QUERY_LIMIT = 100_000
 
 @dataclass(frozen=True, slots=True)
 class SearchRequest:
-    """What to look for and where. `path_glob` is a folder, file or glob; `symbol` an exact name, with or without parents."""
+    """What to look for and where. `path_glob` is a folder, file or glob; `symbol` an exact name, or its last part."""
 
     query: str
     limit: int = 10
@@ -66,6 +66,15 @@ class SearchResult:
             "notes": list(self.notes),
             "timings_ms": {name: round(value, 2) for name, value in self.timings_ms},
         }
+
+
+class Ranking(NamedTuple):
+    """Positions best first, their scores, which retrievers found each, and their cosines (NaN: no vector)."""
+
+    order: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    sources: list[tuple[HitSource, ...]]
+    cosine: NDArray[np.float32]
 
 
 class QueryEmbedder:
@@ -158,9 +167,9 @@ class Searcher:
         if not words:
             notes.append("The query has no words or names to look for.")
             return SearchResult((), replace(state, embedded_fraction=snapshot.embedded_fraction), tuple(notes))
-        order, scores, sources = self._rank(snapshot, request, query, words, notes, timings)
+        ranking = self._rank(snapshot, request, query, words, notes, timings)
         fetched = time.perf_counter()
-        hits = self._hits(snapshot, order, scores, sources, request.limit, notes)
+        hits = self._hits(snapshot, ranking, request.limit, notes)
         timings["fetch"] = _milliseconds(fetched)
         state = replace(state, embedded_fraction=snapshot.embedded_fraction)  # after those made on demand
         timings["total"] = _milliseconds(started)
@@ -175,8 +184,13 @@ class Searcher:
         positions = snapshot.positions_of(lexical.row_ids)
         known = positions >= 0
         sources: list[tuple[HitSource, ...]] = [("lexical",)] * int(known.sum())
-        order = positions[known].astype(np.int64)
-        return self._hits(snapshot, order, lexical.scores[known].astype(np.float64), sources, limit, [])
+        ranking = Ranking(
+            positions[known].astype(np.int64),
+            lexical.scores[known].astype(np.float64),
+            sources,
+            np.full(int(known.sum()), np.nan, np.float32),
+        )
+        return self._hits(snapshot, ranking, limit, [])
 
     # ---- finding and ranking -------------------------------------------------------------------------
 
@@ -188,8 +202,7 @@ class Searcher:
         words: Sequence[str],
         notes: list[str],
         timings: dict[str, float],
-    ) -> tuple[NDArray[np.int64], NDArray[np.float64], list[tuple[HitSource, ...]]]:
-        """Positions best first, their scores, and which retrievers found each."""
+    ) -> Ranking:
         import numpy as np
 
         clock = time.perf_counter()
@@ -256,7 +269,7 @@ class Searcher:
             for position in order
         ]
         timings["rank"] = _milliseconds(clock)
-        return order, scores[best], sources
+        return Ranking(order, scores[best], sources, cosine[order])
 
     def _query_vector(
         self, snapshot: Snapshot, query: str, on_demand: Sequence[int], notes: list[str]
@@ -297,7 +310,7 @@ class Searcher:
         for start in range(0, len(rows), ON_DEMAND_BATCH):
             if time.perf_counter() >= deadline:
                 notes.append(
-                    f"Vectors are still being made: {len(rows) - start} candidates were ranked by words and names alone."
+                    f"Vectors are still being made: {len(rows) - start} candidates were ranked by words alone."
                 )
                 break
             batch = rows[start : start + ON_DEMAND_BATCH]
@@ -316,13 +329,12 @@ class Searcher:
     def _hits(
         self,
         snapshot: Snapshot,
-        order: NDArray[np.int64],
-        scores: NDArray[np.float64],
-        sources: list[tuple[HitSource, ...]],
+        ranking: Ranking,
         limit: int,
         notes: list[str],
     ) -> list[SearchHit]:
         """The first `limit` hits that the disk still confirms."""
+        order, scores, sources, cosine = ranking
         hits: list[SearchHit] = []
         records = self._files()
         lines_of: dict[str, list[str] | None] = {}
@@ -335,6 +347,7 @@ class Searcher:
                 row = rows.get(int(snapshot.row_ids[chunk]))
                 if row is None or len(hits) == limit:
                     continue
+                at = position + offset
                 place = self._confirm(row, records, lines_of)
                 if place is None:
                     gone += 1
@@ -351,10 +364,11 @@ class Searcher:
                         signature=row["signature"],
                         docstring=row["docstring"],
                         text=row["text"],
-                        score=float(scores[position + offset]),
-                        sources=sources[position + offset],
+                        score=float(scores[at]),
+                        sources=sources[at],
                         file_sha256=row["file_sha256"],
                         chunk_hash=row["hash"],
+                        similarity=None if cosine[at] != cosine[at] else float(cosine[at]),
                     )
                 )
             position += len(batch)

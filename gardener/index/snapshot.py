@@ -147,9 +147,7 @@ class Snapshot:
 
             paths = self.meta["path"].to_pylist()
             matches = path_matcher(path_glob)
-            verdict = {
-                path: matches(path) and not (no_tests and role_of(path, "") == ROLE_TEST) for path in set(paths)
-            }
+            verdict = {path: matches(path) and not (no_tests and role_of(path, "") == ROLE_TEST) for path in set(paths)}
             mask &= np.fromiter((verdict[path] for path in paths), bool, self.size)
         if symbol:
             named = np.zeros(self.size, bool)

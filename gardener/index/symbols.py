@@ -22,7 +22,9 @@ def callers_of(searcher: Searcher, symbol: str, limit: int = MOST_CALLERS) -> li
     if not re.fullmatch(r"[^\W\d][\w$?!]*", name) or len(name) < 3:
         return []
     call = re.compile(rf"(?<![\w$])(?:new\s+)?{re.escape(name)}\s*(?:<[^<>()]*>)?[(!]")
-    definition = re.compile(rf"\b(?:def|function|func|fn|fun|class|sub|interface|struct|trait)\s+(?:\([^)]*\)\s*)?{re.escape(name)}\b")
+    definition = re.compile(
+        rf"\b(?:def|function|func|fn|fun|class|sub|interface|struct|trait)\s+(?:\([^)]*\)\s*)?{re.escape(name)}\b"
+    )
     found = []
     for hit in searcher.mentions(index_words(name).split()[:1], CALLER_CANDIDATES):
         own = hit.symbol.rsplit(".", 1)[-1] == name

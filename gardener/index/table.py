@@ -133,7 +133,9 @@ def arrow_table(rows: Sequence[ChunkRow]) -> Any:
 
     columns = list(zip(*rows, strict=True)) if rows else [()] * len(COLUMNS)
     schema = _schema()
-    return pa.table([pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema)
+    return pa.table(
+        [pa.array(column, field.type) for column, field in zip(columns, schema, strict=True)], schema=schema
+    )
 
 
 class IndexTable:
@@ -173,11 +175,12 @@ class IndexTable:
         text = str(error)
         if "No space left on device" in text or "os error 28" in text:
             return DiskFull(
-                f"The disk is full: the index in {self.directory} could not be written. The last good index stays in force.",
+                f"The disk is full: the index in {self.directory} could not be written. The last good one stays.",
                 next_step=f'df -h "{self.directory}"',
             )
+        reason = text.splitlines()[0][:300] if text else type(error).__name__
         return IndexDamaged(
-            f"The index in {self.directory} cannot be read: {text.splitlines()[0][:300] if text else type(error).__name__}",
+            f"The index in {self.directory} cannot be read: {reason}",
             next_step="gardener index --rebuild",
         )
 

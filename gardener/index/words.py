@@ -29,7 +29,7 @@ STOP_WORDS = frozenset(
     """a an and are as at be been but by can could did do does doing done for from get gets had has have how i if in
     into is it its just let me my of on or our please shall should show so tell than that the their them then there
     these they this those to up us used uses using was we were what when where which while who whom whose why will
-    with would you your find code function method class file does work works explain""".split()
+    with would you your find code function method class file work works explain""".split()  # noqa: SIM905
 )
 """Words of questions that say nothing about code. Dropped from a query only while other words remain."""
 
@@ -101,9 +101,7 @@ _indexed_forms = _IndexedForms()
 
 # Everything that is not an ASCII letter, digit or underscore ends a run; bytes of other scripts do not, and the rare
 # run that has them is cut by the regular expression. On 18 MB of Python this takes 0.4 s, the expression alone 1.0 s.
-_RUNS = bytes(
-    byte if byte >= 0x80 or chr(byte).isalnum() or byte == ord("_") else ord(" ") for byte in range(256)
-)
+_RUNS = bytes(byte if byte >= 0x80 or chr(byte).isalnum() or byte == ord("_") else ord(" ") for byte in range(256))
 
 
 def index_words(text: str) -> str:

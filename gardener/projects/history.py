@@ -56,13 +56,10 @@ class History:
             if known is None:
                 raise ProjectNotFound(f"No project {project_id!r} is registered.", next_step="gardener list")
             conversation_id = os.urandom(4).hex()
-            while connection.execute(
-                "SELECT 1 FROM conversations WHERE id = ?", (conversation_id,)
-            ).fetchone():
+            while connection.execute("SELECT 1 FROM conversations WHERE id = ?", (conversation_id,)).fetchone():
                 conversation_id = os.urandom(4).hex()
             connection.execute(
-                "INSERT INTO conversations (id, project_id, title, created_at, updated_at) "
-                "VALUES (?, ?, ?, ?, ?)",
+                "INSERT INTO conversations (id, project_id, title, created_at, updated_at) VALUES (?, ?, ?, ?, ?)",
                 (conversation_id, project_id, title_from(title), now, now),
             )
         return Conversation(conversation_id, project_id, title_from(title) or UNTITLED, now, now, 0)
@@ -267,9 +264,7 @@ class History:
             conversation = self.find(project_id, conversation_id)
             return conversation, self.show(project_id, conversation.id, limit=_NO_LIMIT)
 
-    def _insert(
-        self, project_id: str, conversation_id: str, role: ChatRole, columns: tuple[object, ...]
-    ) -> int:
+    def _insert(self, project_id: str, conversation_id: str, role: ChatRole, columns: tuple[object, ...]) -> int:
         now = time.time()
         with self._state.write() as connection:
             row = _find(connection, project_id, conversation_id)
@@ -298,9 +293,7 @@ _SELECT_CONVERSATIONS = (
     "SELECT *, (SELECT count(*) FROM messages WHERE messages.conversation_id = conversations.id "
     "AND messages.project_id = conversations.project_id) AS messages FROM conversations WHERE project_id = ?"
 )
-_SELECT_FOUND = (
-    "SELECT messages.* FROM messages JOIN conversations ON conversations.id = messages.conversation_id"
-)
+_SELECT_FOUND = "SELECT messages.* FROM messages JOIN conversations ON conversations.id = messages.conversation_id"
 
 
 def title_from(text: str) -> str:
@@ -339,9 +332,7 @@ def _find(
 
 
 def _has_word_index(connection: sqlite3.Connection) -> bool:
-    return (
-        connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'messages_words'").fetchone() is not None
-    )
+    return connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'messages_words'").fetchone() is not None
 
 
 def _match(words: Sequence[str]) -> str:

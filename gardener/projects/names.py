@@ -81,9 +81,7 @@ def _allowed(name: str, position: int) -> bool:
         return False
     if character == _JOINER:
         around = name[position - 1 : position] + name[position + 1 : position + 2]
-        return len(around) == 2 and all(
-            ord(neighbour) > 0x2000 and neighbour.isprintable() for neighbour in around
-        )
+        return len(around) == 2 and all(ord(neighbour) > 0x2000 and neighbour.isprintable() for neighbour in around)
     # Control, format (bidi controls among them), surrogate and separator characters are not printable to
     # Python.
     return character.isprintable()

@@ -143,9 +143,7 @@ class Registry:
 
     # ---- Changing ----------------------------------------------------------------------------------------
 
-    def add(
-        self, path: str, name: str | None = None, *, nested: bool = False, force: bool = False
-    ) -> ProjectContext:
+    def add(self, path: str, name: str | None = None, *, nested: bool = False, force: bool = False) -> ProjectContext:
         """Registers a folder; it becomes the active project when there is none.
 
         A folder inside a registered project, or around one, is refused unless `nested`: both would index
@@ -187,9 +185,7 @@ class Registry:
         wanted = checked_name(new)
         with self._state.write() as connection:
             row = self._registered(connection, name)
-            self._refuse_taken(
-                connection, wanted, row["root"], f"rename {shell_word(row['name'])}", but=row["id"]
-            )
+            self._refuse_taken(connection, wanted, row["root"], f"rename {shell_word(row['name'])}", but=row["id"])
             connection.execute(
                 "UPDATE projects SET name = ?, name_key = ? WHERE id = ?",
                 (wanted, name_key(wanted), row["id"]),
@@ -204,9 +200,7 @@ class Registry:
         """
         context = self.get(name)
         root = resolve_root(new_path, self._paths.home, force=force)
-        lock = ProcessLock(
-            project_lock(ensure_directory(context.home)), "gardener move", subject=repr(context.name)
-        )
+        lock = ProcessLock(project_lock(ensure_directory(context.home)), "gardener move", subject=repr(context.name))
         lock.acquire(LOCK_WAIT_S)
         with lock:
             while True:
@@ -267,14 +261,10 @@ class Registry:
         return row
 
     def _roots(self) -> Sequence[tuple[str, str]]:
-        rows = self._state.read().execute(
-            "SELECT id, root FROM projects WHERE removed_at IS NULL ORDER BY id"
-        )
+        rows = self._state.read().execute("SELECT id, root FROM projects WHERE removed_at IS NULL ORDER BY id")
         return [(row["id"], row["root"]) for row in rows]
 
-    def _refuse_overlap(
-        self, root: str, others: Sequence[tuple[str, str]], command: str, *, nested: bool
-    ) -> None:
+    def _refuse_overlap(self, root: str, others: Sequence[tuple[str, str]], command: str, *, nested: bool) -> None:
         for project_id, other in others:
             found = relation(root, other)
             if not found or (nested and found != "same"):
@@ -296,9 +286,7 @@ class Registry:
     ) -> None:
         taken = {
             row["name_key"]: row
-            for row in connection.execute(
-                "SELECT * FROM projects WHERE removed_at IS NULL AND id != ?", (but,)
-            )
+            for row in connection.execute("SELECT * FROM projects WHERE removed_at IS NULL AND id != ?", (but,))
         }
         holder = taken.get(name_key(wanted))
         if holder is None:

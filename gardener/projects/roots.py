@@ -108,9 +108,7 @@ def _path_problem(error: OSError, path: str, root: str) -> GardenerError:
         return PathNotFound(f"There is no folder {root}.", next_step=f"ls {shell_word(existing)}")
     if error.errno in (errno.ENOTDIR, errno.ELOOP, errno.ENAMETOOLONG):
         return InvalidPath(f"{path} is not a folder: {error.strerror}.", next_step="gardener add PATH")
-    return PermissionProblem(
-        f"{root} cannot be read: {error.strerror}.", next_step=f"ls -ld {shell_word(root)}"
-    )
+    return PermissionProblem(f"{root} cannot be read: {error.strerror}.", next_step=f"ls -ld {shell_word(root)}")
 
 
 def _refuse_too_wide(root: str) -> None:
@@ -118,9 +116,7 @@ def _refuse_too_wide(root: str) -> None:
     if root == "/":
         what = "the whole file system"
     elif relation(root, home) in ("same", "around"):
-        what = (
-            "your whole home folder" if relation(root, home) == "same" else "a folder around your home folder"
-        )
+        what = "your whole home folder" if relation(root, home) == "same" else "a folder around your home folder"
     else:
         return
     raise InvalidPath(

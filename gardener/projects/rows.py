@@ -30,8 +30,7 @@ def context_of(row: sqlite3.Row, home: str) -> ProjectContext:
 def find_registered(connection: sqlite3.Connection, name_or_id: str) -> sqlite3.Row | None:
     """The registered project with that exact name, else that name in another case, else that id."""
     rows: Sequence[sqlite3.Row] = connection.execute(
-        "SELECT * FROM projects WHERE removed_at IS NULL AND (name_key = ? OR id = ?) "
-        "ORDER BY name = ? DESC, id = ?",
+        "SELECT * FROM projects WHERE removed_at IS NULL AND (name_key = ? OR id = ?) ORDER BY name = ? DESC, id = ?",
         (name_key(name_or_id), name_or_id, name_or_id, name_or_id),
     ).fetchall()
     return rows[0] if rows else None

@@ -158,9 +158,7 @@ class Trash:
         except GardenerError as error:
             import logging
 
-            logging.getLogger("gardener.projects").warning(
-                "What was left half done stays so for now: %s", error
-            )
+            logging.getLogger("gardener.projects").warning("What was left half done stays so for now: %s", error)
 
     def _purge_lock(self, timeout_s: float) -> ProcessLock:
         lock = ProcessLock(
@@ -180,9 +178,7 @@ class Trash:
             misplaced = row["id"] not in homes if row["removed_at"] is None else row["id"] in homes - trashed
             if misplaced or row["purging"]:
                 return True
-        return self._scrub_is_due() or any(
-            not os.listdir(self._paths.project_home(stray)) for stray in homes - ids
-        )
+        return self._scrub_is_due() or any(not os.listdir(self._paths.project_home(stray)) for stray in homes - ids)
 
     def _settle_folders(self, connection: sqlite3.Connection) -> None:
         homes, trashed = _folders(self._paths.projects), _folders(self._paths.trash)
@@ -219,9 +215,9 @@ class Trash:
         with self._state.write() as connection:
             conversations, messages = (
                 int(
-                    connection.execute(
-                        f"SELECT count(*) FROM {table} WHERE project_id = ?", (project_id,)
-                    ).fetchone()[0]
+                    connection.execute(f"SELECT count(*) FROM {table} WHERE project_id = ?", (project_id,)).fetchone()[
+                        0
+                    ]
                 )
                 for table in ("conversations", "messages")
             )

@@ -133,9 +133,7 @@ def test_config_works_when_the_file_is_wrong_and_repairs_it(
     assert config.read_text().startswith("# keep\n")
 
 
-def test_validate_a_file_of_ones_own_choice(
-    home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_validate_a_file_of_ones_own_choice(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     good, bad = tmp_path / "good.toml", tmp_path / "bad.toml"
     good.write_text("[search]\nlimit = 3\n")
     bad.write_text("[search]\nlimit = \n")
@@ -149,9 +147,7 @@ def test_validate_a_file_of_ones_own_choice(
     assert "no settings file" in capsys.readouterr().err
 
 
-def test_a_projects_own_file(
-    home: Path, config: Path, shop: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_projects_own_file(home: Path, config: Path, shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = shop / ".gardener.toml"
     assert run(["config", "set", "answer.hits", "5", "--project", "shop"]) == 0
     assert file.stat().st_mode & 0o777 == 0o600

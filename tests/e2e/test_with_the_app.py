@@ -19,7 +19,9 @@ from gardener.server.client import AppClient, find_app
 
 
 def run(*words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run([sys.executable, "-m", "gardener.cli.main", *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "gardener.cli.main", *words], capture_output=True, text=True, check=False
+    )
     assert done.returncode == code, f"{words}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     assert "Traceback" not in done.stderr
     return done
@@ -56,7 +58,9 @@ def wait_for_vectors(project: str) -> None:
     raise AssertionError(f"the app made no vectors: {status}")
 
 
-def test_the_main_job_through_the_app(app: subprocess.Popen[str], json_project: Path, tmp_path: Path, home: Path) -> None:
+def test_the_main_job_through_the_app(
+    app: subprocess.Popen[str], json_project: Path, tmp_path: Path, home: Path
+) -> None:
     added = run_json("add", str(json_project), "--name", "json")
     assert added["index"]["chunks"] > 20
     assert added["vectors"]["made_by"] == "app"

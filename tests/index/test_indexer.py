@@ -175,7 +175,7 @@ def test_worker_processes_and_portions_give_the_same_index(
     context = gardener.registry.add(str(json_project))
     gardener.update_index(context)
     alone = gardener.index(context).indexer.table.file_hashes()
-    monkeypatch.setattr("gardener.index.indexer.PARALLEL_FROM_BYTES", 0)
+    monkeypatch.setattr("gardener.index.indexer.IN_PROCESS_BYTES", 0)
     monkeypatch.setattr("gardener.index.indexer.BATCH_BYTES", 20_000)
     monkeypatch.setattr("gardener.index.indexer.ROWS_PER_COMMIT", 20)
     gardener.update_index(context, rebuild=True)

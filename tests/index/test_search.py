@@ -47,7 +47,9 @@ def test_filters(gardener: Gardener, indexed: ProjectContext, write: Write) -> N
     assert [hit.symbol for hit in by_symbol] == ["JSONDecoder.raw_decode"]
 
 
-@pytest.mark.parametrize("query", ["x' OR '1'='1", 'path = "a"; DROP TABLE chunks', "%' --", "日本語のクエリ", "-->", "(((", "\x00"])
+@pytest.mark.parametrize(
+    "query", ["x' OR '1'='1", 'path = "a"; DROP TABLE chunks', "%' --", "日本語のクエリ", "-->", "(((", "\x00"]
+)
 def test_odd_queries_are_only_words(gardener: Gardener, indexed: ProjectContext, query: str) -> None:
     gardener.search(indexed, SearchRequest(query))
     assert gardener.search(indexed, SearchRequest("raw_decode")).hits

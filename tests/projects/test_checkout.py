@@ -79,15 +79,11 @@ def test_packed_references(repository: Path) -> None:
     git(repository, "pack-refs", "--all")
     assert not (repository / ".git" / "refs" / "heads" / "main").exists()
     assert agrees(repository)
-    git(
-        repository, "commit", "-q", "--allow-empty", "-m", "loose again"
-    )  # a loose one wins over the packed one
+    git(repository, "commit", "-q", "--allow-empty", "-m", "loose again")  # a loose one wins over the packed one
     assert agrees(repository)
 
 
-def test_packed_references_beyond_the_bound_are_asked_of_git(
-    repository: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_packed_references_beyond_the_bound_are_asked_of_git(repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git(repository, "pack-refs", "--all")
     monkeypatch.setattr(checkout, "_PACKED_REFS_BYTES", 10)
     assert agrees(repository)

@@ -32,9 +32,7 @@ def projects(registry: Registry, tmp_path: Path) -> tuple[str, str]:
 def an_answer(text: str, **changes: object) -> Answer:
     values: dict[str, object] = {
         "text": text,
-        "citations": (
-            Citation(n=1, path="a.py", start_line=3, end_line=9, sha256="f" * 64, state="changed"),
-        ),
+        "citations": (Citation(n=1, path="a.py", start_line=3, end_line=9, sha256="f" * 64, state="changed"),),
         "backend": "extractive",
         "model": "",
         "degradation": "search only",
@@ -72,18 +70,14 @@ def test_an_unfinished_answer_is_kept_and_marked(history: History, projects: tup
     conversation = history.start(projects[0], "t")
     number = history.append(projects[0], conversation.id, "assistant", "", complete=False)
     history.revise(projects[0], number, "half of an")
-    assert [(m.content, m.complete) for m in history.show(projects[0], conversation.id)] == [
-        ("half of an", False)
-    ]
+    assert [(m.content, m.complete) for m in history.show(projects[0], conversation.id)] == [("half of an", False)]
     assert history.search(projects[0], "half")
     history.revise(projects[0], number, "an answer", complete=True)
     assert history.show(projects[0], conversation.id)[0].complete
     assert not history.search(projects[0], "half")
 
 
-def test_a_growing_answer_is_finished_with_everything_about_it(
-    history: History, projects: tuple[str, str]
-) -> None:
+def test_a_growing_answer_is_finished_with_everything_about_it(history: History, projects: tuple[str, str]) -> None:
     conversation = history.start(projects[0], "t")
     number = history.append(projects[0], conversation.id, "assistant", "It", complete=False)
     with pytest.raises(ConversationNotFound):
@@ -96,9 +90,7 @@ def test_a_growing_answer_is_finished_with_everything_about_it(
     assert finished == appended and other != number
 
 
-def test_nothing_of_one_project_is_reached_through_another(
-    history: History, projects: tuple[str, str]
-) -> None:
+def test_nothing_of_one_project_is_reached_through_another(history: History, projects: tuple[str, str]) -> None:
     mine, other = projects
     conversation = history.start(mine, "secret plans")
     number = history.append(mine, conversation.id, "user", "the secret word")
@@ -130,9 +122,7 @@ def test_nothing_of_one_project_is_reached_through_another(
 def test_prefixes(history: History, projects: tuple[str, str], state: State) -> None:
     with state.write() as connection:
         for number in ("abcd0001", "abcd0002", "ef000000"):
-            connection.execute(
-                "INSERT INTO conversations VALUES (?, ?, '', 0, 0, NULL)", (number, projects[0])
-            )
+            connection.execute("INSERT INTO conversations VALUES (?, ?, '', 0, 0, NULL)", (number, projects[0]))
         connection.execute("INSERT INTO conversations VALUES ('ef000001', ?, '', 0, 0, NULL)", (projects[1],))
     assert history.find(projects[0], "EF0").id == "ef000000"  # the other project's does not make it ambiguous
     with pytest.raises(UsageError, match=r"abcd000[12], abcd000[12]"):
@@ -211,8 +201,7 @@ def test_long_conversations_are_paged(history: History, projects: tuple[str, str
     conversation = history.start(projects[0], "long")
     with state.write() as connection:
         connection.executemany(
-            "INSERT INTO messages (conversation_id, project_id, role, content, created_at) "
-            "VALUES (?, ?, 'user', ?, 0)",
+            "INSERT INTO messages (conversation_id, project_id, role, content, created_at) VALUES (?, ?, 'user', ?, 0)",
             ((conversation.id, projects[0], f"message {number}") for number in range(5000)),
         )
     page = history.show(projects[0], conversation.id, limit=100)
@@ -222,8 +211,7 @@ def test_long_conversations_are_paged(history: History, projects: tuple[str, str
     assert history.find(projects[0], conversation.id).messages == 5000
     # Neither reading nor listing walks through the messages of others.
     for statement in (
-        "SELECT * FROM messages WHERE conversation_id = 'x' AND project_id = 'y' AND id < 9 "
-        "ORDER BY id DESC LIMIT 9",
+        "SELECT * FROM messages WHERE conversation_id = 'x' AND project_id = 'y' AND id < 9 ORDER BY id DESC LIMIT 9",
         "SELECT count(*) FROM messages WHERE conversation_id = 'x' AND project_id = 'y'",
         "SELECT * FROM conversations WHERE project_id = 'y' ORDER BY updated_at DESC",
     ):
@@ -266,9 +254,7 @@ def test_exports(history: History, projects: tuple[str, str]) -> None:
     conversation = history.start(projects[0])
     history.append(projects[0], conversation.id, "user", "Why?")
     history.append_answer(projects[0], conversation.id, an_answer("Because [1]."))
-    history.append_answer(
-        projects[0], conversation.id, an_answer("Cut", complete=False, error="the server went away")
-    )
+    history.append_answer(projects[0], conversation.id, an_answer("Cut", complete=False, error="the server went away"))
     exported = json.loads(json.dumps(history.export_json(projects[0], conversation.id)))
     assert exported["schema"] == "gardener.conversation/1"
     assert [message["content"] for message in exported["messages"]] == ["Why?", "Because [1].", "Cut"]
@@ -295,9 +281,7 @@ def test_odd_text_is_stored(history: History, projects: tuple[str, str]) -> None
     ]
 
 
-def test_damaged_details_of_a_message_are_named(
-    history: History, projects: tuple[str, str], state: State
-) -> None:
+def test_damaged_details_of_a_message_are_named(history: History, projects: tuple[str, str], state: State) -> None:
     conversation = history.start(projects[0], "t")
     number = history.append(projects[0], conversation.id, "assistant", "x")
     with state.write() as connection:

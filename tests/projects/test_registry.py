@@ -146,9 +146,7 @@ def test_an_unreadable_folder_names_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("spelling", ["{0}/", "{0}/.", "{0}/../alpha", "{1}/link", "{1}/link/"])
-def test_the_same_folder_under_another_spelling_is_the_same(
-    registry: Registry, folder: Path, spelling: str
-) -> None:
+def test_the_same_folder_under_another_spelling_is_the_same(registry: Registry, folder: Path, spelling: str) -> None:
     registry.add(str(folder))
     (folder.parent / "link").symlink_to(folder)
     with pytest.raises(ProjectExists, match="registered already, as the project 'alpha'") as caught:
@@ -184,9 +182,7 @@ def test_overlapping_folders_are_refused_unless_nested(registry: Registry, folde
         registry.add(inner, "again", nested=True)  # the very same folder is never taken twice
 
 
-def test_a_file_system_that_ignores_case(
-    registry: Registry, folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_file_system_that_ignores_case(registry: Registry, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Linux has none at hand: identities are taken from the lower-case path, as such a one would give them.
     monkeypatch.setattr(roots, "_identity", lambda path: (1, hash(path.lower())))
     registry.add(str(folder))
@@ -202,9 +198,7 @@ def test_a_neighbour_whose_name_begins_alike_is_not_inside(registry: Registry, f
     assert registry.add(child(folder.parent, "alpha2")).name == "alpha2"
 
 
-def test_too_wide_folders_need_force(
-    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_too_wide_folders_need_force(registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = child(tmp_path, "user")
     monkeypatch.setenv("HOME", home)
     for path, words in (
@@ -325,9 +319,7 @@ def test_a_taken_name_comes_with_a_free_one_that_works(registry: Registry, folde
 
 def test_an_unknown_name_suggests_the_nearest(registry: Registry, folder: Path) -> None:
     registry.add(str(folder), "django")
-    with pytest.raises(
-        ProjectNotFound, match=r"No project 'dajngo' is registered. Did you mean 'django'\?"
-    ) as caught:
+    with pytest.raises(ProjectNotFound, match=r"No project 'dajngo' is registered. Did you mean 'django'\?") as caught:
         registry.get("dajngo")
     assert (caught.value.next_step, caught.value.exit_code) == ("gardener list", 4)
     with pytest.raises(ProjectNotFound) as caught:

@@ -89,9 +89,7 @@ def test_a_check_that_refuses_leaves_everything_as_it_was(
     assert (state.generation(), registry.records(), len(registry.events())) == before
 
 
-def test_a_folder_that_is_gone(
-    registry: Registry, state: State, two: tuple[ProjectContext, ProjectContext]
-) -> None:
+def test_a_folder_that_is_gone(registry: Registry, state: State, two: tuple[ProjectContext, ProjectContext]) -> None:
     Path(two[1].root).rmdir()
     with pytest.raises(PathNotFound, match=two[1].root) as caught:
         switch(registry, state, "two")
@@ -99,9 +97,7 @@ def test_a_folder_that_is_gone(
     assert registry.active() == two[0]
 
 
-def test_an_unknown_project(
-    registry: Registry, state: State, two: tuple[ProjectContext, ProjectContext]
-) -> None:
+def test_an_unknown_project(registry: Registry, state: State, two: tuple[ProjectContext, ProjectContext]) -> None:
     with pytest.raises(ProjectNotFound, match="Did you mean 'one'"):
         switch(registry, state, "ome")
     assert registry.active() == two[0]
@@ -135,9 +131,7 @@ def test_of_switches_at_once_one_wins_and_none_is_lost_from_the_log(
     registry: Registry, state: State, paths: Paths, two: tuple[ProjectContext, ProjectContext]
 ) -> None:
     before = state.generation()
-    runs = [
-        subprocess.Popen([sys.executable, "-c", SWITCH, paths.home, name, "15"]) for name in ("one", "two")
-    ]
+    runs = [subprocess.Popen([sys.executable, "-c", SWITCH, paths.home, name, "15"]) for name in ("one", "two")]
     assert [process.wait() for process in runs] == [0, 0]
     assert state.generation() == before + 30
     last = next(event for event in registry.events() if event.kind == "project.switched")

@@ -81,9 +81,7 @@ def test_restoring_undoes_it(registry: Registry, alpha: ProjectContext) -> None:
         registry.restore("alpha")
 
 
-def test_restoring_when_the_name_has_been_taken(
-    registry: Registry, alpha: ProjectContext, folder: Path
-) -> None:
+def test_restoring_when_the_name_has_been_taken(registry: Registry, alpha: ProjectContext, folder: Path) -> None:
     registry.remove("alpha")
     other = folder.parent / "other"
     other.mkdir()
@@ -95,9 +93,7 @@ def test_restoring_when_the_name_has_been_taken(
     assert (Path(alpha.home) / "index" / "data").exists()
 
 
-def test_restoring_when_the_folder_has_been_registered_again(
-    registry: Registry, alpha: ProjectContext
-) -> None:
+def test_restoring_when_the_folder_has_been_registered_again(registry: Registry, alpha: ProjectContext) -> None:
     registry.remove("alpha")
     again = registry.add(alpha.root, "again")
     with pytest.raises(ProjectExists, match="is project 'again' now"):
@@ -107,9 +103,7 @@ def test_restoring_when_the_folder_has_been_registered_again(
     assert again.id != alpha.id
 
 
-def test_of_two_removed_projects_of_one_name_the_later_comes_back(
-    registry: Registry, alpha: ProjectContext
-) -> None:
+def test_of_two_removed_projects_of_one_name_the_later_comes_back(registry: Registry, alpha: ProjectContext) -> None:
     registry.remove("alpha")
     second = registry.add(alpha.root)
     registry.remove("alpha")
@@ -127,9 +121,7 @@ def test_a_project_that_is_being_updated_is_not_removed(registry: Registry, alph
     assert registry.get("alpha") == alpha and os.path.isdir(alpha.home)
 
 
-def test_a_removal_that_cannot_be_committed_is_undone(
-    registry: Registry, alpha: ProjectContext, paths: Paths
-) -> None:
+def test_a_removal_that_cannot_be_committed_is_undone(registry: Registry, alpha: ProjectContext, paths: Paths) -> None:
     script = """
 import resource, sys
 from gardener.errors import DiskFull
@@ -145,9 +137,7 @@ with State(paths.state_db) as state:
     except DiskFull:
         print("full")
 """
-    result = subprocess.run(
-        [sys.executable, "-c", script, paths.home], capture_output=True, text=True, check=True
-    )
+    result = subprocess.run([sys.executable, "-c", script, paths.home], capture_output=True, text=True, check=True)
     assert result.stdout == "full\n"
     assert registry.get("alpha") == alpha
     assert (Path(alpha.home) / "index" / "data").exists()
@@ -159,16 +149,12 @@ with State(paths.state_db) as state:
 
 def everything_under(path: str) -> bytes:
     return b"".join(
-        file.as_posix().encode() + b"\n" + file.read_bytes()
-        for file in Path(path).rglob("*")
-        if file.is_file()
+        file.as_posix().encode() + b"\n" + file.read_bytes() for file in Path(path).rglob("*") if file.is_file()
     )
 
 
 @pytest.mark.parametrize("removed_first", [False, True])
-def test_a_purge_leaves_nothing_behind(
-    paths: Paths, state: State, tmp_path: Path, removed_first: bool
-) -> None:
+def test_a_purge_leaves_nothing_behind(paths: Paths, state: State, tmp_path: Path, removed_first: bool) -> None:
     released: list[tuple[str, bool]] = []
 
     def release(context: ProjectContext) -> int:
@@ -211,10 +197,7 @@ def test_a_purge_leaves_nothing_behind(
     assert root.is_dir()
     assert registry.list(include_removed=True) == [other]
     assert len(history.search(other.id, "harmless", limit=100)) == 60
-    assert (
-        registry.events(limit=1)[0].kind == "project.purged"
-        and registry.events(limit=1)[0].project_id is None
-    )
+    assert registry.events(limit=1)[0].kind == "project.purged" and registry.events(limit=1)[0].project_id is None
     assert state.check() == []
 
 
@@ -246,9 +229,7 @@ def test_a_purge_that_fails_in_the_middle_is_finished_by_the_next_command(
     assert registry.list(include_removed=True) == []  # gone for the user, and cannot be brought back
     with pytest.raises(ProjectNotFound):
         registry.restore(context.id)
-    again = Registry(
-        state, paths, release_vectors=fail
-    )  # the obstacle is still there: no command breaks for it
+    again = Registry(state, paths, release_vectors=fail)  # the obstacle is still there: no command breaks for it
     assert again.list() == []
     assert os.path.isdir(os.path.join(paths.trash, context.id))
     Registry(state, paths, release_vectors=lambda context: 0)
