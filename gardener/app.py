@@ -300,7 +300,7 @@ class Gardener:
 
     def status(self) -> dict[str, object]:
         """What `gardener status` shows, without comparing with the disk and without heavy imports."""
-        from gardener.index.manifest import summary
+        from gardener.index.facts import summary
         from gardener.locks import ProcessLock
         from gardener.paths import embed_lock
         from gardener.projects import checkout
@@ -354,6 +354,6 @@ class Gardener:
 
 def _index_is_readable(context: ProjectContext) -> None:
     """Refuses a switch to a project whose index cannot be read; one without an index is fine."""
-    from gardener.index.manifest import summary
+    from gardener.index.facts import summary
 
     summary(index_directory(context.home))

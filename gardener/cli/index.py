@@ -120,7 +120,7 @@ def make_vectors(
 
 def resume_vectors(gardener: Gardener, context: ProjectContext) -> None:
     """Starts the background process again if vectors are missing, none is at work, and there is no app to do it."""
-    from gardener.index.manifest import summary
+    from gardener.index.facts import summary
     from gardener.locks import ProcessLock
     from gardener.paths import embed_lock, index_directory
     from gardener.server.client import find_app

@@ -16,7 +16,7 @@ def configure_list(parser: argparse.ArgumentParser) -> None:
 
 
 def list_projects(args: argparse.Namespace, console: Console) -> int:
-    from gardener.index.manifest import summary
+    from gardener.index.facts import summary
     from gardener.paths import index_directory
 
     with open_gardener(console) as gardener:

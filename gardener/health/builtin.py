@@ -138,7 +138,7 @@ def _embedder(problem: Callable[[], str]) -> Finding:
 
 
 def _projects(projects: Callable[[], Sequence[ProjectContext]]) -> list[Finding]:
-    from gardener.index.manifest import summary
+    from gardener.index.facts import summary
 
     findings = []
     for context in projects():

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, PlainTextResponse
 
 from gardener.errors import GardenerError, NoActiveProject
-from gardener.index.manifest import summary
+from gardener.index.facts import summary
 from gardener.metrics import CONTENT_TYPE
 from gardener.paths import index_directory
 from gardener.server.events import JsonObject

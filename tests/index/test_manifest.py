@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from gardener.errors import IndexDamaged, SchemaTooNew
-from gardener.index.manifest import FileRecord, Manifest, summary
+from gardener.index.facts import summary
+from gardener.index.manifest import FileRecord, Manifest
 
 RECORD = FileRecord("a.py", 10, 20, "ab", "python", 3, 1)
 
