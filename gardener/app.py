@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from gardener.state import State
     from gardener.types import AnswerEvent, IndexState, Message
 
-OPEN_INDEXES = 4
-"""Indexes kept in memory between calls; each costs about 60 MB for 30,000 chunks with vectors."""
+INDEXES_IN_MEMORY = 4
+"""Indexes whose snapshot is kept between calls; each costs about 60 MB for 30,000 chunks with vectors."""
 
 
 class Gardener:
@@ -172,8 +172,6 @@ class Gardener:
         with self._lock:
             opened = self._indexes.pop(context.id, None)
             if opened is None or opened.context != context:
-                if opened is not None:
-                    opened.close()
                 settings = self.settings_for(context)
                 nobody_else = not settings.flag("index.background_embedding")
                 opened = ProjectIndex(
@@ -183,8 +181,8 @@ class Gardener:
                     head=lambda: checkout.head_commit(context.root),
                 )
             self._indexes[context.id] = opened  # most recently used last
-            while len(self._indexes) > OPEN_INDEXES:
-                self._indexes.pop(next(iter(self._indexes))).close()
+            for idle in list(self._indexes.values())[:-INDEXES_IN_MEMORY]:
+                idle.searcher.forget()  # not closed: another thread may be in the middle of a search
             return opened
 
     def update_index(

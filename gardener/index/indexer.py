@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -161,7 +161,7 @@ class Indexer:
     def difference(self, found: WalkResult | None = None) -> Difference:
         """Compares the disk with the manifest by size and modification time; reads no file content."""
         entries = (found or self.walk()).files
-        known = self.manifest.files()
+        known = dict(self.manifest.files())
         racy_after = int(self.manifest.facts().get("racy_after_ns", "0"))
         result = Difference()
         for entry in entries:
@@ -307,7 +307,7 @@ class Indexer:
     def _write(
         self,
         difference: Difference,
-        known: dict[str, FileRecord],
+        known: Mapping[str, FileRecord],
         from_nothing: bool,
         report: ProgressCallback,
         cancel: threading.Event | None,
@@ -407,7 +407,7 @@ def _batches(files: Sequence[tuple[FileEntry, str]]) -> list[list[tuple[FileEntr
     return batches
 
 
-def _totals(records: dict[str, FileRecord]) -> dict[str, str]:
+def _totals(records: Mapping[str, FileRecord]) -> dict[str, str]:
     """Sums that `list` and `status` show without reading all files' records."""
     indexed = [record for record in records.values() if not record.skipped]
     return {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from gardener.errors import DiskFull, IndexDamaged, SchemaTooNew
@@ -39,6 +39,8 @@ class Manifest:
     def __init__(self, directory: str) -> None:
         self.path = os.path.join(directory, "manifest.db")
         self._lock = threading.RLock()
+        self._files: dict[str, FileRecord] | None = None
+        self._files_version = -1
         ensure_directory(directory)
         os.close(open_private(self.path, os.O_RDWR | os.O_CREAT))
         try:
@@ -84,15 +86,22 @@ class Manifest:
             f"The index manifest {self.path} cannot be read: {error}.", next_step="gardener index --rebuild"
         )
 
-    def files(self) -> dict[str, FileRecord]:
+    def files(self) -> Mapping[str, FileRecord]:
+        """Every record by path. Read again only when this or another process has committed since."""
         with self._lock:
             try:
+                # Changes with every commit of another connection (https://www.sqlite.org/pragma.html#pragma_data_version).
+                version = int(self._database.execute("PRAGMA data_version").fetchone()[0])
+                if self._files is not None and version == self._files_version:
+                    return self._files
                 rows = self._database.execute(
                     "SELECT path, size, mtime_ns, sha256, language, lines, chunks, skipped, secrets FROM files"
                 ).fetchall()
             except sqlite3.DatabaseError as error:
                 raise self._translate(error) from error
-        return {row[0]: FileRecord._make(row) for row in rows}
+            self._files = {row[0]: FileRecord._make(row) for row in rows}
+            self._files_version = version
+            return self._files
 
     def facts(self) -> dict[str, str]:
         with self._lock:
@@ -105,12 +114,14 @@ class Manifest:
         self,
         *,
         changed: Sequence[FileRecord] = (),
-        removed: Iterable[str] = (),
+        removed: Collection[str] = (),
         facts: Mapping[str, str] | None = None,
         replace_all: bool = False,
     ) -> None:
         """Records files and facts in one transaction; with `replace_all` nothing else remains."""
         with self._lock:
+            if changed or replace_all or removed:
+                self._files = None
             try:
                 self._database.execute("BEGIN IMMEDIATE")
                 try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from gardener.errors import LockedError, NotFoundError
@@ -66,7 +66,7 @@ class ProjectIndex:
             ),
         )
 
-    def _files(self) -> dict[str, FileRecord]:
+    def _files(self) -> Mapping[str, FileRecord]:
         return self.indexer.manifest.files()
 
     # ---- freshness -----------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -105,7 +105,7 @@ class Searcher:
         table: IndexTable,
         *,
         embedder: Callable[[], QueryEmbedder | None],
-        files: Callable[[], dict[str, FileRecord]],
+        files: Callable[[], Mapping[str, FileRecord]],
         redact: Callable[[str, str], str],
         on_demand_budget_ms: float = 400.0,
         weights: RankWeights = DEFAULT_WEIGHTS,
@@ -278,7 +278,7 @@ class Searcher:
         if embedder is None:
             notes.append("Vectors are switched off: results are by words and symbols.")
             return None
-        if not snapshot.matrix.size and (not on_demand or self.on_demand_budget_ms <= 0):
+        if not snapshot.vectors.matrix.size and (not on_demand or self.on_demand_budget_ms <= 0):
             return None
         vectors = embedder.embed([query[:2000]])
         if vectors is None:
@@ -291,7 +291,7 @@ class Searcher:
         """Gives the best lexical candidates vectors now, best first, as far as the time budget goes."""
         import numpy as np
 
-        missing = [p for p in dict.fromkeys(positions) if snapshot.vector_row[p] < 0]
+        missing = [p for p in dict.fromkeys(positions) if snapshot.vectors.row_of[p] < 0]
         embedder = self._embedder()
         if not missing or embedder is None:
             return
@@ -377,7 +377,7 @@ class Searcher:
         return hits
 
     def _confirm(
-        self, row: dict[str, Any], records: dict[str, FileRecord], lines_of: dict[str, list[str] | None]
+        self, row: dict[str, Any], records: Mapping[str, FileRecord], lines_of: dict[str, list[str] | None]
     ) -> int | None:
         """The line where the row's text stands on the disk now, or None when it stands nowhere in its file."""
         path = row["path"]

@@ -7,7 +7,7 @@ Brute force over float32 is exact and, up to about 100,000 chunks, faster than a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gardener.index.ignore_rules import IgnoreRules
 from gardener.index.table import IndexTable
@@ -15,6 +15,17 @@ from gardener.index.table import IndexTable
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+
+
+class Vectors(NamedTuple):
+    """The vectors of a snapshot, replaced as one so that a search running meanwhile sees the old or the new."""
+
+    hashes: list[str]
+    """One per row of the matrix."""
+    matrix: NDArray[np.float32]
+    """Shape (len(hashes), dimensions)."""
+    row_of: NDArray[np.int32]
+    """For each chunk its row in the matrix, -1 where it has none; shape (chunks,)."""
 
 
 class Snapshot:
@@ -31,11 +42,9 @@ class Snapshot:
         self.row_ids: NDArray[np.uint64] = meta["_rowid"].to_numpy()[order]
         self.meta: Any = meta.take(order)
         self.size: int = self.meta.num_rows
-        self.matrix: NDArray[np.float32] = np.empty((0, 0), np.float32)
-        self.vector_row: NDArray[np.int32] = np.full(self.size, -1, np.int32)
+        self.vectors = Vectors([], np.empty((0, 0), np.float32), np.full(self.size, -1, np.int32))
         self.vectors_version = -1
         self._by_symbol: dict[str, list[int]] | None = None
-        self._known: list[str] = []
         self.load_vectors(table)
 
     def is_current(self, table: IndexTable) -> bool:
@@ -59,18 +68,17 @@ class Snapshot:
         """Takes over vectors made on demand; float32 of shape (len(hashes), dimensions)."""
         import numpy as np
 
-        joined = np.concatenate([self.matrix, vectors]) if self.matrix.size else vectors
-        self._adopt([*self._known, *hashes], joined)
+        before = self.vectors
+        joined = np.concatenate([before.matrix, vectors]) if before.matrix.size else vectors
+        self._adopt([*before.hashes, *hashes], joined)
 
     def _adopt(self, hashes: list[str], matrix: NDArray[np.float32]) -> None:
         import numpy as np
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        self._known = hashes
         rows = pc.index_in(self.meta["hash"], value_set=pa.array(hashes, pa.string()))
-        self.vector_row = rows.fill_null(-1).to_numpy().astype(np.int32)
-        self.matrix = matrix
+        self.vectors = Vectors(hashes, matrix, rows.fill_null(-1).to_numpy().astype(np.int32))
 
     @property
     def embedded_fraction(self) -> float:
@@ -80,14 +88,14 @@ class Snapshot:
         if self.size == 0:
             return 1.0
         distinct = pc.count_distinct(self.meta["hash"]).as_py()
-        missing = pc.count_distinct(self.meta["hash"].filter(self.vector_row < 0)).as_py()
+        missing = pc.count_distinct(self.meta["hash"].filter(self.vectors.row_of < 0)).as_py()
         return float(1 - missing / distinct)
 
     def missing_hashes(self) -> NDArray[np.int64]:
         """Positions of chunks without a vector, one for each distinct content."""
         import numpy as np
 
-        without = np.flatnonzero(self.vector_row < 0)
+        without = np.flatnonzero(self.vectors.row_of < 0)
         hashes = np.asarray(self.meta["hash"].take(without).to_pylist(), dtype=object)
         _, first = np.unique(hashes.astype(str), return_index=True) if len(hashes) else (None, np.empty(0, np.int64))
         return without[np.sort(first)]
@@ -105,9 +113,10 @@ class Snapshot:
         import numpy as np
 
         scores = np.full(self.size, np.nan, np.float32)
-        if self.matrix.size:
-            has = self.vector_row >= 0
-            scores[has] = (self.matrix @ query)[self.vector_row[has]]
+        _, matrix, row_of = self.vectors
+        if matrix.size:
+            has = row_of >= 0
+            scores[has] = (matrix @ query)[row_of[has]]
         return scores
 
     def named(self, names: Iterable[str]) -> list[int]:
