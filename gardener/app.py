@@ -165,7 +165,7 @@ class Gardener:
     # ---- the index -----------------------------------------------------------------------------------
 
     def index(self, context: ProjectContext) -> ProjectIndex:
-        """The project's index, opened once and kept while it is among the last few used."""
+        """The project's index, opened once; its snapshot stays in memory while it is among the last few used."""
         from gardener.index.project_index import ProjectIndex
         from gardener.projects import checkout
 
@@ -181,9 +181,12 @@ class Gardener:
                     head=lambda: checkout.head_commit(context.root),
                 )
             self._indexes[context.id] = opened  # most recently used last
-            for idle in list(self._indexes.values())[:-INDEXES_IN_MEMORY]:
-                idle.searcher.forget()  # not closed: another thread may be in the middle of a search
-            return opened
+            idle = list(self._indexes.values())[:-INDEXES_IN_MEMORY]
+        # Outside the lock, because a search takes the two in the other order. Forgotten and not closed: another
+        # thread may be in the middle of a search.
+        for unused in idle:
+            unused.searcher.forget()
+        return opened
 
     def update_index(
         self,
@@ -195,7 +198,7 @@ class Gardener:
         lock_timeout_s: float = 0.0,
     ) -> IndexReport:
         """Makes the index say what the disk says. See Indexer.update."""
-        return self.index(context).indexer.update(
+        return self.index(context).update(
             progress=progress, cancel=cancel, rebuild=rebuild, lock_timeout_s=lock_timeout_s
         )
 
@@ -205,6 +208,8 @@ class Gardener:
         progress: Callable[[EmbedProgress], None] | None = None,
         cancel: threading.Event | None = None,
         pause: Callable[[], str] | None = None,
+        *,
+        lock_timeout_s: float = 0.0,
     ) -> EmbedReport:
         """Gives every chunk of the project its vector. See embed_missing."""
         from gardener.index.embed import embed_missing
@@ -226,6 +231,7 @@ class Gardener:
             progress=progress or (lambda _: None),
             cancel=cancel,
             pause=pause or (lambda: "a search is being answered" if self._waiting else ""),
+            lock_timeout_s=lock_timeout_s,
         )
 
     def index_state(self, context: ProjectContext) -> IndexState:
@@ -274,11 +280,13 @@ class Gardener:
         cancel: threading.Event | None = None,
         *,
         history: Sequence[Message] | None = None,
+        hits: int | None = None,
     ) -> Iterator[AnswerEvent]:
         """Streams an answer and keeps it in the project's history.
 
         `conversation_id` continues a conversation; "" starts a new one; None keeps nothing. `history` stands in for
-        the conversation when the caller brings its own (the OpenAI API does). Whatever ends the stream early, what
+        the conversation when the caller brings its own (the OpenAI API does). `hits` bounds the search results behind
+        the answer (default: answer.hits). Whatever ends the stream early, what
         had been said is stored, marked incomplete.
         """
         from gardener.recorded_answer import recorded_answer
@@ -288,7 +296,9 @@ class Gardener:
         stop = cancel or threading.Event()
 
         def answer(messages: Sequence[Message]) -> Iterator[AnswerEvent]:
-            return answerer.answer(context, question, messages, cancel=stop, limit=settings.integer("answer.hits"))
+            return answerer.answer(
+                context, question, messages, cancel=stop, limit=hits or settings.integer("answer.hits")
+            )
 
         if conversation_id is None:
             return answer(history or ())
@@ -319,6 +329,7 @@ class Gardener:
             "indexed_head": facts.get("head") or None,
             "files": int(facts.get("files", "0")),
             "chunks": int(facts.get("chunks", "0")),
+            "embedded_fraction": int(facts.get("vectors", "0")) / max(1, int(facts.get("contents", "0"))),
             "vectors": int(facts.get("vectors", "0")),
             "contents": int(facts.get("contents", "0")),
             "vectors_by": ProcessLock(embed_lock(active.home), "").holder(),

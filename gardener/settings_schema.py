@@ -257,16 +257,6 @@ SETTINGS: tuple[Setting, ...] = (
         minimum=1, maximum=100, unit="results", scope="anywhere", tighter="lower",
     ),
     Setting(
-        "answer.idle_timeout_s", "number", 60.0,
-        "A model that is silent for this long is given up; what it said is kept.",
-        minimum=1, maximum=3_600, unit="seconds", scope="anywhere", tighter="lower",
-    ),
-    Setting(
-        "answer.total_timeout_s", "number", 600.0,
-        "Longest time for one answer; what was said until then is kept.",
-        minimum=1, maximum=86_400, unit="seconds", scope="anywhere", tighter="lower",
-    ),
-    Setting(
         "server.host", "text", "127.0.0.1",
         "Address on which the app listens.",
         minimum=1, live=False,  # an empty address would mean every network of this machine
@@ -279,11 +269,6 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "ui.open_browser", "flag", True,
         "Let `gardener ui` open the browser; without it the address is printed.",
-    ),
-    Setting(
-        "ui.editor", "text", "none",
-        'The editor that "open in editor" links use.',
-        choices=("none", "vscode", "cursor", "zed", "xcode", "file"),
     ),
     Setting(
         "log.level", "text", "info",

@@ -35,7 +35,7 @@ def add(args: argparse.Namespace, console: Console) -> int:
         before = gardener.registry.active()
         context = gardener.registry.add(args.path, args.name, nested=args.nested, force=args.force)
         console.note(f"Reading {context.root}")
-        report = bring_up_to_date(gardener, console, context)
+        report = bring_up_to_date(gardener, console, context, vectors=not args.no_vectors and not args.wait)
         active = gardener.registry.active()
         if not args.no_switch and (active is None or active.id != context.id):
             active = gardener.switch(context.id)

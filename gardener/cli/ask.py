@@ -37,11 +37,12 @@ def configure_ask(parser: argparse.ArgumentParser) -> None:
 
 def ask(args: argparse.Namespace, console: Console) -> int:
     question = _question(args.question)
-    flags = {"answer.hits": args.limit} if args.limit is not None else {}
-    with open_gardener(console, flags) as gardener:
+    if args.limit is not None and not 1 <= args.limit <= 100:
+        raise UsageError(f"--limit is between 1 and 100, not {args.limit}.", next_step="gardener ask --help")
+    with open_gardener(console) as gardener:
         context = gardener.context(args.project)
         conversation = _conversation(args, gardener, context)
-        answer = stream_answer(gardener, context, question, conversation, console)
+        answer = stream_answer(gardener, context, question, conversation, console, args.limit)
     if console.as_json:
         console.json(answer)
     else:
@@ -81,14 +82,19 @@ def _conversation(args: argparse.Namespace, gardener: Gardener, context: Project
 
 
 def stream_answer(
-    gardener: Gardener, context: ProjectContext, question: str, conversation: str | None, console: Console
+    gardener: Gardener,
+    context: ProjectContext,
+    question: str,
+    conversation: str | None,
+    console: Console,
+    hits: int | None = None,
 ) -> dict[str, Any]:
     """Prints an answer as it is written (not with --json) and returns the complete one."""
     cancel = threading.Event()
     final: dict[str, Any] | None = None
     shown = False
     try:
-        for event in answer_events(gardener, context, question, conversation, cancel):
+        for event in answer_events(gardener, context, question, conversation, cancel, hits):
             if event["event"] == "text" and not console.as_json:
                 console.write(inert(event["text"]))
                 shown = True

@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def answer_events(
-    gardener: Gardener, context: ProjectContext, question: str, conversation: str | None, cancel: threading.Event
+    gardener: Gardener,
+    context: ProjectContext,
+    question: str,
+    conversation: str | None,
+    cancel: threading.Event,
+    hits: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The events of one answer as JSON objects: retrieved, text, thinking, answer. Raises GardenerError.
 
@@ -24,11 +29,11 @@ def answer_events(
 
     app = find_app(gardener.paths)
     if app is not None:
-        yield from _from_app(AppClient(app), context, question, conversation, cancel)
+        yield from _from_app(AppClient(app), context, question, conversation, cancel, hits)
         return
     from gardener.server.events import event_json
 
-    for event in gardener.ask(context, question, conversation, cancel):
+    for event in gardener.ask(context, question, conversation, cancel, hits=hits):
         yield event_json(event)
     from gardener.cli.index import resume_vectors
 
@@ -36,21 +41,22 @@ def answer_events(
 
 
 def _from_app(
-    client: Any, context: ProjectContext, question: str, conversation: str | None, cancel: threading.Event
+    client: Any,
+    context: ProjectContext,
+    question: str,
+    conversation: str | None,
+    cancel: threading.Event,
+    hits: int | None,
 ) -> Iterator[dict[str, Any]]:
     from gardener.server.client import AppError
 
-    body = {"project": context.name, "question": question, "conversation": conversation}
+    body = {"project": context.name, "question": question, "conversation": conversation, "hits": hits}
     job = client.request("POST", "/api/ask", body)["job"]
-    cancelled = False
     try:
         for event in client.stream("GET", f"/api/jobs/{job}/events"):
             if event["event"] == "error":
                 raise AppError(event, 500)
             yield event
-            if cancel.is_set() and not cancelled:
-                cancelled = True
-                client.request("POST", f"/api/jobs/{job}/cancel")
     except (KeyboardInterrupt, GeneratorExit):
         client.request("POST", f"/api/jobs/{job}/cancel")
         raise

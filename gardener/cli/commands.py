@@ -35,6 +35,7 @@ COMMANDS: dict[str, Command] = {
         Command("serve", "serve", "app", "run the app: pages, API, resident model"),
         Command("ui", "serve", "app", "open the app in the browser, starting it if need be"),
         Command("stop", "serve", "app", "stop the running app"),
+        Command("token", "token", "app", "tokens with which editors and scripts use the API"),
         Command("config", "config", "care", "show, get, set and validate settings"),
         Command("doctor", "doctor", "care", "check everything a support thread would ask"),
         Command("completion", "completion", "care", "shell completion for bash, zsh and fish"),

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gardener.types import ProjectContext
 
 
+WAIT_FOR_VECTORS_S = 3600.0
 VECTOR_PROCESS_GRACE_S = 3.0
 """After `gardener add` one asks: the background process leaves the machine to that first question."""
 
@@ -30,7 +31,15 @@ def configure_index(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--wait", action="store_true", help="make all vectors before returning")
     parser.add_argument("--no-vectors", action="store_true", help="only text and words")
     parser.add_argument("--vectors-only", action="store_true", help="make vectors for what is indexed, then return")
+    # For the process that `add` starts: gives way to everything else.
+    parser.add_argument("--background", action="store_true", help=suppressed())
     parser.set_defaults(run=index)
+
+
+def suppressed() -> str:
+    import argparse
+
+    return argparse.SUPPRESS
 
 
 def index(args: argparse.Namespace, console: Console) -> int:
@@ -39,7 +48,7 @@ def index(args: argparse.Namespace, console: Console) -> int:
     with open_gardener(console) as gardener:
         context = gardener.context(args.project)
         if args.vectors_only:
-            if not console.interactive:
+            if args.background:
                 import os
                 import time
 
@@ -49,7 +58,9 @@ def index(args: argparse.Namespace, console: Console) -> int:
             if console.as_json:
                 console.json({"project": context.name, "vectors": vectors})
             return 0
-        report = bring_up_to_date(gardener, console, context, rebuild=args.rebuild)
+        report = bring_up_to_date(
+            gardener, console, context, rebuild=args.rebuild, vectors=not args.no_vectors and not args.wait
+        )
         if report["rebuilt"]:
             note_index(console, context.name, report)
         else:
@@ -65,7 +76,7 @@ def index(args: argparse.Namespace, console: Console) -> int:
 
 
 def bring_up_to_date(
-    gardener: Gardener, console: Console, context: ProjectContext, *, rebuild: bool = False
+    gardener: Gardener, console: Console, context: ProjectContext, *, rebuild: bool = False, vectors: bool = True
 ) -> dict[str, Any]:
     """Updates the index, in the running app when there is one, and returns its report as JSON."""
     from gardener.errors import AppUnreachable
@@ -77,7 +88,7 @@ def bring_up_to_date(
     if app is None:
         return gardener.update_index(context, show, rebuild=rebuild).as_json()
     client = AppClient(app)
-    job = client.request("POST", "/api/index", {"project": context.name, "rebuild": rebuild})["job"]
+    job = client.request("POST", "/api/index", {"project": context.name, "rebuild": rebuild, "vectors": vectors})["job"]
     for event in client.stream("GET", f"/api/jobs/{job}/events"):
         if event["event"] == "progress":
             show(IndexProgress(event["phase"], event["done"], event["total"], event["rate"], event["eta_s"]))
@@ -99,7 +110,8 @@ def make_vectors(
         console.note("No vectors were made. Search makes those it needs; all of them: gardener index --wait")
         return {"made_by": "nobody"}
     if wait:
-        report = gardener.embed(context, show_embed_progress(console))
+        # The app, or a background process, may be at it: wait for its lock instead of failing.
+        report = gardener.embed(context, show_embed_progress(console), lock_timeout_s=WAIT_FOR_VECTORS_S)
         console.note(
             f"Vectors: {report.embedded:,} made, {report.reused:,} reused, {report.remaining:,} missing, "
             f"in {duration(report.seconds)}."
@@ -143,7 +155,7 @@ def _start_vector_process(home: str, logs: str, project_id: str) -> int:
     ensure_directory(logs)
     log = open(os.path.join(logs, "vectors.log"), "ab", opener=open_private)  # noqa: SIM115 - the child keeps it
     with log:
-        command = [sys.executable, "-m", "gardener.cli.main", "index", "--vectors-only"]
+        command = [sys.executable, "-m", "gardener.cli.main", "index", "--vectors-only", "--background"]
         process = subprocess.Popen(
             [*command, "--quiet", "--project", project_id, "--home", home],
             stdin=subprocess.DEVNULL,

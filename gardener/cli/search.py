@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gardener.cli.console import Console, inert
 from gardener.cli.target import add_project_option, open_gardener
-from gardener.errors import UsageError
+from gardener.errors import GardenerError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from gardener.app import Gardener
     from gardener.project_context import ProjectContext
     from gardener.server.client import AppClient
+    from gardener.settings import Settings
 
 SNIPPET_LINES = 6
 
@@ -51,10 +52,7 @@ def search(args: argparse.Namespace, console: Console) -> int:
         limit = _limit(args, gardener)
         client = _client(gardener)
         if args.all_projects:
-            results = [
-                _search_one(gardener, client, context, query, limit, args) for context in gardener.registry.list()
-            ]
-            return _print_all(console, query, results, limit)
+            return _search_all(gardener, client, query, limit, args, console)
         result = _search_one(gardener, client, gardener.context(args.project), query, limit, args)
     if console.as_json:
         console.json(result)
@@ -65,10 +63,15 @@ def search(args: argparse.Namespace, console: Console) -> int:
 
 
 def _limit(args: argparse.Namespace, gardener: Gardener) -> int:
-    limit = args.limit if args.limit is not None else gardener.settings.integer("search.limit")
+    limit = args.limit if args.limit is not None else _settings(args, gardener).integer("search.limit")
     if limit < 1:
         raise UsageError(f"--limit must be at least 1, not {limit}.", next_step="gardener search --help")
     return int(limit)
+
+
+def _settings(args: argparse.Namespace, gardener: Gardener) -> Settings:
+    """The project's own settings, unless the search is over all of them."""
+    return gardener.settings if args.all_projects else gardener.settings_for(gardener.context(args.project))
 
 
 def _client(gardener: Gardener) -> AppClient | None:
@@ -131,7 +134,9 @@ def _batch(args: argparse.Namespace, console: Console) -> int:
                     raise ValueError('it must be an object with a text "query"')
                 identifier = entry.get("id")
                 answer = {"id": identifier, **_search_one(gardener, client, context, entry["query"], limit, args)}
-            except (ValueError, UsageError) as error:
+            except (ValueError, GardenerError) as error:
+                if isinstance(error, GardenerError) and error.exit_code != UsageError.exit_code:
+                    raise  # not this line's fault
                 failures += 1
                 console.note(f"{args.batch}, line {number}: {error}")
                 answer = {"id": identifier, "line": number, "error": {"code": "usage", "message": str(error)}}
@@ -143,6 +148,21 @@ def _batch(args: argparse.Namespace, console: Console) -> int:
             next_step="gardener search --help",
         )
     return 0
+
+
+def _search_all(
+    gardener: Gardener, client: AppClient | None, query: str, limit: int, args: argparse.Namespace, console: Console
+) -> int:
+    """Every project that can be searched; what stands in the way of one is said and costs only that one."""
+    results = []
+    for context in gardener.registry.list():
+        try:
+            results.append(_search_one(gardener, client, context, query, limit, args))
+        except UsageError:
+            raise
+        except GardenerError as error:
+            console.note(f"{context.name}: {error.message} Try: {error.next_step}")
+    return _print_all(console, query, results, limit)
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:

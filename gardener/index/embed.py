@@ -91,8 +91,9 @@ def embed_missing(
 ) -> EmbedReport:
     """Brings vectors up to date with the chunks. `embedder` is called only if the model is really needed.
 
-    `record(done, total)` is told after every commit how many distinct contents have a vector. `pause` is asked between
-    batches: while it gives a reason, nothing is computed. Returns early, with what remains, when `cancel` is set. Raises LockedError while another process does this for the same project.
+    `record(done, total)` is told after every commit how many distinct contents have a vector. `pause` is asked
+    between batches: while it gives a reason, nothing is computed. Returns early, with what remains, when `cancel`
+    is set. Raises LockedError while another process does this for the same project.
     """
     started = time.monotonic()
     embedded = reused = 0
@@ -120,8 +121,13 @@ def embed_missing(
             if not made:
                 break
         table.refresh()
+        snapshot = Snapshot(table, fingerprint)
+        remaining = len(snapshot.missing_hashes())
+        if not remaining:
+            table.drop_vectors(keep=fingerprint)
+            if len(snapshot.vectors.hashes) > 2 * max(_distinct(snapshot), 1):
+                table.retain_vectors(fingerprint, snapshot.meta["hash"].to_pylist())
         table.compact_if_needed(vectors_only=True)
-        remaining = len(Snapshot(table, fingerprint).missing_hashes())
     finally:
         lock.release()
     return EmbedReport(embedded, reused, remaining, time.monotonic() - started)

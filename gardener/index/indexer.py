@@ -178,6 +178,10 @@ class Indexer:
         result.removed = list(known)
         return result
 
+    def _everything(self, found: WalkResult) -> Difference:
+        """As `difference` would be if nothing were known."""
+        return Difference(changed=[(entry, "") for entry in found.files])
+
     def pending(self) -> Difference:
         """Like `difference`, but files whose time alone has changed are read and left out when they are the same."""
         difference = self.difference()
@@ -212,15 +216,13 @@ class Indexer:
         try:
             report(IndexProgress("compare", 0, 0))
             reason = self._reason_to_rebuild(rebuild)
-            if reason:
-                self.manifest.commit(replace_all=True, facts={"table_version": "", "racy_after_ns": "0"})
             head = self._head()
             racy_after = time.time_ns() - 20_000_000  # file systems stamp with the kernel's tick, 4-10 ms
             found = self.walk()
             if not reason:
                 self._reconcile()
-            difference = self.difference(found)
-            known_before = self.manifest.files()
+            difference = self._everything(found) if reason else self.difference(found)
+            known_before = {} if reason else self.manifest.files()
             added, changed = self._write(difference, known_before, bool(reason), report, cancel)
             written = added + changed + len(difference.removed)
             if written or reason:
@@ -236,7 +238,7 @@ class Indexer:
             if written or "updated_at" not in self.manifest.facts():
                 facts["updated_at"] = str(time.time())
                 facts["vectors_complete"] = "0"  # until whoever makes vectors has looked
-            records = self.manifest.files() if written or reason else known_before
+            records = self.manifest.files()
             facts |= _totals(records)
             self.manifest.commit(facts=facts)
             report(IndexProgress("done", len(records), len(records)))
@@ -326,6 +328,8 @@ class Indexer:
             removed = difference.removed if last else []
             new = [item for item in pending if not item.unchanged]
             if fresh:
+                # From here on the old index is gone; until here it served.
+                self.manifest.commit(replace_all=True, facts={"table_version": "", "racy_after_ns": "0"})
                 self.table.create(pa.concat_tables(batches), index_words=last)
                 fresh, words_missing = False, not last
             elif from_nothing:
@@ -383,7 +387,9 @@ class Indexer:
         A file that crashes this process is found by the note that is left before and taken away after: the next
         update then leaves everything to workers, which isolate it.
         """
-        small = self.workers == 1 or sum(entry.size for entry, _ in files) < IN_PROCESS_BYTES and len(files) < IN_PROCESS_FILES
+        small = self.workers == 1 or (
+            sum(entry.size for entry, _ in files) < IN_PROCESS_BYTES and len(files) < IN_PROCESS_FILES
+        )
         if small and self.manifest.facts().get("preparing_here") != "1":
             self.manifest.commit(facts={"preparing_here": "1"})
             for batch in _batches(files):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from gardener.errors import LockedError, NotFoundError
-from gardener.index.indexer import Difference, Indexer
+from gardener.index.indexer import Difference, Indexer, IndexReport, ProgressCallback
 from gardener.index.redact import redact
 from gardener.index.search import QueryEmbedder, Searcher, SearchRequest, SearchResult
 from gardener.index.symbols import callers_of
@@ -101,6 +101,21 @@ class ProjectIndex:
                 return f"{difference.files} changed files are being indexed by another process."
             self._compare()
             return ""
+
+    def update(
+        self,
+        *,
+        progress: ProgressCallback | None = None,
+        cancel: threading.Event | None = None,
+        rebuild: bool = False,
+        lock_timeout_s: float = 0.0,
+    ) -> IndexReport:
+        """See Indexer.update; what was known of the difference is forgotten."""
+        try:
+            return self.indexer.update(progress=progress, cancel=cancel, rebuild=rebuild, lock_timeout_s=lock_timeout_s)
+        finally:
+            with self._lock:
+                self._checked_at = 0.0
 
     def state(self) -> IndexState:
         """The index compared with the disk. Raises PathNotFound when the project's folder is gone."""

@@ -123,9 +123,9 @@ class Searcher:
 
     def snapshot(self) -> Snapshot:
         """The index as it is now; reads only what has changed since the last call."""
+        query_embedder = self._embedder()
         with self._lock:
             self.table.refresh()
-            query_embedder = self._embedder()
             fingerprint = query_embedder.fingerprint if query_embedder else ""
             if (
                 self._snapshot is None

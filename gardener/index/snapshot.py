@@ -6,6 +6,7 @@ Brute force over float32 is exact and, up to about 100,000 chunks, faster than a
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -44,6 +45,8 @@ class Snapshot:
         self.size: int = self.meta.num_rows
         self.vectors = Vectors([], np.empty((0, 0), np.float32), np.full(self.size, -1, np.int32))
         self.vectors_version = -1
+        self._vectors_lock = threading.Lock()
+        """Held while vectors are added to those that are there, so that neither of two additions is lost."""
         self._by_symbol: dict[str, list[int]] | None = None
         self.load_vectors(table)
 
@@ -54,23 +57,24 @@ class Snapshot:
         """Takes over the vectors that have arrived since."""
         import numpy as np
 
-        version = table.vectors_version(self.fingerprint) if self.fingerprint else 0
-        if version == self.vectors_version:
-            return
-        self.vectors_version = version
-        stored = table.vectors(self.fingerprint) if version else None
-        if stored is None:
-            return
-        hashes, matrix = stored
-        self._adopt(hashes, matrix.astype(np.float32))
+        with self._vectors_lock:
+            version = table.vectors_version(self.fingerprint) if self.fingerprint else 0
+            if version == self.vectors_version:
+                return
+            self.vectors_version = version
+            stored = table.vectors(self.fingerprint) if version else None
+            if stored is not None:
+                hashes, matrix = stored
+                self._adopt(hashes, matrix.astype(np.float32))
 
     def add_vectors(self, hashes: Sequence[str], vectors: NDArray[np.float32]) -> None:
         """Takes over vectors made on demand; float32 of shape (len(hashes), dimensions)."""
         import numpy as np
 
-        before = self.vectors
-        joined = np.concatenate([before.matrix, vectors]) if before.matrix.size else vectors
-        self._adopt([*before.hashes, *hashes], joined)
+        with self._vectors_lock:
+            before = self.vectors
+            joined = np.concatenate([before.matrix, vectors]) if before.matrix.size else vectors
+            self._adopt([*before.hashes, *hashes], joined)
 
     def _adopt(self, hashes: list[str], matrix: NDArray[np.float32]) -> None:
         import numpy as np

@@ -26,7 +26,7 @@ class ExtractiveBackend:
     def readiness(self, model: str = "") -> Readiness:
         if model not in ("", EXTRACTIVE):
             return Readiness(
-                False, f"The extractive backend has no model {model!r}.", "gardener config set chat.model ''"
+                False, f"The extractive backend has no model {model!r}.", "gardener config get models.backend"
             )
         return Readiness(True)
 

@@ -18,9 +18,9 @@ class Body(BaseModel):
 class SearchBody(Body):
     """POST /api/search. Without `project` the active one is searched."""
 
-    query: Text
+    query: str = Field("", max_length=100_000, description="May be empty when `symbol` is given")
     project: Name | None = None
-    limit: Annotated[int, Field(ge=1, le=1_000)] = 10
+    limit: Annotated[int, Field(ge=1, le=10_000)] | None = Field(None, description="Default: search.limit")
     languages: list[Name] = Field(default_factory=list, max_length=64)
     path: str = Field("", max_length=4_096, description="Glob on paths relative to the project's root")
     symbol: str = Field("", max_length=1_000)
@@ -32,6 +32,7 @@ class AskBody(Body):
 
     question: Text
     project: Name | None = None
+    hits: Annotated[int, Field(ge=1, le=100)] | None = Field(None, description="Default: answer.hits")
     conversation: str | None = Field(
         "", max_length=100, description="Continue this conversation; empty: a new one; null: keep nothing"
     )
@@ -48,6 +49,7 @@ class IndexBody(Body):
 
     project: Name | None = None
     rebuild: bool = False
+    vectors: bool = Field(True, description="Also make the vectors, unless index.background_embedding is off")
 
 
 class Empty(Body):

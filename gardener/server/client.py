@@ -13,12 +13,20 @@ from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
 
-from gardener.errors import AppUnreachable, GardenerError
+from gardener.errors import AppUnreachable, GardenerError, UsageError
 from gardener.paths import Paths
 from gardener.server.runfile import RunningApp, authority, read_app
 
 CONNECT_SECONDS = 1.0
 """A local server accepts at once or not at all."""
+
+
+def app_error(body: Mapping[str, Any], status: int) -> GardenerError:
+    """What the app reported, as the class that it would have had in this process when that is a usage error."""
+    error = AppError(body, status)
+    if error.exit_code == UsageError.exit_code:
+        return UsageError(error.message, next_step=error.next_step)
+    return error
 
 
 class AppError(GardenerError):
@@ -63,7 +71,7 @@ class AppClient:
         with self._exchange(method, path, body) as response:
             loaded = self._json(response.read())
             if response.status >= 400:
-                raise AppError(loaded, response.status)
+                raise app_error(loaded, response.status)
             return loaded
 
     def stream(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 import time
 from collections import Counter
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
 from gardener import __version__
-from gardener.errors import IntegrityError
+from gardener.errors import GardenerError, IntegrityError
 from gardener.metrics import Metrics
 from gardener.server.access import Access
 from gardener.server.events import (
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from gardener.app import Gardener
     from gardener.index.embed import EmbedProgress
     from gardener.index.indexer import IndexProgress
+
+log = logging.getLogger("gardener.server")
 
 PROGRESS_SECONDS = 0.1
 """Shortest time between two progress events of one job."""
@@ -81,12 +84,14 @@ class Edge:
         question: str,
         conversation_id: str | None = "",
         history: Sequence[Message] | None = None,
+        *,
+        hits: int | None = None,
     ) -> Job:
         """Starts an answer; arguments as in Gardener.ask. Raises BackendUnavailable when too many wait."""
 
         def work(job: Job) -> Iterator[JsonObject]:
             begun, first = time.monotonic(), True
-            for event in self.gardener.ask(context, question, conversation_id, job.cancel, history=history):
+            for event in self.gardener.ask(context, question, conversation_id, job.cancel, history=history, hits=hits):
                 if isinstance(event, TextDelta) and first:
                     first = False
                     backend = context.backend or "auto"
@@ -110,17 +115,22 @@ class Edge:
 
     # ---- the index -----------------------------------------------------------------------------------
 
-    def update_index(self, context: ProjectContext, *, rebuild: bool = False) -> Job:
-        """Starts an index update, then its vectors; returns the job already at work for this project, if
-        any.
+    def update_index(self, context: ProjectContext, *, rebuild: bool = False, vectors: bool = True) -> Job:
+        """Starts an index update, then its vectors unless they are not wanted.
+
+        Returns the job already at work for this project, if any; a rebuild is never taken for an ordinary update and
+        waits for it instead.
         """
+        wait_s = 600.0 if rebuild else 0.0
 
         def work(job: Job) -> Iterator[JsonObject]:
             def say(step: IndexProgress) -> None:
                 job.say(index_progress_json(step))
 
             try:
-                report = self.gardener.update_index(context, throttled(say), job.cancel, rebuild=rebuild)
+                report = self.gardener.update_index(
+                    context, throttled(say), job.cancel, rebuild=rebuild, lock_timeout_s=wait_s
+                )
             except IntegrityError as error:
                 self.damaged[context.id] = error
                 raise
@@ -128,8 +138,11 @@ class Edge:
             self._forget_state(context)
             self.metrics.count("gardener_index_updates_total", project=context.name, outcome="ok")
             yield {"event": "report", **report.as_json()}
-            self.embed(context)
+            if vectors and self.gardener.settings_for(context).flag("index.background_embedding"):
+                self.embed(context)
 
+        if rebuild:
+            return self.jobs.start("index", context.id, "index", context.name, work)
         return self._once("index", context, work)
 
     def embed(self, context: ProjectContext) -> Job:
@@ -151,10 +164,16 @@ class Edge:
             return running or self.jobs.start(kind, context.id, kind, context.name, work)
 
     def catch_up(self) -> None:
-        """Brings the active project's index up to date in the background, if it has one."""
-        active = self.gardener.registry.active()
-        if active is not None and self.gardener.status().get("updated_at"):
-            self.update_index(active)
+        """Brings the active project's index up to date in the background, if it has one.
+
+        Whatever stands in the way must not keep the app from starting: /readyz and the page say what it is.
+        """
+        try:
+            active = self.gardener.registry.active()
+            if active is not None and self.gardener.status().get("updated_at"):
+                self.update_index(active)
+        except GardenerError as error:
+            log.warning("app.catch_up_failed", extra={"fields": {"code": error.code, "reason": error.message}})
 
     def index_state(self, context: ProjectContext) -> IndexState:
         """The index compared with the disk, at most INDEX_STATE_SECONDS ago."""

@@ -47,25 +47,24 @@ def router(edge: Edge) -> APIRouter:
 
         context = gardener.context(body.project)
         request = SearchRequest(
-            body.query, limit=body.limit, languages=tuple(body.languages), path_glob=body.path,
-            symbol=body.symbol, no_tests=body.no_tests,
-        )  # fmt: skip
+            body.query,
+            limit=body.limit or gardener.settings_for(context).integer("search.limit"),
+            languages=tuple(body.languages),
+            path_glob=body.path,
+            symbol=body.symbol,
+            no_tests=body.no_tests,
+        )
         found = gardener.search(context, request)
-        return {
-            "project": context.name,
-            "query": body.query,
-            "index": found.index.as_json(),
-            "hits": [hit.as_json() for hit in found.hits],
-            "notes": list(found.notes),
-        }
+        return {"project": context.name, "query": body.query, **found.as_json()}
 
     @routes.post("/ask", status_code=202, summary="Start an answer; follow its job")
     def ask(body: AskBody) -> JsonObject:
-        return edge.ask(gardener.context(body.project), body.question, body.conversation).as_json()
+        context = gardener.context(body.project)
+        return edge.ask(context, body.question, body.conversation, hits=body.hits).as_json()
 
     @routes.post("/index", status_code=202, summary="Bring a project's index up to date; follow its job")
     def index(body: IndexBody) -> JsonObject:
-        return edge.update_index(gardener.context(body.project), rebuild=body.rebuild).as_json()
+        return edge.update_index(gardener.context(body.project), rebuild=body.rebuild, vectors=body.vectors).as_json()
 
     @routes.get("/jobs", summary="Jobs of this app, newest first")
     def jobs() -> JsonObject:
@@ -121,7 +120,7 @@ def pulse_json(edge: Edge) -> JsonObject:
     """
     status = edge.gardener.status()
     active = edge.gardener.registry.active()
-    pulse: JsonObject = {"started": edge.launch.started, "page": page_key(edge), "active": None, "work": None}
+    pulse: JsonObject = {"started": edge.launch.started, "page": page_key(edge, status), "active": None, "work": None}
     if active is None:
         return pulse
     pulse["active"] = {"id": active.id, "name": active.name}
@@ -132,9 +131,9 @@ def pulse_json(edge: Edge) -> JsonObject:
     return pulse
 
 
-def page_key(edge: Edge) -> str:
+def page_key(edge: Edge, status: JsonObject | None = None) -> str:
     """Names what a page shows: the active project, and whether it can be searched yet."""
     active = edge.gardener.registry.active()
     if active is None:
         return "nothing"
-    return f"{active.id}:{active.name}:{'indexed' if edge.gardener.status().get('updated_at') else 'empty'}"
+    return f"{active.id}:{active.name}:{'indexed' if (status or edge.gardener.status()).get('updated_at') else 'empty'}"

@@ -19,6 +19,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from gardener.errors import ModelNotFound, NotFoundError, UsageError
+from gardener.models.embeddings import NAME as EMBEDDER_NAME
 from gardener.server.bodies import ChatCompletionBody, ChatMessage, EmbeddingsBody
 from gardener.server.events import JsonObject
 from gardener.server.refusal import Refusal
@@ -43,15 +44,14 @@ def router(edge: Edge) -> APIRouter:
     @routes.get("/models", summary="Each project is a model; gardener/active follows the switch")
     def models() -> JsonObject:
         names = [ACTIVE, *(PREFIX + context.name for context in edge.gardener.registry.list())]
-        embedder = edge.gardener.embedder()
         return {
             "object": "list",
-            "data": [model_json(name, edge) for name in (*names, PREFIX + embedder.name)],
+            "data": [model_json(name, edge) for name in (*names, PREFIX + EMBEDDER_NAME)],
         }
 
     @routes.get("/models/{model:path}", summary="One model")
     def model(model: str) -> JsonObject:
-        if model != PREFIX + edge.gardener.embedder().name:
+        if model != PREFIX + EMBEDDER_NAME:
             project_of(edge, model)
         return model_json(model, edge)
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import time
 from typing import TYPE_CHECKING
@@ -18,9 +19,13 @@ from gardener.index.facts import summary
 from gardener.metrics import CONTENT_TYPE
 from gardener.paths import index_directory
 from gardener.server.events import JsonObject
+from gardener.types import IndexState, ProjectContext
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
+
+
+log = logging.getLogger("gardener.server")
 
 
 def router(edge: Edge) -> APIRouter:
@@ -79,8 +84,8 @@ def check(name: str, ok: bool, detail: str, next_step: str = "") -> JsonObject:
 def metrics_text(edge: Edge) -> str:
     """gardener.metrics' table, and the figures that only the server has, read off at this moment."""
     active = edge.gardener.registry.active()
-    if active is not None:
-        index = edge.index_state(active)
+    index = _index_state(edge, active)
+    if active is not None and index is not None:
         edge.metrics.set("gardener_index_files", index.files, project=active.name)
         edge.metrics.set("gardener_index_chunks", index.chunks, project=active.name)
         edge.metrics.set("gardener_index_changed_files", index.changed_files, project=active.name)
@@ -97,6 +102,15 @@ def metrics_text(edge: Edge) -> str:
     for code, count in sorted(edge.refusals.items()):
         text.metric("gardener_refused_requests_total", "counter", "Refused by the guard.", count, reason=code)
     return edge.metrics.text().decode() + text.finished()
+
+
+def _index_state(edge: Edge, active: ProjectContext | None) -> IndexState | None:
+    """None when there is no active project, or none whose index can be read: the other figures are still wanted."""
+    try:
+        return None if active is None else edge.index_state(active)
+    except GardenerError as error:
+        log.warning("metrics.no_index", extra={"fields": {"code": error.code, "reason": error.message}})
+        return None
 
 
 class Exposition:

@@ -405,7 +405,7 @@ def test_a_light_command_imports_nothing_heavy(added: Path) -> None:
         "from gardener.cli import main\n"
         "try: main.main()\n"
         "except SystemExit as end: assert not end.code, end.code\n"
-        "heavy = {'numpy', 'lancedb', 'gradio', 'pyarrow', 'onnxruntime', 'httpx', 'fastapi', 'pydantic', 'dataclasses'}\n"
+        "heavy = {'numpy', 'lancedb', 'gradio', 'pyarrow', 'onnxruntime', 'httpx', 'fastapi', 'dataclasses'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     for words in (("switch", "json"), ("--help",)):
@@ -454,3 +454,28 @@ def test_a_wrong_setting_stops_commands_but_not_config(added: Path, home: Path, 
     assert gardener("config", "validate").code == 3
     assert gardener("switch", "json").code == 0  # nothing of it is needed
     assert gardener("help").code == 0
+
+
+def test_one_broken_project_does_not_end_a_search_over_all(gardener: Run, added: Path, second: Path) -> None:
+    second.rename(second.with_name("moved away"))
+    said = gardener("search", "raw_decode", "--all-projects", "--json")
+    assert said.code == 0
+    assert {hit["project"] for hit in said.json["hits"]} == {"json"}
+    assert "second place" in said.err
+
+
+def test_every_setting_is_read_somewhere() -> None:
+    from gardener.settings_schema import SETTINGS
+
+    top = Path(__file__).resolve().parent.parent.parent
+    source = "".join(path.read_text() for path in (top / "gardener").rglob("*.py") if path.name != "settings_schema.py")
+    assert [setting.key for setting in SETTINGS if f'"{setting.key}"' not in source] == []
+
+
+def test_commands_named_in_messages_exist() -> None:
+    import re
+
+    top = Path(__file__).resolve().parent.parent.parent
+    source = "".join(path.read_text() for path in (top / "gardener").rglob("*.py"))
+    named = set(re.findall(r"""["'(]gardener ([a-z]+)\b(?! \()""", source)) - {"serve"}
+    assert named - set(COMMANDS) == set()

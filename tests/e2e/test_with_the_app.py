@@ -126,3 +126,39 @@ def test_a_killed_app_leaves_nothing_in_the_way(app: subprocess.Popen[str], json
     opened = run_json("ui", "--no-browser")
     assert opened["pid"] != app.pid
     os.kill(opened["pid"], signal.SIGTERM)
+
+
+def test_a_token_opens_the_api_until_it_is_revoked(app: subprocess.Popen[str], home: Path) -> None:
+    import httpx
+
+    url = run_json("status")["app"]["url"]
+    token = run("token", "create", "editor").stdout.strip()
+    headers = {"Authorization": f"Bearer {token}"}
+    assert httpx.get(f"{url}/v1/models", headers=headers).status_code == 200
+    assert [entry["name"] for entry in run_json("token", "list")["tokens"]] == ["editor"]
+    assert all(token.encode() not in path.read_bytes() for path in home.rglob("*") if path.is_file())
+    run("token", "create", "editor", code=1)
+    run("token", "revoke", "editor")
+    assert httpx.get(f"{url}/v1/models", headers=headers).status_code == 401
+    run("token", "revoke", "editor", code=4)
+
+
+def test_the_same_options_with_and_without_the_app(
+    app: subprocess.Popen[str], json_project: Path, tmp_path: Path
+) -> None:
+    run("add", str(json_project), "--name", "json", "--wait")
+    (tmp_path / "unindexed").mkdir()
+    by_symbol = run_json("search", "--symbol", "raw_decode")["hits"]
+    assert [hit["symbol"] for hit in by_symbol] == ["JSONDecoder.raw_decode"]
+    assert len(run_json("ask", "how are strings decoded?", "--limit", "2")["receipt"]["retrieved"]) == 2
+    batch = tmp_path / "batch.jsonl"
+    batch.write_text('{"id": 1, "query": ""}\n{"id": 2, "query": "raw_decode"}\n')
+    answers = run("search", "--batch", str(batch), "--json", code=2).stdout.splitlines()
+    assert [bool(json.loads(line).get("hits")) for line in answers] == [False, True]
+    report = run_json("index", "--rebuild", "--no-vectors")
+    assert report["index"]["reason"] == "asked for"
+    assert run_json("status")["embedded_fraction"] == 1.0
+    run("stop")
+    assert [hit["symbol"] for hit in run_json("search", "--symbol", "raw_decode")["hits"]] == ["JSONDecoder.raw_decode"]
+    answers = run("search", "--batch", str(batch), "--json", code=2).stdout.splitlines()
+    assert [bool(json.loads(line).get("hits")) for line in answers] == [False, True]
