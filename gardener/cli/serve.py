@@ -10,7 +10,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-    from gardener.paths import Paths
+    from gardener.app import Gardener
     from gardener.server.edge import Edge
     from gardener.server.runfile import RunningApp
 
@@ -74,7 +74,7 @@ def ui(args: argparse.Namespace, console: Console) -> int:
     from gardener.server.client import AppClient, find_app
 
     with open_gardener(console) as gardener:
-        app = find_app(gardener.paths) or _start(gardener.paths, console)
+        app = find_app(gardener.paths) or _start(gardener, console)
         link = AppClient(app).request("POST", "/api/link")["url"]
         open_it = gardener.settings.flag("ui.open_browser") and not args.no_browser
     if console.as_json:
@@ -91,8 +91,11 @@ def ui(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
-def _start(paths: Paths, console: Console) -> RunningApp:
-    """Starts the app in the background and waits until it accepts connections."""
+def _start(gardener: Gardener, console: Console) -> RunningApp:
+    """Starts the app in the background and waits until it accepts connections.
+
+    When another program has the default port a free one is taken; a port that the user has set is kept to.
+    """
     import os
     import subprocess
     import sys
@@ -101,12 +104,18 @@ def _start(paths: Paths, console: Console) -> RunningApp:
     from gardener.paths import ensure_directory, open_private
     from gardener.server.client import find_app
 
+    paths = gardener.paths
+    port = gardener.settings.integer("server.port")
+    options = []
+    if not gardener.settings.is_set("server.port") and _is_taken(port):
+        console.note(f"Port {port} is used by another program; taking a free one.")
+        options = ["--port", "0"]
     console.note("Starting the app …")
     ensure_directory(paths.logs)
     log_path = os.path.join(paths.logs, "app.out")
     with open(log_path, "wb", opener=open_private) as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "gardener.cli.main", "serve", "--home", paths.home],
+            [sys.executable, "-m", "gardener.cli.main", "serve", "--home", paths.home, *options],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -128,6 +137,18 @@ def _start(paths: Paths, console: Console) -> RunningApp:
         f"The app did not answer within {START_TIMEOUT_S:.0f} s; it was stopped. Its output is in {log_path}.",
         next_step="gardener serve",
     )
+
+
+def _is_taken(port: int) -> bool:
+    import socket
+
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
 
 
 def configure_stop(parser: argparse.ArgumentParser) -> None:

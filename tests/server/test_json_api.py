@@ -36,8 +36,6 @@ def test_search_stays_in_the_project_that_was_asked(served: Served) -> None:
     ("body", "field"),
     [
         ({"query": "x", "limits": 3}, "limits"),
-        ({"query": ""}, "query"),
-        ({}, "query"),
         ({"query": "x", "limit": 0}, "limit"),
         ({"query": "x", "limit": "many"}, "limit"),
         ({"query": ["x"]}, "query"),
@@ -50,6 +48,14 @@ def test_a_wrong_body_is_refused_by_field(served: Served, body: dict[str, object
     error = error_of(answer)
     assert error["param"] == field and field in str(error["message"])
     assert error["exit_code"] == 2
+
+
+@pytest.mark.parametrize("body", [{"query": ""}, {}, {"query": "   "}])
+def test_an_empty_query_is_a_usage_error(served: Served, body: dict[str, object]) -> None:
+    with served.http() as client:
+        answer = client.post("/api/search", json=body)
+    assert answer.status_code == 400
+    assert error_of(answer)["code"] == "usage"
 
 
 def test_an_unknown_field_is_named_as_such(served: Served) -> None:
