@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 
-from gardener.errors import NoActiveProject
+from gardener.errors import ConfigError, NoActiveProject
 from gardener.paths import Paths, index_directory
 
 TYPE_CHECKING = False
@@ -52,6 +52,7 @@ class Gardener:
         self._backends: BackendRegistry | None = None
         self._embedding: EmbeddingService | None = None
         self._indexes: dict[str, ProjectIndex] = {}
+        self._settings_problems: dict[str, str] = {}
         self._waiting = 0
         """People waiting for a search right now; background work gives way to them."""
 
@@ -68,8 +69,21 @@ class Gardener:
             return self._settings
 
     def settings_for(self, context: ProjectContext) -> Settings:
-        """The user's settings with the project's own file between them and the environment."""
-        return self.settings.for_project(context.root, context.trusted)
+        """The user's settings with the project's own file between them and the environment.
+
+        When a file is wrong, the last good settings stay in force and `settings_problem` says what is wrong.
+        """
+        try:
+            settings = self.settings.for_project(context.root, context.trusted)
+        except ConfigError as error:
+            self._settings_problems[context.id] = error.message
+            return self.settings
+        self._settings_problems.pop(context.id, None)
+        return settings
+
+    def settings_problem(self, context: ProjectContext) -> str:
+        """What was wrong with the settings when they were last read for this project; "" when nothing was."""
+        return self._settings_problems.get(context.id, "")
 
     @property
     def state(self) -> State:
@@ -244,7 +258,9 @@ class Gardener:
         with self._lock:
             self._waiting += 1
         try:
-            return self.index(context).search(request)
+            result = self.index(context).search(request)
+            problem = self.settings_problem(context)
+            return result.with_note(f"Settings were not read: {problem}") if problem else result
         finally:
             with self._lock:
                 self._waiting -= 1
@@ -290,7 +306,9 @@ class Gardener:
         had been said is stored, marked incomplete.
         """
         from gardener.recorded_answer import recorded_answer
+        from gardener.secret_patterns import redact_text
 
+        question = redact_text(question)  # what somebody pastes must not end up in prompts, history or logs
         settings = self.settings_for(context)
         answerer = self._answerer(context)
         stop = cancel or threading.Event()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 
 from gardener.cli.asking import answer_events
-from gardener.cli.console import Console, inert
+from gardener.cli.console import Console, inert, one_line
 from gardener.cli.target import add_project_option, open_gardener
 from gardener.errors import Interrupted, UsageError
 
@@ -127,7 +127,7 @@ def print_sources(console: Console, answer: dict[str, Any]) -> None:
         for citation in sorted(answer["citations"], key=lambda citation: int(citation["n"])):
             place = f"{citation['path']}:{citation['start_line']}-{citation['end_line']}"
             symbol = f"  {citation['symbol']}" if citation["symbol"] else ""
-            console.line(f"[{citation['n']}] {inert(place)}{inert(symbol)}{_STATES[citation['state']]}")
+            console.line(f"[{citation['n']}] {one_line(place)}{one_line(symbol)}{_STATES[citation['state']]}")
     index = answer["index"]
     head = (index["head"] or "no git")[:10]
     behind = "" if index["fresh"] else f", {index['changed_files']} files behind the disk"

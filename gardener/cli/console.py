@@ -22,6 +22,11 @@ def inert(text: str) -> str:
     return text.translate(_INERT)
 
 
+def one_line(text: str) -> str:
+    """The same for a name that stands in a line: it can neither end the line nor move on in it."""
+    return inert(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 class Console:
     """One command's way to its user. `as_json` asks for machine-readable output."""
 
@@ -84,7 +89,7 @@ class Console:
     def table(self, rows: Sequence[Mapping[str, str]], columns: Sequence[str]) -> None:
         """A plain table that fits the terminal: the last column gives way first; piped output is never cut."""
         self.end_progress()
-        cells = [[inert(str(row.get(column, ""))).replace("\n", " ") for column in columns] for row in rows]
+        cells = [[one_line(str(row.get(column, ""))) for column in columns] for row in rows]
         widths = [max([len(c.upper()), *(len(line[i]) for line in cells)]) for i, c in enumerate(columns)]
         if self.stdout.isatty():
             import shutil

@@ -117,11 +117,17 @@ def make_vectors(
             f"in {duration(report.seconds)}."
         )
         return {"made_by": "this command", **report.as_json()}
+    from gardener.locks import ProcessLock
+    from gardener.paths import embed_lock
     from gardener.server.client import find_app
 
     if find_app(gardener.paths) is not None:
         console.note("Vectors are being made by the running app; search is complete meanwhile: gardener status")
         return {"made_by": "app"}
+    maker = ProcessLock(embed_lock(context.home), "").holder()
+    if maker is not None:
+        console.note(f"Vectors are being made by process {maker['pid']}. Progress: gardener status")
+        return {"made_by": "background process", "pid": maker["pid"]}
     pid = _start_vector_process(gardener.paths.home, gardener.paths.logs, context.id)
     console.note(
         f"Vectors are being made in the background (process {pid}); search makes those it needs meanwhile. "

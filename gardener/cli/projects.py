@@ -16,16 +16,25 @@ def configure_list(parser: argparse.ArgumentParser) -> None:
 
 
 def list_projects(args: argparse.Namespace, console: Console) -> int:
+    from gardener.errors import IndexDamaged
     from gardener.index.facts import summary
     from gardener.paths import index_directory
 
     with open_gardener(console) as gardener:
         entries = []
         for record in gardener.registry.records(include_removed=args.all):
-            facts = summary(index_directory(record.context.home))
+            entry_state: str = record.state
+            try:
+                facts = summary(index_directory(record.context.home))
+            except IndexDamaged as error:
+                facts, entry_state = {}, "index damaged"
+                name = record.context.name
+                console.note(f'{error.message} Try: gardener index --rebuild --project "{name}"')
             entries.append(
                 {
                     **record.as_json(),
+                    "state": entry_state,
+                    "indexed": bool(facts.get("table_version")),
                     "files": int(facts.get("files", "0")),
                     "chunks": int(facts.get("chunks", "0")),
                     "indexed_head": facts.get("head") or None,
@@ -42,7 +51,7 @@ def list_projects(args: argparse.Namespace, console: Console) -> int:
             {
                 "": "*" if entry["active"] else "",
                 "name": str(entry["name"]),
-                "files": f"{entry['files']:,}" if entry["chunks"] else "not indexed",
+                "files": f"{entry['files']:,}" if entry["indexed"] else "not indexed",
                 "chunks": f"{entry['chunks']:,}" if entry["chunks"] else "",
                 "state": "" if entry["state"] == "ok" else str(entry["state"]),
                 "folder": str(entry["root"]),

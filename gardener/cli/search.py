@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gardener.cli.console import Console, inert
+from gardener.cli.console import Console, inert, one_line
 from gardener.cli.target import add_project_option, open_gardener
 from gardener.errors import GardenerError, UsageError
 
@@ -207,7 +207,7 @@ def _print(console: Console, hits: list[dict[str, Any]], *, label: bool) -> None
         if label:
             place = f"[{hit['project']}] {place}"
         symbol = f"  {hit['kind']} {hit['symbol']}" if hit["symbol"] else ""
-        console.line(console.bold(inert(place)) + inert(symbol))
+        console.line(console.bold(one_line(place)) + one_line(symbol))
         lines = [line for line in hit["text"].split("\n") if line.strip()]
         for line in lines[:SNIPPET_LINES]:
             console.line(console.dim("    " + inert(line.replace("\t", "    "))[:160]))

@@ -104,6 +104,9 @@ def embed_missing(
         while not stopped:
             table.refresh()
             snapshot = Snapshot(table, fingerprint)
+            if snapshot.vectors_problem:
+                table.destroy_vectors(fingerprint)
+                continue
             missing = snapshot.missing_hashes()
             total = _distinct(snapshot)
             record(total - len(missing), total)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 
-from gardener.errors import IndexDamaged
+from gardener.errors import DiskFull, IndexDamaged
 
 
 def summary(directory: str) -> dict[str, str]:
@@ -23,6 +23,22 @@ def summary(directory: str) -> dict[str, str]:
         finally:
             database.close()
     except sqlite3.DatabaseError as error:
+        if "no such table" in str(error):
+            return {}  # made and not filled: the disk was full, or it was killed
+        if is_disk_full(error, path):
+            raise DiskFull(
+                f"The disk is full: SQLite has no room to read {path}.", next_step=f'df -h "{directory}"'
+            ) from error
         raise IndexDamaged(
             f"The index manifest {path} cannot be read: {error}.", next_step="gardener index --rebuild"
         ) from error
+
+
+def is_disk_full(error: sqlite3.DatabaseError, path: str) -> bool:
+    """Whether SQLite failed for want of space: it says so, or it says "disk I/O error" on a disk that is full."""
+    if "disk is full" in str(error):
+        return True
+    if "disk I/O error" not in str(error) and "unable to open" not in str(error):
+        return False
+    space = os.statvfs(os.path.dirname(path))
+    return space.f_bavail * space.f_frsize < 1_000_000

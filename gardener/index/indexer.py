@@ -126,13 +126,14 @@ class Indexer:
         self.include_vendored = include_vendored
         self.workers = workers or os.cpu_count() or 1
         self._head = head
-        self.table = IndexTable(self.directory)
+        self.repair = f'gardener index --rebuild --project "{context.name}"'
+        self.table = IndexTable(self.directory, repair=self.repair)
         self._manifest: Manifest | None = None
 
     @property
     def manifest(self) -> Manifest:
         if self._manifest is None:
-            self._manifest = Manifest(self.directory)
+            self._manifest = Manifest(self.directory, repair=self.repair)
         return self._manifest
 
     def close(self) -> None:
@@ -305,6 +306,7 @@ class Indexer:
         self.manifest.commit(removed=doubtful)
         if orphans:
             self.table.replace_files(orphans, [])
+        self.table.ensure_words_index()
 
     def _write(
         self,
@@ -326,10 +328,9 @@ class Indexer:
         def flush(last: bool) -> None:
             nonlocal fresh, words_missing, added, changed
             removed = difference.removed if last else []
+            replace_all = fresh
             new = [item for item in pending if not item.unchanged]
             if fresh:
-                # From here on the old index is gone; until here it served.
-                self.manifest.commit(replace_all=True, facts={"table_version": "", "racy_after_ns": "0"})
                 self.table.create(pa.concat_tables(batches), index_words=last)
                 fresh, words_missing = False, not last
             elif from_nothing:
@@ -347,6 +348,7 @@ class Indexer:
                     for item in pending
                 ],
                 removed=removed,
+                replace_all=replace_all,
             )
             added += sum(1 for item in new if item.record.path not in known)
             changed += sum(1 for item in new if item.record.path in known)

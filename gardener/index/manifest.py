@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from gardener.errors import DiskFull, IndexDamaged, SchemaTooNew
+from gardener.index.facts import is_disk_full
 from gardener.paths import ensure_directory, open_private
 
 SCHEMA = 1
@@ -36,12 +37,17 @@ class FileRecord(NamedTuple):
 class Manifest:
     """The manifest in `directory`/manifest.db. Thread-safe. Raises IndexDamaged when SQLite cannot read it."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, *, repair: str = "gardener index --rebuild") -> None:
+        """`repair` is the command that errors name."""
         self.path = os.path.join(directory, "manifest.db")
+        self.repair = repair
         self._lock = threading.RLock()
         self._files: dict[str, FileRecord] | None = None
         self._files_version = -1
-        ensure_directory(directory)
+        self._open()
+
+    def _open(self) -> None:
+        ensure_directory(os.path.dirname(self.path))
         os.close(open_private(self.path, os.O_RDWR | os.O_CREAT))
         try:
             self._database = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
@@ -49,8 +55,20 @@ class Manifest:
             # The index can be rebuilt from the disk; a power cut may cost the last commit, never consistency.
             self._database.execute("PRAGMA synchronous=NORMAL")
             self._migrate()
+            self._inode = os.stat(self.path).st_ino
         except sqlite3.DatabaseError as error:
             raise self._translate(error) from error
+
+    def _follow_the_disk(self) -> None:
+        """Opens the file again when it was deleted or replaced: what is written to a deleted file is lost."""
+        try:
+            if os.stat(self.path).st_ino == self._inode:
+                return
+        except FileNotFoundError:
+            pass
+        self._database.close()
+        self._files = None
+        self._open()
 
     def _migrate(self) -> None:
         version = int(self._database.execute("PRAGMA user_version").fetchone()[0])
@@ -58,7 +76,7 @@ class Manifest:
             raise SchemaTooNew(
                 f"The index manifest {self.path} was written by a newer Gardener: its format is {version}, "
                 f"this one knows {SCHEMA}.",
-                next_step="gardener index --rebuild",
+                next_step=self.repair,
             )
         if version == SCHEMA:
             return
@@ -77,18 +95,17 @@ class Manifest:
         )
 
     def _translate(self, error: sqlite3.DatabaseError) -> IndexDamaged | DiskFull:
-        if "disk is full" in str(error):
+        if is_disk_full(error, self.path):
             return DiskFull(
                 f"The disk is full: {self.path} could not be written. The last good index stays in force.",
                 next_step=f'df -h "{os.path.dirname(self.path)}"',
             )
-        return IndexDamaged(
-            f"The index manifest {self.path} cannot be read: {error}.", next_step="gardener index --rebuild"
-        )
+        return IndexDamaged(f"The index manifest {self.path} cannot be read: {error}.", next_step=self.repair)
 
     def files(self) -> Mapping[str, FileRecord]:
         """Every record by path. Read again only when this or another process has committed since."""
         with self._lock:
+            self._follow_the_disk()
             try:
                 # Changes with every commit of another connection (https://www.sqlite.org/pragma.html#pragma_data_version).
                 version = int(self._database.execute("PRAGMA data_version").fetchone()[0])
@@ -105,6 +122,7 @@ class Manifest:
 
     def facts(self) -> dict[str, str]:
         with self._lock:
+            self._follow_the_disk()
             try:
                 return dict(self._database.execute("SELECT key, value FROM facts").fetchall())
             except sqlite3.DatabaseError as error:
@@ -120,6 +138,7 @@ class Manifest:
     ) -> None:
         """Records files and facts in one transaction; with `replace_all` nothing else remains."""
         with self._lock:
+            self._follow_the_disk()
             if changed or replace_all or removed:
                 self._files = None
             try:
@@ -134,7 +153,8 @@ class Manifest:
                     )
                     self._database.execute("COMMIT")
                 except BaseException:
-                    self._database.execute("ROLLBACK")
+                    if self._database.in_transaction:
+                        self._database.execute("ROLLBACK")
                     raise
             except sqlite3.DatabaseError as error:
                 raise self._translate(error) from error

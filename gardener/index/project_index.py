@@ -142,8 +142,6 @@ class ProjectIndex:
 
     def search(self, request: SearchRequest) -> SearchResult:
         """Hits, after a quick catch-up with the disk."""
-        from dataclasses import replace
-
         facts = self.indexer.manifest.facts()
         if not facts.get("table_version"):
             raise NotFoundError(
@@ -156,7 +154,7 @@ class ProjectIndex:
             difference = self._difference
         state = self._state(facts, difference, 0.0)  # the search fills in the fraction
         result = self.searcher.search(request, state)
-        return replace(result, notes=(note, *result.notes)) if note else result
+        return result.with_note(note) if note else result
 
     def callers(self, symbol: str) -> list[SearchHit]:
         """Chunks that call the symbol, best evidence first."""

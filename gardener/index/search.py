@@ -28,8 +28,7 @@ LEXICAL_CANDIDATES = 200
 VECTOR_CANDIDATES = 100
 SYMBOL_CANDIDATES = 50
 ON_DEMAND_CANDIDATES = 50
-"""Best lexical candidates that get vectors while one waits: re-ranking 50 already gives full quality
-(docs/retrieval.md; MRR@10 0.503 against 0.510 with 100)."""
+"""Best lexical candidates that get vectors while one waits: on Django re-ranking 50 gave MRR@10 0.503, 100 0.510."""
 ON_DEMAND_BATCH = 8
 FILTERED_CANDIDATES = 5000
 """Lexical candidates when a filter will remove most of them."""
@@ -57,6 +56,10 @@ class SearchResult:
     index: IndexState
     notes: tuple[str, ...] = ()
     timings_ms: tuple[tuple[str, float], ...] = ()
+
+    def with_note(self, note: str) -> SearchResult:
+        """The same with one more note, first."""
+        return SearchResult(self.hits, self.index, (note, *self.notes), self.timings_ms)
 
     def as_json(self) -> dict[str, object]:
         """The part of `gardener search --json` that depends on the index: index, hits, notes, timings."""
@@ -164,6 +167,8 @@ class Searcher:
         timings = {"open": _milliseconds(started)}
         notes: list[str] = []
         words = query_words(query or request.symbol)
+        if snapshot.vectors_problem:
+            notes.append("The stored vectors are damaged and will be replaced: gardener index")
         if not words:
             notes.append("The query has no words or names to look for.")
             return SearchResult((), replace(state, embedded_fraction=snapshot.embedded_fraction), tuple(notes))

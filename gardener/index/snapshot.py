@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from gardener.errors import IndexDamaged
 from gardener.index.ignore_rules import IgnoreRules
 from gardener.index.table import IndexTable
 
@@ -45,6 +46,8 @@ class Snapshot:
         self.size: int = self.meta.num_rows
         self.vectors = Vectors([], np.empty((0, 0), np.float32), np.full(self.size, -1, np.int32))
         self.vectors_version = -1
+        self.vectors_problem = ""
+        """Why the stored vectors cannot be read; "" when they can."""
         self._vectors_lock = threading.Lock()
         """Held while vectors are added to those that are there, so that neither of two additions is lost."""
         self._by_symbol: dict[str, list[int]] | None = None
@@ -58,11 +61,20 @@ class Snapshot:
         import numpy as np
 
         with self._vectors_lock:
-            version = table.vectors_version(self.fingerprint) if self.fingerprint else 0
+            try:
+                version = table.vectors_version(self.fingerprint) if self.fingerprint else 0
+            except IndexDamaged as error:
+                self.vectors_problem = error.message
+                return
             if version == self.vectors_version:
                 return
             self.vectors_version = version
-            stored = table.vectors(self.fingerprint) if version else None
+            try:
+                stored = table.vectors(self.fingerprint) if version else None
+            except IndexDamaged as error:
+                # Words and names still answer; whoever makes vectors next replaces the table from the shared store.
+                self.vectors_problem = error.message
+                return
             if stored is not None:
                 hashes, matrix = stored
                 self._adopt(hashes, matrix.astype(np.float32))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from gardener.errors import InvalidPath
 from gardener.index.classify import classify, decode
+from gardener.index.file_names import name_verdict
 from gardener.index.languages import language_of
 from gardener.index.redact import redact
 from gardener.index.walk import FileEntry, SkippedFile, read_file
@@ -37,6 +38,8 @@ def view_source(root: str, path: str, start_line: int, end_line: int, max_file_b
     parts = path.split("/")
     if not path or os.path.isabs(path) or ".." in parts or "\0" in path:
         raise InvalidPath(f"{path!r} is not a path inside the project.", next_step="gardener search QUERY")
+    if name_verdict(parts[-1])[0] == "secret-file" or ".git" in parts:
+        return _because(SourceView(path, start_line, (), 0, "", "", False), "secret-file")
     missing = SourceView(path, start_line, (), 0, "", "", False)
     try:
         status = os.stat(os.path.join(root, path), follow_symlinks=False)
@@ -46,7 +49,7 @@ def view_source(root: str, path: str, start_line: int, end_line: int, max_file_b
     except SkippedFile as error:
         return _because(missing, error.reason)
     reason = classify(path, data)
-    if reason == "binary":
+    if reason in ("binary", "secret-file"):
         return _because(missing, reason)
     text = redact(decode(data), path).text
     lines = text.split("\n")

@@ -141,8 +141,10 @@ def arrow_table(rows: Sequence[ChunkRow]) -> Any:
 class IndexTable:
     """The tables of one project's index, in `directory`. Thread-safe: one lock around the handles."""
 
-    def __init__(self, directory: str) -> None:
+    def __init__(self, directory: str, *, repair: str = "gardener index --rebuild") -> None:
+        """`repair` is the command that errors name."""
         self.directory = directory
+        self.repair = repair
         self._lock = threading.RLock()
         self._database: Any = None
         self._tables: dict[str, Any] = {}
@@ -178,10 +180,11 @@ class IndexTable:
                 f"The disk is full: the index in {self.directory} could not be written. The last good one stays.",
                 next_step=f'df -h "{self.directory}"',
             )
-        reason = text.splitlines()[0][:300] if text else type(error).__name__
+        # LanceDB appends the place in its own source where the error arose.
+        reason = text.splitlines()[0].split(", /")[0][:300] if text else type(error).__name__
         return IndexDamaged(
             f"The index in {self.directory} cannot be read: {reason}",
-            next_step="gardener index --rebuild",
+            next_step=self.repair,
         )
 
     def _call(self, function: Any, *arguments: Any, **options: Any) -> Any:
@@ -227,6 +230,12 @@ class IndexTable:
         with self._lock:
             if rows.num_rows:
                 self._call(self._open(CHUNKS).add, rows)
+
+    def ensure_words_index(self) -> None:
+        """Builds the full-text index if a crash kept it from being built."""
+        with self._lock:
+            if not self._call(self._open(CHUNKS).list_indices):
+                self.build_words_index()
 
     def build_words_index(self) -> None:
         """Builds the full-text index over all rows; does nothing while there are none."""
@@ -404,6 +413,12 @@ class IndexTable:
                 if name != VECTORS + keep:
                     self._tables.pop(name, None)
                     self._call(self._connect().drop_table, name)
+
+    def destroy_vectors(self, fingerprint: str) -> None:
+        """Removes the embedder's table from the disk, readable or not."""
+        with self._lock:
+            self._tables.pop(VECTORS + fingerprint, None)
+            shutil.rmtree(os.path.join(self.directory, f"{VECTORS}{fingerprint}.lance"), ignore_errors=True)
 
     def retain_vectors(self, fingerprint: str, hashes: Iterable[str]) -> int:
         """Rewrites the embedder's table with those of `hashes` only, each once. Returns how many rows went."""

@@ -140,7 +140,7 @@ class Job:
             "state": self.state,
             "stopping": self.cancel.is_set() and not self.over,
             "project_id": self.project_id,
-            "about": self.about,
+            "about": self.about.encode("utf-8", "replace").decode(),
             "conversation": self.conversation,
             "events": len(self._events),
             "started": self.started,
