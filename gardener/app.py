@@ -145,7 +145,8 @@ class Gardener:
             return self.registry.get(name)
         active = self.registry.active()
         if active is None:
-            raise NoActiveProject()
+            known = self.registry.list()
+            raise NoActiveProject(next_step=f'gardener switch "{known[0].name}"' if known else "gardener add PATH")
         return active
 
     def switch(self, name: str) -> ProjectContext:

@@ -146,7 +146,7 @@ class Deadline:
         if limit == "total":
             raise BackendError(
                 f"{what} took longer than {self.total_s:g} s.",
-                next_step=f"gardener config set answer.total_timeout_s {2 * (self.total_s or 0):g}",
+                next_step="gardener status",
             )
         if limit == "idle":
             raise BackendError(

@@ -232,7 +232,7 @@ SETTINGS: tuple[Setting, ...] = (
         scope="anywhere", tighter="false",
     ),
     Setting(
-        "search.on_demand_budget_ms", "integer", 400,
+        "search.on_demand_budget_ms", "number", 400.0,
         "Time that a search may spend on vectors that are missing.",
         minimum=0, maximum=60_000, unit="ms", scope="anywhere", tighter="lower",
     ),

@@ -115,7 +115,7 @@ def test_not_set_is_not_empty(paths: Paths) -> None:
         ("ui.open_browser", "no", False),
         ("ui.open_browser", "TRUE", True),
         ("search.limit", " 1_0 ", 10),
-        ("answer.idle_timeout_s", "1.5", 1.5),
+        ("search.on_demand_budget_ms", "1.5", 1.5),
         ("index.exclude", "a, b/ ,", ("a", "b/")),
         ("index.exclude", '["a,b", "c"]', ("a,b", "c")),
         ("index.exclude", "", ()),
@@ -135,9 +135,9 @@ def test_words_of_the_environment_become_values(paths: Paths, key: str, text: st
         ("search.limit", "ten"),
         ("search.limit", "0"),
         ("search.limit", "9" * 5_000),
-        ("answer.idle_timeout_s", "nan"),
-        ("answer.idle_timeout_s", "inf"),
-        ("answer.idle_timeout_s", "soon"),
+        ("search.on_demand_budget_ms", "nan"),
+        ("search.on_demand_budget_ms", "inf"),
+        ("search.on_demand_budget_ms", "soon"),
         ("index.exclude", "[1]"),
         ("index.exclude", "[" * 100_000),
         ("log.level", "loud"),
@@ -195,13 +195,12 @@ def test_a_project_sets_what_it_may_and_the_rest_is_ignored_with_a_warning(paths
 def test_an_untrusted_project_only_tightens(paths: Paths, project: Path) -> None:
     write_user(paths, "[answer]\nhits = 5\n[search]\non_demand_vectors = false\n[index]\nexclude = ['keys/']\n")
     (project / ".gardener.toml").write_text(
-        "[answer]\nhits = 6\ntotal_timeout_s = 10\n"
-        "[search]\non_demand_vectors = true\n"
+        "[answer]\nhits = 6\n[search]\non_demand_budget_ms = 10\non_demand_vectors = true\n"
         "[index]\nexclude = ['docs/']\nbackground_embedding = false\nmax_file_bytes = 99000000\n"
     )
     untrusted = load(paths, project_root=str(project))
     assert untrusted.integer("answer.hits") == 5
-    assert untrusted.number("answer.total_timeout_s") == 10.0
+    assert untrusted.number("search.on_demand_budget_ms") == 10.0
     assert untrusted.flag("search.on_demand_vectors") is False
     assert untrusted.flag("index.background_embedding") is False
     assert untrusted.integer("index.max_file_bytes") == 1_000_000

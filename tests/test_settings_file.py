@@ -51,7 +51,7 @@ def load(paths: Paths, **layers: object) -> Settings:
         ("[search]\nlimit = true\n", 2, ["search.limit", "not true"]),
         ("[ui]\nopen_browser = 1\n", 2, ["ui.open_browser", "true or false"]),
         ("[log]\nlevel = 'loud'\n", 2, ["log.level", '"debug", "info", "warning", "error"']),
-        ("[answer]\nidle_timeout_s = nan\n", 2, ["answer.idle_timeout_s", "from 1 to 3600"]),
+        ("[search]\non_demand_budget_ms = nan\n", 2, ["search.on_demand_budget_ms", "from 0 to 60000"]),
         ("[index]\nexclude = 'a'\n", 2, ["index.exclude", "a list of texts"]),
         ("[index]\nexclude = ['a', '']\n", 2, ["index.exclude"]),
         ("[models]\norder = ['gpt']\n", 2, ["models.order", '"extractive"']),

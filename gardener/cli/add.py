@@ -58,7 +58,8 @@ def add(args: argparse.Namespace, console: Console) -> int:
             return 0
         if before is not None and active is not None and active.id == context.id:
             console.note(f"'{context.name}' is now the active project (it was '{before.name}').")
-        console.note('Next: gardener ask "what does this project do?"')
+        if report["files"]:
+            console.note('Next: gardener ask "what does this project do?"')
     return 0
 
 

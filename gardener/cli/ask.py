@@ -129,13 +129,13 @@ def print_sources(console: Console, answer: dict[str, Any]) -> None:
             symbol = f"  {citation['symbol']}" if citation["symbol"] else ""
             console.line(f"[{citation['n']}] {one_line(place)}{one_line(symbol)}{_STATES[citation['state']]}")
     index = answer["index"]
-    head = (index["head"] or "no git")[:10]
-    behind = "" if index["fresh"] else f", {index['changed_files']} files behind the disk"
+    at = f" at {index['head'][:10]}" if index["head"] else ""
+    fresh = "matches the disk" if index["fresh"] else f"{index['changed_files']} files behind the disk"
     level = answer["degradation"]
     reason = f": {answer['degradation_reason']}" if answer["degradation_reason"] and level != "full" else ""
     console.note("")
     console.note(
-        f"{answer['project']} at {head}{behind} · vectors {index['embedded_fraction']:.0%} · "
+        f"{answer['project']}{at}, index {fresh} · vectors {index['embedded_fraction']:.0%} · "
         f"{answer['backend']}{' ' + answer['model'] if answer['model'] else ''} · level: {level}{reason}"
     )
     for warning in answer["warnings"]:

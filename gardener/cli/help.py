@@ -35,10 +35,10 @@ def show_help(args: argparse.Namespace, console: Console) -> int:
     if topic == "environment":
         from gardener.settings_schema import SETTINGS
 
-        console.line("GARDENER_HOME                     the data folder, an absolute path")
-        console.line("NO_COLOR                          no colour, whatever the terminal")
+        console.line("GARDENER_HOME                             the data folder, an absolute path")
+        console.line("NO_COLOR                                  no colour, whatever the terminal")
         for setting in SETTINGS:
-            console.line(f"{setting.variable:<34}{setting.description}")
+            console.line(f"{setting.variable:<42}{setting.description}")
         return 0
     if topic == "files":
         from gardener.paths import Paths

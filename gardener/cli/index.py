@@ -106,6 +106,8 @@ def make_vectors(
 
     Returns what was done, for --json.
     """
+    if gardener.index(context).indexer.manifest.facts().get("chunks", "0") == "0":
+        return {"made_by": "nobody"}  # an empty project: nothing to make, nothing to say
     if skip or (not gardener.settings_for(context).flag("index.background_embedding") and not wait):
         console.note("No vectors were made. Search makes those it needs; all of them: gardener index --wait")
         return {"made_by": "nobody"}

@@ -73,7 +73,8 @@ def _find(name: str) -> Command:
     if command is None:
         import difflib
 
-        near = difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
+        begun = [known for known in COMMANDS if known.startswith(name)]
+        near = begun[:1] or difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)
         hint = f" Did you mean '{near[0]}'?" if near else ""
         raise UsageError(
             f"There is no command '{name}'.{hint}", next_step=f"gardener {near[0]}" if near else "gardener --help"

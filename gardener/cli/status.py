@@ -45,7 +45,8 @@ def status(args: argparse.Namespace, console: Console) -> int:
     console.line(f"  index    {report['files']:,} files, {report['chunks']:,} chunks")
     maker = report["vectors_by"]
     making = f", being made by process {maker['pid']}" if isinstance(maker, dict) else ""
-    console.line(f"  vectors  {report['vectors']:,} of {report['contents']:,} distinct chunks{making}")
+    made = f"{report['vectors']:,} of {report['contents']:,} distinct chunks" if report["contents"] else "none yet"
+    console.line(f"  vectors  {made}{making}")
     console.line(f"  level    {report['level']}" + (f": {report['level_reason']}" if report["level_reason"] else ""))
     console.line(f"  app      {app.url + f' (process {app.pid})' if app else 'not running: gardener ui'}")
     return 0

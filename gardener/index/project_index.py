@@ -62,7 +62,7 @@ class ProjectIndex:
             files=self._files,
             redact=lambda text, path: redact(text, path).text,
             on_demand_budget_ms=(
-                settings.integer("search.on_demand_budget_ms") if settings.flag("search.on_demand_vectors") else 0
+                settings.number("search.on_demand_budget_ms") if settings.flag("search.on_demand_vectors") else 0
             ),
         )
 

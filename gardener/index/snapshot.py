@@ -45,7 +45,7 @@ class Snapshot:
         self.meta: Any = meta.take(order)
         self.size: int = self.meta.num_rows
         self.vectors = Vectors([], np.empty((0, 0), np.float32), np.full(self.size, -1, np.int32))
-        self.vectors_version = -1
+        self.vectors_version = ""
         self.vectors_problem = ""
         """Why the stored vectors cannot be read; "" when they can."""
         self._vectors_lock = threading.Lock()
@@ -62,19 +62,19 @@ class Snapshot:
 
         with self._vectors_lock:
             try:
-                version = table.vectors_version(self.fingerprint) if self.fingerprint else 0
+                version = table.vectors_version(self.fingerprint) if self.fingerprint else ""
             except IndexDamaged as error:
                 self.vectors_problem = error.message
                 return
             if version == self.vectors_version:
                 return
-            self.vectors_version = version
             try:
                 stored = table.vectors(self.fingerprint) if version else None
             except IndexDamaged as error:
                 # Words and names still answer; whoever makes vectors next replaces the table from the shared store.
                 self.vectors_problem = error.message
                 return
+            self.vectors_version, self.vectors_problem = version, ""
             if stored is not None:
                 hashes, matrix = stored
                 self._adopt(hashes, matrix.astype(np.float32))

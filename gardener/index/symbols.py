@@ -21,17 +21,21 @@ def callers_of(searcher: Searcher, symbol: str, limit: int = MOST_CALLERS) -> li
     name = symbol.rsplit(".", 1)[-1]
     if not re.fullmatch(r"[^\W\d][\w$?!]*", name) or len(name) < 3:
         return []
-    call = re.compile(rf"(?<![\w$])(?:new\s+)?{re.escape(name)}\s*(?:<[^<>()]*>)?[(!]")
+    call = re.compile(rf"(?<![\w$])(?:new\s+)?{re.escape(name)}(?:\s*(?:<[^<>()]*>)?\(|!\s*[(\[{{])")
+    comment = re.compile(r"^\s*(?://|/?\*|#|--|;|%).*$", re.MULTILINE)
     definition = re.compile(
         rf"\b(?:def|function|func|fn|fun|class|sub|interface|struct|trait)\s+(?:\([^)]*\)\s*)?{re.escape(name)}\b"
     )
     found = []
     for hit in searcher.mentions(index_words(name).split()[:1], CALLER_CANDIDATES):
         own = hit.symbol.rsplit(".", 1)[-1] == name
-        body = definition.sub("", hit.text) if own else hit.text
+        if hit.language in ("markdown", "rst", "text"):
+            continue
+        code = comment.sub("", hit.text)
+        body = definition.sub("", code) if own else code
         if hit.symbol == symbol or (own and not call.search(body.split("\n", 1)[-1])):
             continue
-        if call.search(definition.sub("", hit.text)):
+        if call.search(definition.sub("", code)):
             found.append(hit)
     found.sort(key=lambda hit: role_of(hit.path, hit.language) != ROLE_CODE)
     return found[:limit]

@@ -383,11 +383,14 @@ class IndexTable:
             else:
                 self._tables[name] = self._call(self._connect().create_table, name, data)
 
-    def vectors_version(self, fingerprint: str) -> int:
-        """Version of the embedder's table, which grows with every commit; 0 when there is none."""
+    def vectors_version(self, fingerprint: str) -> str:
+        """Changes with every commit to the embedder's table, and when the table is made anew; "" without one."""
         name = VECTORS + fingerprint
         with self._lock:
-            return int(self._call(lambda: self._open(name).version)) if name in self._vector_tables() else 0
+            if name not in self._vector_tables():
+                return ""
+            made = os.stat(os.path.join(self.directory, f"{name}.lance")).st_ino
+            return f"{made}:{self._call(lambda: self._open(name).version)}"
 
     def vectors(self, fingerprint: str) -> tuple[list[str], NDArray[np.float16]] | None:
         """Every stored embedding: content hashes and a float16 array of shape (n, dimensions); None without any."""

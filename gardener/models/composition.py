@@ -24,7 +24,7 @@ from gardener.models.excerpt import (
     Line,
     call_line,
     decisive_lines,
-    declaration,
+    declaration_lines,
     introduction_of,
     opening_of,
     term_weights,
@@ -157,13 +157,13 @@ class _Answer:
         if self._kind != "callers":
             calls = self._called_by(item)
             if calls:
-                block += ["", f"Called by {', '.join(calls)}."]
+                block += ["", f"Called by, as far as names tell: {', '.join(calls)}."]
         return "\n".join(block)
 
     def _quoted(self, item: Definition, limit: int) -> list[str]:
         """The declaration and the decisive lines with their numbers; "…" where lines are left out."""
-        head = declaration(item.head)
-        lines: list[Line] = [head] if head is not None else []
+        lines = declaration_lines(item.head)
+        head = lines[0] if lines else None
         for match in item.matches[:2] if limit else ():
             lines += decisive_lines(match.hit, self._weights, limit if match is item.matches[0] else limit // 2)
         lines = sorted({line.number: line for line in reversed(lines)}.values(), key=lambda line: line.number)
@@ -173,7 +173,7 @@ class _Answer:
         width = len(str(lines[-1].number))
         shown: list[str] = [clipped(f"{'…'.rjust(width)} | {item.hit.signature}")] if elsewhere else []
         previous = lines[0].number - 1 if not elsewhere else 0
-        for line in _dedented(lines, head, 4 if head or elsewhere else 0):
+        for line in _dedented(lines, 4 if elsewhere else 0):
             if line.number > previous + 1:
                 shown.append(f"{'…'.rjust(width)} |")
             shown.append(clipped(f"{line.number:>{width}} | {line.text}"))
@@ -296,8 +296,8 @@ def _name(hit: SearchHit) -> str:
     return code_span(hit.symbol, 80) or code_span(hit.path.rsplit("/", 1)[-1], 80)
 
 
-def _dedented(lines: Sequence[Line], head: Line | None, keep: int) -> list[Line]:
-    """Without the indentation that all lines share but for `keep` columns; the declaration has none."""
-    depths = [len(line.text) - len(line.text.lstrip()) for line in lines if line.text.strip() and line is not head]
+def _dedented(lines: Sequence[Line], keep: int) -> list[Line]:
+    """Without the indentation that all lines share but for `keep` columns."""
+    depths = [len(line.text) - len(line.text.lstrip()) for line in lines if line.text.strip()]
     common = max(0, min(depths, default=0) - keep)
-    return [line if line is head else Line(line.number, line.text[common:]) for line in lines]
+    return [Line(line.number, line.text[common:]) for line in lines]

@@ -24,6 +24,7 @@ _REFERENCE = re.compile(r"\[([^\[\]\d][^\[\]]*)\](?:\[[^\[\]]*\])?(?!\()")  # Fl
 _STRING = re.compile(r"\"[^\"]*\"|'[^']*'|#.*|//.*")
 _CONSTRUCTORS = frozenset({"__init__", "__new__", "constructor", "initialize", "__construct"})
 _LONGEST_DECLARATION = 60
+MOST_DECLARATION_LINES = 12
 _SPLIT_NAME = re.compile(r"\.|::|->|#")
 
 
@@ -41,7 +42,7 @@ def term_weights(keys: Iterable[str], hits: Sequence[SearchHit]) -> dict[str, fl
 
 
 def declaration(hit: SearchHit) -> Line | None:
-    """The hit's signature, at the line where it stands; None when the chunk does not have it.
+    """The first line of the hit's declaration, as it stands in the file; None when the chunk does not have it.
 
     The later chunks of a long definition know its signature and do not contain it. Prose has no declarations.
     """
@@ -53,8 +54,18 @@ def declaration(hit: SearchHit) -> Line | None:
     key = squeezed[: at + len(_squeezed(name))] if at >= 0 else squeezed[:24]
     for offset, text in enumerate(hit.text.split("\n")):
         if not _COMMENT.match(text) and key in _squeezed(text):
-            return Line(hit.start_line + offset, hit.signature)
+            return Line(hit.start_line + offset, text)
     return None
+
+
+def declaration_lines(hit: SearchHit) -> list[Line]:
+    """All lines of the declaration, exactly as they stand in the file; a very long one is cut after its beginning."""
+    head = declaration(hit)
+    if head is None:
+        return []
+    rest = hit.text.split("\n")[head.number - hit.start_line :]
+    height = min(_declaration_height(rest), MOST_DECLARATION_LINES)
+    return [Line(head.number + offset, text) for offset, text in enumerate(rest[:height])]
 
 
 def decisive_lines(hit: SearchHit, weights: Mapping[str, float], limit: int) -> list[Line]:
@@ -97,7 +108,7 @@ def call_line(caller: SearchHit, symbol: str) -> Line | None:
     if not name:
         return None
     word = re.compile(rf"(?<![\w]){re.escape(name)}(?!\w)")
-    call = re.compile(rf"(?<![\w]){re.escape(name)}\s*(?:<[^<>()]*>)?\s*[(!]")
+    call = re.compile(rf"(?<![\w]){re.escape(name)}(?:\s*(?:<[^<>()]*>)?\s*\(|!\s*[(\[{{])")
     quoted = re.compile(rf"`[^`]*(?<!\w){re.escape(name)}(?!\w)[^`]*`|^\s*(?:>>>|:\w+)")
     declared = re.compile(
         rf"\b(?:def|class|func|function|fn|interface|struct|enum|trait|type|import|from|use|include|require|sub)\b"

@@ -170,3 +170,53 @@ def test_a_deleted_index_under_a_running_app(gardener: Gardener, indexed: Projec
     assert "--rebuild" in caught.value.next_step
     gardener.update_index(indexed)
     assert gardener.search(indexed, SearchRequest("raw_decode")).hits
+
+
+def test_damaged_vectors_cost_meaning_only_and_are_replaced(gardener: Gardener, indexed: ProjectContext) -> None:
+    gardener.embed(indexed)
+    gardener.close()
+    for table in Path(indexed.home, "index").glob("vectors-*.lance"):
+        for data in (table / "data").iterdir():
+            data.unlink()
+    result = gardener.search(indexed, SearchRequest("raw_decode"))
+    assert result.hits[0].symbol == "JSONDecoder.raw_decode"
+    assert any("damaged" in note for note in result.notes)
+    report = gardener.embed(indexed)
+    assert (report.embedded, report.remaining) == (0, 0)  # all of them from the shared store
+    assert gardener.search(indexed, SearchRequest("raw_decode")).index.embedded_fraction == 1.0
+
+
+def test_a_deleted_manifest_is_noticed_by_an_open_index(gardener: Gardener, indexed: ProjectContext) -> None:
+    import shutil
+
+    gardener.search(indexed, SearchRequest("raw_decode"))
+    shutil.rmtree(os.path.join(indexed.home, "index"))
+    gardener.update_index(indexed)
+    assert os.path.exists(os.path.join(indexed.home, "index", "manifest.db"))
+    assert gardener.search(indexed, SearchRequest("raw_decode")).hits
+
+
+def test_a_wrong_project_file_is_said_and_does_not_stop_work(
+    gardener: Gardener, indexed: ProjectContext, write: Write
+) -> None:
+    write(".gardener.toml", "[search]\nlimits = 3\n")
+    gardener.close()  # settings are read when a project is opened
+    result = gardener.search(indexed, SearchRequest("raw_decode"))
+    assert result.hits
+    assert any("search.limits" in note for note in result.notes)
+
+
+def test_a_question_is_kept_without_its_secrets(gardener: Gardener, indexed: ProjectContext) -> None:
+    token = "ghp_" + "a1B2c3D4e5F6" * 3
+    events = list(gardener.ask(indexed, f"what does raw_decode do with {token}?", ""))
+    assert events
+    stored = gardener.history.show(indexed.id, gardener.history.list(indexed.id)[0].id)
+    assert all(token not in message.content for message in stored)
+
+
+@pytest.mark.parametrize("path", [".env", "deploy/id_rsa", ".git/config", ".netrc"])
+def test_the_source_view_opens_no_secret_files(
+    gardener: Gardener, indexed: ProjectContext, write: Write, path: str
+) -> None:
+    write(path, "password = hunter2secret\n")
+    assert gardener.source(indexed, path, 1, 5).lines == ()

@@ -104,3 +104,19 @@ def test_a_missing_table_names_the_way_out(tmp_path: object) -> None:
     with pytest.raises(IndexDamaged) as caught:
         IndexTable(f"{tmp_path}/none").count()
     assert caught.value.next_step == "gardener index --rebuild"
+
+
+def test_lancedbs_cloud_client_is_loaded_only_when_asked_for() -> None:
+    import subprocess
+    import sys
+
+    script = (
+        "import sys\n"
+        "from gardener.index.table import IndexTable\n"
+        "IndexTable('unused').warm_up()\n"
+        "assert not any(name.startswith('lance_namespace_urllib3_client.api.') for name in sys.modules)\n"
+        "import lance_namespace_urllib3_client\n"
+        "assert lance_namespace_urllib3_client.ApiClient.__name__ == 'ApiClient'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

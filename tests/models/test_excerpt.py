@@ -23,7 +23,7 @@ def weights(question: str) -> dict[str, float]:
 
 
 def test_the_declaration_is_at_its_line() -> None:
-    assert declaration(LOAD) == Line(12, "def load_session(self, name)")
+    assert declaration(LOAD) == Line(12, "    def load_session(self, name):")
     decorated = make_hit(
         "a.py",
         5,
@@ -31,7 +31,7 @@ def test_the_declaration_is_at_its_line() -> None:
         symbol="A.load",
         signature="def load(x)",
     )
-    assert declaration(decorated) == Line(7, "def load(x)")
+    assert declaration(decorated) == Line(7, "def load(x):")
     assert declaration(make_hit("a.py", 5, "x = 1")) is None
 
 

@@ -33,7 +33,7 @@ def test_how() -> None:
     answer = ask("How does load_session treat an empty file?")
     assert "**`SessionStore.load_session`** — method in `src/store.py:12-30` [1]" in answer
     assert "Reads a session from the disk." in answer
-    assert "```python\n12 | def load_session(self, name)\n" in answer
+    assert "```python\n12 | def load_session(self, name):\n" in answer
     assert "21 |     # An empty file is what a crash leaves behind." in answer
 
 
@@ -54,7 +54,7 @@ def test_where() -> None:
 
 def test_what_names_the_symbol_first_and_its_callers_code_before_tests() -> None:
     answer = ask("what does load_session do?")
-    called = re.search(r"Called by (.*)\.\n", answer)
+    called = re.search(r"Called by, as far as names tell: (.*)\.\n", answer)
     assert called
     assert re.findall(r"`([^`]+:\d+)` \[(\d)\]", called.group(1)) == [
         ("src/handlers.py:6", "3"),
@@ -239,7 +239,7 @@ def test_a_later_chunk_shows_the_signature_without_a_number_it_does_not_have() -
 def test_callers_in_tests_are_counted_when_the_code_has_callers() -> None:
     calls = tuple(make_hit(f"tests/test_{n}.py", n, "load_session('a')", symbol=f"test_{n}") for n in range(1, 4))
     answer = ask("what does load_session do?", (Evidence(LOAD, (*calls, LOGIN)),))
-    assert "Called by `login` at `src/handlers.py:6` [5], and 3 more in tests." in answer
+    assert "Called by, as far as names tell: `login` at `src/handlers.py:6` [5], and 3 more in tests." in answer
     assert "`test_1` at `tests/test_1.py:1` [2]" in ask("what does load_session do?", (Evidence(LOAD, calls),))
 
 
