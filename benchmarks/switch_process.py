@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.measure import WORK, Row, gardener, in_turn, ratio, report, run, seconds, shown
 
-ROUNDS = 40
+ROUNDS = 30
 
 
 def main() -> int:

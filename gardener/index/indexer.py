@@ -61,6 +61,9 @@ class Difference:
     """Files to read, each with the SHA-256 that the index knows, or ""."""
     removed: list[str] = field(default_factory=list)
     unchanged: int = 0
+    found: WalkResult | None = None
+    """The walk that was compared, and when it began (nanoseconds since 1970)."""
+    walked_at_ns: int = 0
 
     @property
     def files(self) -> int:
@@ -161,10 +164,12 @@ class Indexer:
 
     def difference(self, found: WalkResult | None = None) -> Difference:
         """Compares the disk with the manifest by size and modification time; reads no file content."""
-        entries = (found or self.walk()).files
+        walked_at = time.time_ns()
+        found = found or self.walk()
+        entries = found.files
         known = dict(self.manifest.files())
         racy_after = int(self.manifest.facts().get("racy_after_ns", "0"))
-        result = Difference()
+        result = Difference(found=found, walked_at_ns=walked_at)
         for entry in entries:
             record = known.pop(entry.path, None)
             if record is None:
@@ -204,9 +209,11 @@ class Indexer:
         cancel: threading.Event | None = None,
         rebuild: bool = False,
         lock_timeout_s: float = 0.0,
+        known_difference: Difference | None = None,
     ) -> IndexReport:
         """Makes the index say what the disk says. What it committed stays when it is interrupted.
 
+        `known_difference` is what `difference` or `pending` has just said, to save comparing again.
         Raises LockedError while another process updates this project, Interrupted when `cancel` is set,
         PathNotFound, DiskFull, IndexDamaged.
         """
@@ -218,11 +225,13 @@ class Indexer:
             report(IndexProgress("compare", 0, 0))
             reason = self._reason_to_rebuild(rebuild)
             head = self._head()
-            racy_after = time.time_ns() - 20_000_000  # file systems stamp with the kernel's tick, 4-10 ms
-            found = self.walk()
+            given = None if reason else known_difference
+            walked_at = given.walked_at_ns if given else time.time_ns()
+            racy_after = walked_at - 20_000_000  # file systems stamp with the kernel's tick, 4-10 ms
+            found = (given and given.found) or self.walk()
             if not reason:
                 self._reconcile()
-            difference = self._everything(found) if reason else self.difference(found)
+            difference = self._everything(found) if reason else given or self.difference(found)
             known_before = {} if reason else self.manifest.files()
             added, changed = self._write(difference, known_before, bool(reason), report, cancel)
             written = added + changed + len(difference.removed)

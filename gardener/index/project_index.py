@@ -96,10 +96,10 @@ class ProjectIndex:
             if sum(entry.size for entry, _ in difference.changed) > FRESHEN_BYTES:
                 return f"{difference.files} changed files are not in the index yet: gardener index"
             try:
-                self.indexer.update()
+                self.indexer.update(known_difference=difference)
             except LockedError:
                 return f"{difference.files} changed files are being indexed by another process."
-            self._compare()
+            self._difference = Difference(unchanged=difference.unchanged + len(difference.changed))
             return ""
 
     def update(
