@@ -24,7 +24,7 @@ add() { # PATH NAME: the first time it is registered, after that only what has c
 say "1. Two projects: Gardener itself, and ${REPO:-the asyncio package of Python}"
 if [ -n "${REPO:-}" ]; then
   second=$(cd "$REPO" && pwd -P)
-  question="What are the main parts of this project, and where does it start?"
+  question="What does this project do?"
 else
   # Real code of other people that is on every machine already, so that nothing has to be downloaded.
   second=$("$top/.venv/bin/python" -c 'import os, asyncio; print(os.path.realpath(os.path.dirname(asyncio.__file__)))')
