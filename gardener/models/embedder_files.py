@@ -77,7 +77,9 @@ def _export(source: str, folder: str) -> None:
     try:
         for entry in os.listdir(directory):
             if entry.startswith(f"{name}.") and entry.endswith(".tmp"):
-                shutil.rmtree(os.path.join(directory, entry))  # of an export that was killed
+                # Of an export that was killed. Its own child may live on for a second and still be writing here;
+                # what cannot be removed now is removed by the next export.
+                shutil.rmtree(os.path.join(directory, entry), ignore_errors=True)
         temporary = f"{folder}.{os.getpid()}.tmp"
         _run_export(source, temporary)
         if why := damage(temporary):
