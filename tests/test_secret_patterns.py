@@ -131,7 +131,7 @@ def test_values_of_telling_names_are_redacted_in_code_too(place: str) -> None:
             "AccountName=a;AccountKey=Eby8vdM02xNOcq" + "FlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tqK1SZ==;",
             "FlqUw",
         ),
-        ("//registry.npmjs.org/:_authToken=f3a9c27e-81bd" + "-4056-a7e2-aaaabbbbcccc", "4056"),
+        ("//registry.example.org/:_authToken=f3a9c27e-81bd" + "-4056-a7e2-aaaabbbbcccc", "4056"),
         ("https://x.blob.core.windows.net/c?sv=1&sig=Zm9vYmFyYmF6" + "cXV4MTIzNDU2Nzg5MDEyMzQ1Njc4%3D", "cXV4MTIz"),
     ],
 )

@@ -106,6 +106,6 @@ def test_large_data_and_pointers_are_left_out() -> None:
 
 
 def test_package_settings_with_a_token_are_secret_files() -> None:
-    assert classify(".npmrc", b"//registry.npmjs.org/:_authToken=abc\n") == "secret-file"
+    assert classify(".npmrc", b"//registry.example.org/:_authToken=abc\n") == "secret-file"
     assert classify(".npmrc", b"save-exact=true\n") is None
     assert classify(".env", b"X=1\n") == "secret-file"

@@ -71,7 +71,7 @@ def test_hashes_and_test_data_are_left_alone() -> None:
             'sha256 = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"',
             'fixture = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhf"',
             "commit = '9fceb02d0ae598e95dc970b74767f19372d61af8'",
-            "resolved https://registry.npmjs.org/x/-/x-1.0.0.tgz#da39a3ee5e6b4b0d3255bfef95601890afd80709",
+            "resolved https://registry.example.org/x/-/x-1.0.0.tgz#da39a3ee5e6b4b0d3255bfef95601890afd80709",
             "uuid = '123e4567-e89b-12d3-a456-426614174000'",
         ]
     )
