@@ -258,6 +258,7 @@ class Searcher:
                 languages=snapshot.column("language", candidates),
                 symbols=snapshot.column("symbol", candidates),
                 kinds=snapshot.column("kind", candidates),
+                signatures=snapshot.column("signature", candidates),
                 bm25=bm25[candidates],
                 cosine=cosine[candidates],
             ),
