@@ -51,6 +51,13 @@ class RankWeights:
     type_header: float = -1.0
     """The head of a class or type: what a question describes is done by its functions, which are rows of their own."""
 
+    @property
+    def fingerprint(self) -> str:
+        """Changes with every constant, so that evaluations with other weights can be told apart; 12 digits."""
+        import hashlib
+
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
+
 
 DEFAULT_WEIGHTS = RankWeights()
 
@@ -79,6 +86,7 @@ _ASKS = {
 }
 
 
+@lru_cache(maxsize=100_000)
 def role_of(path: str, language: str) -> str:
     """What part a file plays, by its path and language."""
     if _VENDORED.search(path):
