@@ -53,6 +53,8 @@ class Gardener:
         self._embedding: EmbeddingService | None = None
         self._indexes: dict[str, ProjectIndex] = {}
         self._settings_problems: dict[str, str] = {}
+        self.watch_state: Callable[[ProjectContext], str] = lambda _: ""
+        """How the running app keeps a project fresh; "" when nobody does and only a search looks at the disk."""
         self._waiting = 0
         """People waiting for a search right now; background work gives way to them."""
 
@@ -148,6 +150,13 @@ class Gardener:
             known = self.registry.list()
             raise NoActiveProject(next_step=f'gardener switch "{known[0].name}"' if known else "gardener add PATH")
         return active
+
+    def projects_by_use(self) -> list[ProjectContext]:
+        """The registered projects, the active one first, then those used last: whom background work serves first."""
+        records = self.registry.records()
+        return [
+            record.context for record in sorted(records, key=lambda record: (not record.active, -record.last_used_at))
+        ]
 
     def switch(self, name: str) -> ProjectContext:
         """Makes a project the active one: prepared fully, then one pointer flips. Imports nothing heavy."""
@@ -251,7 +260,9 @@ class Gardener:
 
     def index_state(self, context: ProjectContext) -> IndexState:
         """How far and how fresh the index is, compared with the disk now."""
-        return self.index(context).state()
+        from dataclasses import replace
+
+        return replace(self.index(context).state(), watching=self.watch_state(context))
 
     def search(self, context: ProjectContext, request: SearchRequest) -> SearchResult:
         """Hits of one project, after bringing its index up to date if that is quick. Raises UsageError, IndexDamaged,
@@ -259,7 +270,7 @@ class Gardener:
         with self._lock:
             self._waiting += 1
         try:
-            result = self.index(context).search(request)
+            result = self.index(context).search(request).with_watching(self.watch_state(context))
             problem = self.settings_problem(context)
             return result.with_note(f"Settings were not read: {problem}") if problem else result
         finally:

@@ -222,6 +222,17 @@ SETTINGS: tuple[Setting, ...] = (
         scope="anywhere", tighter="false",
     ),
     Setting(
+        "index.watch", "text", "auto",
+        'How the app notices changes by itself: "auto" watches the folder and polls where that is impossible, "poll" '
+        'only polls, "off" leaves it to the next search.',
+        choices=("auto", "poll", "off"),
+    ),
+    Setting(
+        "index.watch_projects", "integer", 8,
+        "Most projects that the app watches: the active one, then those used last.",
+        minimum=0, maximum=200, unit="projects",
+    ),
+    Setting(
         "search.limit", "integer", 10,
         "Results of a search when --limit is not given.",
         minimum=1, maximum=200, unit="results", scope="anywhere", tighter="lower",

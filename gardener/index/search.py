@@ -61,6 +61,12 @@ class SearchResult:
         """The same with one more note, first."""
         return SearchResult(self.hits, self.index, (note, *self.notes), self.timings_ms)
 
+    def with_watching(self, watching: str) -> SearchResult:
+        """The same, saying how the index is kept fresh between searches."""
+        from dataclasses import replace
+
+        return replace(self, index=replace(self.index, watching=watching))
+
     def as_json(self) -> dict[str, object]:
         """The part of `gardener search --json` that depends on the index: index, hits, notes, timings."""
         return {

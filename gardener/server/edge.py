@@ -23,6 +23,7 @@ from gardener.server.events import (
 )
 from gardener.server.jobs import Job, JobKind, Jobs, Work
 from gardener.server.runfile import authority
+from gardener.server.watching import Watching
 from gardener.types import Answer, IndexState, Message, ProjectContext, TextDelta
 
 if TYPE_CHECKING:
@@ -73,6 +74,8 @@ class Edge:
         """Set, on the server's loop, when the app is going."""
         self.shut_down: Callable[[], None] = lambda: None
         """Ends the app as SIGTERM does; set by gardener.server.run."""
+        self.watching = Watching(self)
+        gardener.watch_state = lambda context: str(self.watching.state(context.id))
         self._lock = threading.Lock()
         self._index_states: dict[str, tuple[float, IndexState]] = {}
 

@@ -246,7 +246,10 @@ class Jobs:
             running += 1
 
     def _forget_old(self) -> None:
-        finished = sorted((job for job in self._jobs.values() if job.over), key=lambda job: job.finished)
+        # Answers last: somebody may come back for them, and watching makes an index job for every saved file.
+        finished = sorted(
+            (job for job in self._jobs.values() if job.over), key=lambda job: (job.kind == "answer", job.finished)
+        )
         now = time.time()
         surplus = max(0, len(finished) - FINISHED_KEPT + 1)
         for index, job in enumerate(finished):
