@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 
+from gardener.background import ANSWERING, Conditions, Foreground
 from gardener.errors import ConfigError, NoActiveProject
 from gardener.paths import Paths, index_directory
 
@@ -55,8 +57,9 @@ class Gardener:
         self._settings_problems: dict[str, str] = {}
         self.watch_state: Callable[[ProjectContext], str] = lambda _: ""
         """How the running app keeps a project fresh; "" when nobody does and only a search looks at the disk."""
-        self._waiting = 0
-        """People waiting for a search right now; background work gives way to them."""
+        self.conditions: Conditions | None = None
+        """Stands in for the machine's battery and memory; None takes the real ones and the settings."""
+        self.foreground = Foreground(self.paths.run)
 
     # ---- parts, made when first needed ---------------------------------------------------------------
 
@@ -234,29 +237,68 @@ class Gardener:
         pause: Callable[[], str] | None = None,
         *,
         lock_timeout_s: float = 0.0,
+        give_way: Callable[[], bool] = lambda: False,
+        asked_for: bool = False,
     ) -> EmbedReport:
-        """Gives every chunk of the project its vector. See embed_missing."""
+        """Gives every chunk of the project its vector. See embed_missing.
+
+        Waits while somebody waits for an answer, memory is short, or the battery is low (not if somebody has
+        `asked_for` the vectors). Ends early, with what remains, when `give_way` says so between two batches.
+        """
         from gardener.index.embed import embed_missing
 
         service = self.embedding
         indexer = self.index(context).indexer
+        settings = self.settings_for(context)
+        conditions = self.conditions or Conditions(
+            battery_percent=0 if asked_for else settings.integer("index.pause_on_battery_below"),
+            memory_percent=settings.integer("index.pause_below_memory"),
+        )
+        stop = threading.Event()
+        shown = ""
+        resumed_at = time.monotonic()
+
+        def wait_for() -> str:
+            nonlocal shown, resumed_at
+            if give_way() or (cancel is not None and cancel.is_set()):
+                stop.set()
+            reason = conditions.reason() or (pause() if pause else "")
+            if reason != shown:
+                shown = reason
+                indexer.manifest.commit(facts={"vectors_paused": reason})
+            if conditions.short_of_memory:
+                service.unload()
+            if not reason and self.foreground.anybody():
+                reason = ANSWERING
+            if not reason and conditions.on_battery and not asked_for:
+                stop.wait(min(time.monotonic() - resumed_at, 1.0))  # half speed: as much rest as work
+            resumed_at = time.monotonic()
+            return reason
 
         def record(done: int, total: int) -> None:
             complete = str(int(done == total))
             indexer.manifest.commit(facts={"vectors": str(done), "contents": str(total), "vectors_complete": complete})
 
-        return embed_missing(
-            context,
-            indexer.table,
-            service.store(),
-            service.embedder,
-            service.fingerprint,
-            record=record,
-            progress=progress or (lambda _: None),
-            cancel=cancel,
-            pause=pause or (lambda: "a search is being answered" if self._waiting else ""),
-            lock_timeout_s=lock_timeout_s,
-        )
+        def tell(step: EmbedProgress) -> None:
+            if progress is not None:
+                progress(step)
+
+        try:
+            return embed_missing(
+                context,
+                indexer.table,
+                service.store(),
+                service.embedder,
+                service.fingerprint,
+                record=record,
+                progress=tell,
+                cancel=stop,
+                pause=wait_for,
+                lock_timeout_s=lock_timeout_s,
+            )
+        finally:
+            if shown:
+                indexer.manifest.commit(facts={"vectors_paused": ""})
 
     def index_state(self, context: ProjectContext) -> IndexState:
         """How far and how fresh the index is, compared with the disk now."""
@@ -267,15 +309,10 @@ class Gardener:
     def search(self, context: ProjectContext, request: SearchRequest) -> SearchResult:
         """Hits of one project, after bringing its index up to date if that is quick. Raises UsageError, IndexDamaged,
         and NotFoundError when the project has no index yet."""
-        with self._lock:
-            self._waiting += 1
-        try:
+        with self.foreground.busy():
             result = self.index(context).search(request).with_watching(self.watch_state(context))
             problem = self.settings_problem(context)
             return result.with_note(f"Settings were not read: {problem}") if problem else result
-        finally:
-            with self._lock:
-                self._waiting -= 1
 
     def source(self, context: ProjectContext, path: str, start_line: int, end_line: int) -> SourceView:
         """Lines of a file as they are on the disk now: never outside the root, secrets left out."""
@@ -331,8 +368,13 @@ class Gardener:
             )
 
         if conversation_id is None:
-            return answer(history or ())
-        return recorded_answer(self.history, context, question, conversation_id, answer)
+            return self._in_foreground(answer(history or ()))
+        return self._in_foreground(recorded_answer(self.history, context, question, conversation_id, answer))
+
+    def _in_foreground(self, events: Iterator[AnswerEvent]) -> Iterator[AnswerEvent]:
+        """The same events; background work waits until the last one, or until the reader goes away."""
+        with self.foreground.busy():
+            yield from events
 
     # ---- the whole -----------------------------------------------------------------------------------
 
@@ -348,6 +390,7 @@ class Gardener:
         if active is None:
             return report | {"project": None}
         facts = summary(index_directory(active.home))
+        maker = ProcessLock(embed_lock(active.home), "").holder()
         exists = os.path.isdir(active.root)
         choice = self.backends.choose(active.backend, active.model)
         return report | {
@@ -362,7 +405,8 @@ class Gardener:
             "embedded_fraction": int(facts.get("vectors", "0")) / max(1, int(facts.get("contents", "0"))),
             "vectors": int(facts.get("vectors", "0")),
             "contents": int(facts.get("contents", "0")),
-            "vectors_by": ProcessLock(embed_lock(active.home), "").holder(),
+            "vectors_by": maker,
+            "vectors_paused": facts.get("vectors_paused", "") if maker else "",
             "updated_at": float(facts.get("updated_at", "0")),
             "level": choice.degradation,
             "level_reason": choice.reason,

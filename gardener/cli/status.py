@@ -62,6 +62,7 @@ def status(args: argparse.Namespace, console: Console) -> int:
         console.line(f"  fresh    {report['watching'] or 'unknown: the app does not answer'}")
     maker = report["vectors_by"]
     making = f", being made by process {maker['pid']}" if isinstance(maker, dict) else ""
+    making += f", paused: {report['vectors_paused']}" if report["vectors_paused"] else ""
     made = f"{report['vectors']:,} of {report['contents']:,} distinct chunks" if report["contents"] else "none yet"
     console.line(f"  vectors  {made}{making}")
     console.line(f"  level    {report['level']}" + (f": {report['level_reason']}" if report["level_reason"] else ""))

@@ -231,6 +231,11 @@ class Jobs:
             log.error("jobs that did not stop within %.0f s: %s", timeout_s, ", ".join(left))
         return not left
 
+    @property
+    def closing(self) -> bool:
+        """Whether the app is going, and nothing new is started."""
+        return self._closing
+
     # ---- inside, with the lock held
     # -------------------------------------------------------------------------
 

@@ -20,6 +20,8 @@ log = logging.getLogger("gardener.server")
 
 LOOK_S = 2.0
 """Time between two looks at which projects there are: the command line changes that without telling the app."""
+VECTOR_LOOKS = 15
+"""After so many looks, missing vectors are looked for."""
 NOT_WATCHED = WatchState("off", "checked when asked")
 
 
@@ -60,9 +62,13 @@ class Watching:
         return found[1].state if found else NOT_WATCHED
 
     def _run(self) -> None:
+        looks = 0
         while True:
             try:
                 self._look()
+                if looks % VECTOR_LOOKS == VECTOR_LOOKS - 1:
+                    self._edge.embed_next()  # a search, or another process, may have updated an index, too
+                looks += 1
             except GardenerError as error:
                 log.warning("watching.failed", extra={"fields": {"code": error.code, "reason": error.message}})
             except Exception:
