@@ -57,8 +57,8 @@ ChunkRow = tuple[str, int, int, str, str, str, str, str, str, str, str, str]
 PATHS_PER_COMMIT = 500
 """Bounds the length of a filter; a larger change is several commits, each of whole files."""
 
-META_COLUMNS = ("path", "start_line", "end_line", "language", "kind", "symbol", "hash")
-HIT_COLUMNS = (*META_COLUMNS, "signature", "docstring", "text", "file_sha256")
+META_COLUMNS = ("path", "start_line", "end_line", "language", "kind", "symbol", "signature", "hash")
+HIT_COLUMNS = (*META_COLUMNS, "docstring", "text", "file_sha256")
 
 
 @dataclass(frozen=True, slots=True)
