@@ -92,12 +92,12 @@ class Watching:
     def _in_use(self) -> list[tuple[ProjectContext, str]]:
         """Projects with an index and the setting in force, most important first."""
         gardener = self._edge.gardener
-        limit = gardener.settings.integer("index.watch_projects")
         found: list[tuple[ProjectContext, str]] = []
         for context in gardener.projects_by_use():
-            if len(found) == limit:
+            settings = gardener.settings_for(context)
+            if len(found) >= settings.integer("index.watch_projects"):
                 break
-            mode = gardener.settings_for(context).text("index.watch")
+            mode = settings.text("index.watch")
             if mode != "off" and summary(index_directory(context.home)).get("table_version"):
                 found.append((context, mode))
         return found
