@@ -22,7 +22,7 @@ Write = Callable[[str, str], Path]
 def test_a_query_of_100_kb_is_served_and_says_what_was_not_looked_at(
     gardener: Gardener, indexed: ProjectContext
 ) -> None:
-    for piece in ("?(", "aB", "a_1 ", "🎉", "路由", "\u202e", "x" * 50 + " ", "\n\t"):
+    for piece in ("?(", "aB", "a_1 ", "🎉", "路由", "\u202e", "x" * 50 + " "):
         result = gardener.search(indexed, SearchRequest((piece * QUERY_LIMIT)[: QUERY_LIMIT - 11] + " raw_decode"))
         assert any("first 20,000 characters" in note for note in result.notes), piece
         assert gardener.search(indexed, SearchRequest("raw_decode " + (piece * 9_000)[:90_000])).hits, piece
