@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import nullcontext
 
 from gardener.background import ANSWERING, Conditions, Foreground
 from gardener.errors import ConfigError, NoActiveProject
@@ -60,6 +61,8 @@ class Gardener:
         self.conditions: Conditions | None = None
         """Stands in for the machine's battery and memory; None takes the real ones and the settings."""
         self.foreground = Foreground(self.paths.run)
+        self.vectors_asked_for = Foreground(self.paths.run, "vectors-asked-for.lock")
+        """Somebody waits for vectors: background work, which may be paused, leaves them to that process."""
 
     # ---- parts, made when first needed ---------------------------------------------------------------
 
@@ -264,7 +267,8 @@ class Gardener:
 
         def wait_for() -> str:
             nonlocal shown, resumed_at
-            if give_way() or (cancel is not None and cancel.is_set()):
+            left_to_another = not asked_for and self.vectors_asked_for.anybody()
+            if left_to_another or give_way() or (cancel is not None and cancel.is_set()):
                 stop.set()
             reason = conditions.reason() or (pause() if pause else "")
             if reason != shown:
@@ -288,18 +292,19 @@ class Gardener:
                 progress(step)
 
         try:
-            return embed_missing(
-                context,
-                indexer.table,
-                service.store(),
-                service.embedder,
-                service.fingerprint,
-                record=record,
-                progress=tell,
-                cancel=stop,
-                pause=wait_for,
-                lock_timeout_s=lock_timeout_s,
-            )
+            with self.vectors_asked_for.busy() if asked_for else nullcontext():
+                return embed_missing(
+                    context,
+                    indexer.table,
+                    service.store(),
+                    service.embedder,
+                    service.fingerprint,
+                    record=record,
+                    progress=tell,
+                    cancel=stop,
+                    pause=wait_for,
+                    lock_timeout_s=lock_timeout_s,
+                )
         finally:
             if shown:
                 indexer.manifest.commit(facts={"vectors_paused": ""})

@@ -26,9 +26,9 @@ class Foreground:
     A shared flock(2) on one file: the kernel drops it when a process dies, however it dies.
     """
 
-    def __init__(self, folder: str) -> None:
+    def __init__(self, folder: str, name: str = "foreground.lock") -> None:
         self._folder = folder
-        self._path = os.path.join(folder, "foreground.lock")
+        self._path = os.path.join(folder, name)
 
     @contextmanager
     def busy(self) -> Iterator[None]:

@@ -160,6 +160,21 @@ def test_a_low_battery_pauses_and_status_says_so(gardener: Gardener, indexed: Pr
     assert gardener.status()["embedded_fraction"] == 1.0
 
 
+def test_vectors_that_somebody_asks_for_do_not_wait_behind_paused_ones(
+    gardener: Gardener, indexed: ProjectContext
+) -> None:
+    machine = Machine()
+    machine.charge = (23.0, True)
+    gardener.conditions = machine.conditions()
+    seen: list[EmbedProgress] = []
+    thread = embed_in_thread(gardener, indexed, seen)
+    wait_for_pause(seen, "on battery, 23 %", thread)
+    gardener.conditions = None
+    report = gardener.embed(indexed, lock_timeout_s=30, asked_for=True)
+    thread.join()
+    assert report.remaining == 0 and report.embedded > 0
+
+
 def test_short_memory_gives_the_model_back_and_the_work_goes_on_later(
     gardener: Gardener, indexed: ProjectContext
 ) -> None:
