@@ -40,6 +40,8 @@ RETRY_S = 60.0
 """After this long of polling, watching is tried again."""
 SAFETY_S = 300.0
 """A watched folder is compared this often even if nothing was reported: queues of the kernel can overflow."""
+SLOW_S, SLOW_SHARE = 0.25, 4
+"""A comparison that takes longer than SLOW_S is made a quarter of the time at most (100,000 files: about 1.5 s)."""
 REMEMBERED = 10_000
 """Names that turned out not to matter, so that a log file written every second costs nothing."""
 
@@ -155,10 +157,11 @@ class FolderWatcher:
             if (
                 (isinstance(events, set) and self._matters(events, watched))
                 or self._head_moved()
-                or self._behind
-                or time.monotonic() - self._checked_at > SAFETY_S
+                or self._is_due(SAFETY_S)
             ):
                 self._wait_for_git()
+                if self._took > SLOW_S:  # a tree so large that every saved file would keep a core busy
+                    self._stop.wait(max(0.0, self._checked_at + SLOW_SHARE * self._took - time.monotonic()))
                 return True
         return False
 
@@ -255,8 +258,7 @@ class FolderWatcher:
                         return
                 else:
                     glance = (self._head(), _modified(self._git and os.path.join(self._git, "index")))
-                    due = now - self._checked_at >= self._interval()
-                    if due or self._behind or (seen is not None and glance != seen):
+                    if self._is_due(self._interval()) or (seen is not None and glance != seen):
                         self._check()
                         self._tell_polling(reason)
                     seen = glance
@@ -269,6 +271,10 @@ class FolderWatcher:
                 self._tell_polling("the folder is missing" if missing else error.message)
             if self._stop.wait(GLANCE_S) or (now - begun >= RETRY_S and not self._poll_only):
                 return
+
+    def _is_due(self, after_s: float) -> bool:
+        """Whether the last comparison is so old, or the update after it failed and may be tried again."""
+        return time.monotonic() - self._checked_at >= (min(after_s, self._interval()) if self._behind else after_s)
 
     def _interval(self) -> float:
         from gardener.index.project_index import CHECK_SHARE
