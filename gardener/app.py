@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 from contextlib import nullcontext
 
-from gardener.background import ANSWERING, Conditions, Foreground
+from gardener.background import Conditions, Foreground
 from gardener.errors import ConfigError, NoActiveProject
 from gardener.paths import Paths, index_directory
 
@@ -241,7 +240,6 @@ class Gardener:
         context: ProjectContext,
         progress: Callable[[EmbedProgress], None] | None = None,
         cancel: threading.Event | None = None,
-        pause: Callable[[], str] | None = None,
         *,
         lock_timeout_s: float = 0.0,
         give_way: Callable[[], bool] = lambda: False,
@@ -253,6 +251,7 @@ class Gardener:
         `asked_for` the vectors). Ends early, with what remains, when `give_way` says so between two batches.
         """
         from gardener.index.embed import embed_missing
+        from gardener.vector_work import WaitingRule
 
         service = self.embedding
         indexer = self.index(context).indexer
@@ -261,35 +260,22 @@ class Gardener:
             battery_percent=0 if asked_for else settings.integer("index.pause_on_battery_below"),
             memory_percent=settings.integer("index.pause_below_memory"),
         )
-        stop = threading.Event()
-        shown = ""
-        resumed_at = time.monotonic()
-
-        def wait_for() -> str:
-            nonlocal shown, resumed_at
-            left_to_another = not asked_for and self.vectors_asked_for.anybody()
-            if left_to_another or give_way() or (cancel is not None and cancel.is_set()):
-                stop.set()
-            reason = conditions.reason() or (pause() if pause else "")
-            if reason != shown:
-                shown = reason
-                indexer.manifest.commit(facts={"vectors_paused": reason})
-            if conditions.short_of_memory:
-                service.unload()
-            if not reason and self.foreground.anybody():
-                reason = ANSWERING
-            if not reason and conditions.on_battery and not asked_for:
-                stop.wait(min(time.monotonic() - resumed_at, 1.0))  # half speed: as much rest as work
-            resumed_at = time.monotonic()
-            return reason
+        rule = WaitingRule(
+            conditions,
+            answering=self.foreground.anybody,
+            leave=lambda: (
+                (not asked_for and self.vectors_asked_for.anybody())
+                or give_way()
+                or (cancel is not None and cancel.is_set())
+            ),
+            show=lambda reason: indexer.manifest.commit(facts={"vectors_paused": reason}),
+            unload=service.unload,
+            half_speed_on_battery=not asked_for,
+        )
 
         def record(done: int, total: int) -> None:
             complete = str(int(done == total))
             indexer.manifest.commit(facts={"vectors": str(done), "contents": str(total), "vectors_complete": complete})
-
-        def tell(step: EmbedProgress) -> None:
-            if progress is not None:
-                progress(step)
 
         try:
             with self.vectors_asked_for.busy() if asked_for else nullcontext():
@@ -300,14 +286,13 @@ class Gardener:
                     service.embedder,
                     service.fingerprint,
                     record=record,
-                    progress=tell,
-                    cancel=stop,
-                    pause=wait_for,
+                    progress=progress or (lambda _: None),
+                    cancel=rule.stop,
+                    pause=rule,
                     lock_timeout_s=lock_timeout_s,
                 )
         finally:
-            if shown:
-                indexer.manifest.commit(facts={"vectors_paused": ""})
+            rule.over()
 
     def index_state(self, context: ProjectContext) -> IndexState:
         """How far and how fresh the index is, compared with the disk now."""

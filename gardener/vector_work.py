@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING
 
+from gardener.background import ANSWERING, Conditions
 from gardener.errors import GardenerError
 from gardener.index.facts import summary
 from gardener.paths import index_directory
@@ -58,6 +60,52 @@ def more_important(
         return first.id != context.id
 
     return ask
+
+
+class WaitingRule:
+    """Asked by embed_missing between two batches: gives the reason to wait, "" to go on; sets `stop` to end early."""
+
+    def __init__(
+        self,
+        conditions: Conditions,
+        *,
+        answering: Callable[[], bool],
+        leave: Callable[[], bool],
+        show: Callable[[str], object],
+        unload: Callable[[], object],
+        half_speed_on_battery: bool,
+    ) -> None:
+        """`show` is told a reason that will last, and "" when it is over; `unload` gives the model's memory back."""
+        self.stop = threading.Event()
+        self._conditions = conditions
+        self._answering = answering
+        self._leave = leave
+        self._show = show
+        self._unload = unload
+        self._half_speed = half_speed_on_battery
+        self._shown = ""
+        self._resumed_at = time.monotonic()
+
+    def __call__(self) -> str:
+        if self._leave():
+            self.stop.set()
+        reason = self._conditions.reason()
+        if reason != self._shown:
+            self._shown = reason
+            self._show(reason)
+        if self._conditions.short_of_memory:
+            self._unload()
+        if not reason and self._answering():
+            return ANSWERING  # over in a moment: not worth a write
+        if not reason and self._conditions.on_battery and self._half_speed:
+            self.stop.wait(min(time.monotonic() - self._resumed_at, 1.0))  # as much rest as work
+        self._resumed_at = time.monotonic()
+        return reason
+
+    def over(self) -> None:
+        """Takes back what was shown."""
+        if self._shown:
+            self._show("")
 
 
 def index_version(context: ProjectContext) -> str:

@@ -122,7 +122,7 @@ def test_a_search_works_where_the_flag_cannot_be_written(tmp_path: Path) -> None
 
 
 def embed_in_thread(gardener: Gardener, context: ProjectContext, seen: list[EmbedProgress]) -> threading.Thread:
-    thread = threading.Thread(target=lambda: gardener.embed(context, seen.append))
+    thread = threading.Thread(target=lambda: gardener.embed(context, seen.append), daemon=True)
     thread.start()
     return thread
 
