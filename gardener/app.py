@@ -380,6 +380,7 @@ class Gardener:
             backends=self.backends,
             default_backend=settings.text("models.backend"),
             budget_tokens=settings.integer("answer.context_tokens"),
+            repository_map=lambda ctx, tokens: self.index(ctx).map_text(tokens),
         )
 
     def ask(
