@@ -14,6 +14,7 @@ import os
 import shutil
 import sys
 import threading
+import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -56,6 +57,9 @@ ChunkRow = tuple[str, int, int, str, str, str, str, str, str, str, str, str]
 
 PATHS_PER_COMMIT = 500
 """Bounds the length of a filter; a larger change is several commits, each of whole files."""
+
+IDENTITY = "gardener.identity"
+"""Key of the chunks table's schema metadata."""
 
 META_COLUMNS = ("path", "start_line", "end_line", "language", "kind", "symbol", "hash")
 HIT_COLUMNS = (*META_COLUMNS, "signature", "docstring", "text", "file_sha256")
@@ -151,6 +155,23 @@ class IndexTable:
 
     # ---- opening -------------------------------------------------------------------------------------
 
+    def reader(self) -> IndexTable:
+        """The same tables through handles and a lock of their own: it never waits for what this one writes."""
+        with self._lock:
+            other = IndexTable(self.directory, repair=self.repair)
+            other._database = self._connect()  # shared, because the caches hang on it
+            return other
+
+    def view(self) -> IndexTable:
+        """A reader of the chunks as they are now, whatever is committed later; the vectors it shows are the newest.
+
+        Never call `refresh` on it. What it reads stays on the disk for ten minutes after it has been replaced.
+        """
+        with self._lock:
+            other = self.reader()
+            other._open(CHUNKS)
+            return other
+
     def exists(self) -> bool:
         return os.path.isdir(os.path.join(self.directory, f"{CHUNKS}.lance"))
 
@@ -207,6 +228,15 @@ class IndexTable:
         with self._lock:
             return int(self._call(lambda: self._open(CHUNKS).version))
 
+    def identity(self) -> str:
+        """Given when the table was made, and kept through every change: row ids of one identity are never used again.
+
+        "" for a table that an older Gardener made.
+        """
+        with self._lock:
+            metadata = self._call(lambda: self._open(CHUNKS).schema.metadata) or {}
+        return str(metadata.get(IDENTITY.encode(), b"").decode())
+
     def count(self) -> int:
         with self._lock:
             return int(self._call(self._open(CHUNKS).count_rows))
@@ -221,6 +251,7 @@ class IndexTable:
     def create(self, rows: Any, *, index_words: bool = True) -> None:
         """Replaces all rows with those of an `arrow_table` and, unless told otherwise, makes them searchable."""
         with self._lock:
+            rows = rows.replace_schema_metadata({IDENTITY: uuid.uuid4().hex})
             self._tables[CHUNKS] = self._call(self._connect().create_table, CHUNKS, rows, mode="overwrite")
             if index_words:
                 self.build_words_index()
@@ -317,11 +348,24 @@ class IndexTable:
             query = self._open(CHUNKS).search().select(["hash"])
             return set(self._call(query.limit(2**31 - 1).to_arrow)["hash"].to_pylist())
 
-    def meta(self) -> Any:
-        """All rows' `META_COLUMNS` and `_rowid` as one Arrow table, in storage order."""
+    def meta(self, row_ids: Sequence[int] | None = None) -> Any:
+        """`META_COLUMNS` and `_rowid` of all rows, or of those with these ids, as one Arrow table in no set order."""
         with self._lock:
-            query = self._open(CHUNKS).search().select(list(META_COLUMNS)).with_row_id(True)
+            table = self._open(CHUNKS)
+            if row_ids is not None:
+                query = table.take_row_ids(list(row_ids)).select(list(META_COLUMNS)).with_row_id()
+                return self._call(query.to_arrow)
+            query = table.search().select(list(META_COLUMNS)).with_row_id(True)
             return self._call(query.limit(2**31 - 1).to_arrow).combine_chunks()
+
+    def row_ids(self) -> NDArray[np.uint64]:
+        """The ids of all rows, ascending. An updated row has a new id, and so has every row after a compaction."""
+        import numpy as np
+
+        with self._lock:
+            query = self._open(CHUNKS).search().select(["_rowid"])
+            found = self._call(query.limit(2**31 - 1).to_arrow)["_rowid"].to_numpy()
+        return np.sort(found.astype(np.uint64, copy=False))
 
     def search_words(self, words: Sequence[str], limit: int) -> LexicalHits:
         """BM25 over the words column. `words` are stems, as `words.index_words` stores them."""
@@ -392,16 +436,50 @@ class IndexTable:
             made = os.stat(os.path.join(self.directory, f"{name}.lance")).st_ino
             return f"{made}:{self._call(lambda: self._open(name).version)}"
 
-    def vectors(self, fingerprint: str) -> tuple[list[str], NDArray[np.float16]] | None:
-        """Every stored embedding: content hashes and a float16 array of shape (n, dimensions); None without any."""
+    def vector_hashes(self, fingerprint: str) -> Any:
+        """The content hashes that have an embedding, as an Arrow array of strings.
+
+        The embeddings are read too, a batch at a time, and thrown away: who asks wants to know whether they are there.
+        """
+        import pyarrow as pa
+
+        name = VECTORS + fingerprint
+        with self._lock:
+            if name not in self._vector_tables():
+                return pa.array([], pa.string())
+            query = self._open(name).search().select(["hash", "vector"]).limit(2**31 - 1)
+            batches = self._call(lambda: [batch["hash"] for batch in query.to_batches()])
+        return pa.concat_arrays(batches) if batches else pa.array([], pa.string())
+
+    def vector_row_ids(self, fingerprint: str) -> NDArray[np.uint64]:
+        """The ids of all rows of the embedder's table, ascending; none without a table."""
+        import numpy as np
+
+        name = VECTORS + fingerprint
+        with self._lock:
+            if name not in self._vector_tables():
+                return np.empty(0, np.uint64)
+            query = self._open(name).search().select(["_rowid"])
+            found = self._call(query.limit(2**31 - 1).to_arrow)["_rowid"].to_numpy()
+        return np.sort(found.astype(np.uint64, copy=False))
+
+    def vectors(
+        self, fingerprint: str, row_ids: Sequence[int] | None = None
+    ) -> tuple[list[str], NDArray[np.float16]] | None:
+        """Every stored embedding, or those with these row ids: content hashes and a float16 array of shape
+        (n, dimensions); None without any."""
         import numpy as np
 
         name = VECTORS + fingerprint
         with self._lock:
             if name not in self._vector_tables():
                 return None
-            query = self._open(name).search().select(["hash", "vector"])
-            data = self._call(query.limit(2**31 - 1).to_arrow)
+            table = self._open(name)
+            if row_ids is not None:
+                data = self._call(table.take_row_ids(list(row_ids)).select(["hash", "vector"]).to_arrow)
+            else:
+                query = table.search().select(["hash", "vector"])
+                data = self._call(query.limit(2**31 - 1).to_arrow)
         if data.num_rows == 0:
             return None
         column = data["vector"].combine_chunks()
