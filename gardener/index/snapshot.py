@@ -156,7 +156,7 @@ class Snapshot:
         if self._fraction is None or self._fraction[0] is not row_of:
             without = row_of < 0
             missing = int(pc.count_distinct(self.meta["hash"].filter(without)).as_py()) if without.any() else 0
-            self._fraction = row_of, 1 - missing / self.distinct if self.size else 1.0
+            self._fraction = row_of, 1 - missing / self.distinct if missing else 1.0
         return self._fraction[1]
 
     def without_vector(self, stored: Any) -> NDArray[np.int64]:

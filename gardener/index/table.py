@@ -15,7 +15,7 @@ import shutil
 import sys
 import threading
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -60,6 +60,12 @@ PATHS_PER_COMMIT = 500
 
 IDENTITY = "gardener.identity"
 """Key of the chunks table's schema metadata."""
+
+SCAN_ROWS = 65_536
+"""Rows per batch of a scan. LanceDB's own 1,024 costs seven times as much for a narrow column: each batch is a trip
+between threads (48,000 row ids: 17 ms against 2.3 ms)."""
+VECTOR_ROWS = 4_096
+"""The same for vectors: 3 MB at a time."""
 
 META_COLUMNS = ("path", "start_line", "end_line", "language", "kind", "symbol", "hash")
 HIT_COLUMNS = (*META_COLUMNS, "signature", "docstring", "text", "file_sha256")
@@ -320,8 +326,7 @@ class IndexTable:
     def file_hashes(self) -> dict[str, str]:
         """What the rows say was indexed: path to SHA-256 of the file's bytes."""
         with self._lock:
-            query = self._open(CHUNKS).search().select(["path", "file_sha256"])
-            found = self._call(query.limit(2**31 - 1).to_arrow)
+            found = self._scan(CHUNKS, ["path", "file_sha256"])
         return dict(zip(found["path"].to_pylist(), found["file_sha256"].to_pylist(), strict=True))
 
     def compact_if_needed(self, *, force: bool = False, vectors_only: bool = False) -> bool:
@@ -342,29 +347,30 @@ class IndexTable:
 
     # ---- reading chunks ------------------------------------------------------------------------------
 
+    def _scan(self, name: str, columns: Sequence[str]) -> Any:
+        """All rows' values of these columns as an Arrow table, in no set order."""
+        query = self._open(name).search().select(list(columns)).limit(2**31 - 1)
+        return self._call(lambda: query.to_batches(batch_size=SCAN_ROWS).read_all())
+
     def hashes(self) -> set[str]:
         """The content addresses of all rows."""
         with self._lock:
-            query = self._open(CHUNKS).search().select(["hash"])
-            return set(self._call(query.limit(2**31 - 1).to_arrow)["hash"].to_pylist())
+            return set(self._scan(CHUNKS, ["hash"])["hash"].to_pylist())
 
     def meta(self, row_ids: Sequence[int] | None = None) -> Any:
         """`META_COLUMNS` and `_rowid` of all rows, or of those with these ids, as one Arrow table in no set order."""
         with self._lock:
-            table = self._open(CHUNKS)
             if row_ids is not None:
-                query = table.take_row_ids(list(row_ids)).select(list(META_COLUMNS)).with_row_id()
-                return self._call(query.to_arrow)
-            query = table.search().select(list(META_COLUMNS)).with_row_id(True)
-            return self._call(query.limit(2**31 - 1).to_arrow).combine_chunks()
+                taken = self._open(CHUNKS).take_row_ids(list(row_ids)).select(list(META_COLUMNS))
+                return self._call(taken.with_row_id().to_arrow)
+            return self._scan(CHUNKS, [*META_COLUMNS, "_rowid"]).combine_chunks()
 
     def row_ids(self) -> NDArray[np.uint64]:
         """The ids of all rows, ascending. An updated row has a new id, and so has every row after a compaction."""
         import numpy as np
 
         with self._lock:
-            query = self._open(CHUNKS).search().select(["_rowid"])
-            found = self._call(query.limit(2**31 - 1).to_arrow)["_rowid"].to_numpy()
+            found = self._scan(CHUNKS, ["_rowid"])["_rowid"].to_numpy()
         return np.sort(found.astype(np.uint64, copy=False))
 
     def search_words(self, words: Sequence[str], limit: int) -> LexicalHits:
@@ -448,7 +454,7 @@ class IndexTable:
             if name not in self._vector_tables():
                 return pa.array([], pa.string())
             query = self._open(name).search().select(["hash", "vector"]).limit(2**31 - 1)
-            batches = self._call(lambda: [batch["hash"] for batch in query.to_batches()])
+            batches = self._call(lambda: [batch["hash"] for batch in query.to_batches(batch_size=VECTOR_ROWS)])
         return pa.concat_arrays(batches) if batches else pa.array([], pa.string())
 
     def vector_row_ids(self, fingerprint: str) -> NDArray[np.uint64]:
@@ -459,33 +465,36 @@ class IndexTable:
         with self._lock:
             if name not in self._vector_tables():
                 return np.empty(0, np.uint64)
-            query = self._open(name).search().select(["_rowid"])
-            found = self._call(query.limit(2**31 - 1).to_arrow)["_rowid"].to_numpy()
+            found = self._scan(name, ["_rowid"])["_rowid"].to_numpy()
         return np.sort(found.astype(np.uint64, copy=False))
 
-    def vectors(
+    def vector_batches(
         self, fingerprint: str, row_ids: Sequence[int] | None = None
-    ) -> tuple[list[str], NDArray[np.float16]] | None:
-        """Every stored embedding, or those with these row ids: content hashes and a float16 array of shape
-        (n, dimensions); None without any."""
+    ) -> Iterator[tuple[list[str], NDArray[np.float16]]]:
+        """The stored embeddings, or those with these row ids, portion by portion: content hashes and a float16 array
+        of shape (n, dimensions)."""
         import numpy as np
 
         name = VECTORS + fingerprint
         with self._lock:
             if name not in self._vector_tables():
-                return None
+                return
             table = self._open(name)
-            if row_ids is not None:
-                data = self._call(table.take_row_ids(list(row_ids)).select(["hash", "vector"]).to_arrow)
-            else:
-                query = table.search().select(["hash", "vector"])
-                data = self._call(query.limit(2**31 - 1).to_arrow)
-        if data.num_rows == 0:
+            query = table.search().limit(2**31 - 1) if row_ids is None else table.take_row_ids(list(row_ids))
+        batches = self._call(lambda: iter(query.select(["hash", "vector"]).to_batches(batch_size=VECTOR_ROWS)))
+        while (batch := self._call(next, batches, None)) is not None:
+            column = batch["vector"]
+            matrix = np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float16)
+            yield batch["hash"].to_pylist(), matrix.reshape(-1, column.type.list_size)
+
+    def vectors(self, fingerprint: str) -> tuple[list[str], NDArray[np.float16]] | None:
+        """Every stored embedding at once; None without any."""
+        import numpy as np
+
+        batches = [batch for batch in self.vector_batches(fingerprint) if batch[0]]
+        if not batches:
             return None
-        column = data["vector"].combine_chunks()
-        dimensions = column.type.list_size
-        matrix = np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float16).reshape(-1, dimensions)
-        return data["hash"].to_pylist(), matrix
+        return [name for names, _ in batches for name in names], np.concatenate([matrix for _, matrix in batches])
 
     def drop_vectors(self, *, keep: str = "") -> None:
         """Forgets the embeddings of all embedders but `keep`; they come back from the shared store or the model."""

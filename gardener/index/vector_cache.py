@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
 SPARE = 0.125
 """Share of rows that are allocated beyond what is needed, so that most additions copy nothing."""
-READ_PORTION = 8_192
-"""Rows converted to float32 at once; bounds what is held twice while a table is read."""
 
 
 class VectorCache:
@@ -74,13 +72,17 @@ class VectorCache:
         new = np.setdiff1d(present, self._read, assume_unique=True)
         everything = len(new) == len(present)
         if len(new):
-            stored = table.vectors(self.fingerprint, None if everything else new.tolist())
-            if stored is not None:
-                self.add(*stored)
+            for hashes, vectors in table.vector_batches(self.fingerprint, None if everything else new.tolist()):
+                self.add(hashes, vectors, expected=len(new))
         self._read = present
 
-    def add(self, hashes: Sequence[str], vectors: NDArray[np.float32] | NDArray[np.float16]) -> None:
-        """Takes over vectors of shape (len(hashes), dimensions); a content that is here already keeps its vector."""
+    def add(
+        self, hashes: Sequence[str], vectors: NDArray[np.float32] | NDArray[np.float16], *, expected: int = 0
+    ) -> None:
+        """Takes over vectors of shape (len(hashes), dimensions); a content that is here already keeps its vector.
+
+        `expected` says how many will come in all, so that room for them is made once.
+        """
         import numpy as np
 
         with self._lock:
@@ -92,14 +94,13 @@ class VectorCache:
                 return
             before, after = len(self.hashes), len(self.hashes) + len(wanted)
             if after > len(self._buffer):
-                grown = np.empty((after + int(after * SPARE), vectors.shape[1]), np.float32)
+                room = max(after, before + expected)
+                grown = np.empty((room + int(room * SPARE), vectors.shape[1]), np.float32)
                 if before:
                     grown[:before] = self._buffer[:before]
                 self._buffer = grown
             rows = np.fromiter(wanted.values(), np.int64, len(wanted))
-            for start in range(0, len(rows), READ_PORTION):
-                portion = rows[start : start + READ_PORTION]
-                self._buffer[before + start : before + start + len(portion)] = vectors[portion]
+            self._buffer[before:after] = vectors if len(rows) == len(vectors) else vectors[rows]
             self._row.update(zip(wanted, range(before, after), strict=True))
             self.hashes.extend(wanted)  # last: `matrix` shows rows only once they are written
 
