@@ -30,7 +30,7 @@ QUERIES = (
     "render a template with a context", "detect changes for a migration", "upgrade a password hash at login",
     "prefix and version of a cache key", "handle an exception in middleware", "join tables for select_related",
     "escape html in template output", "validate an email address", "csrf token rotation", "QuerySet.bulk_create",
-    "translate a string lazily", "parse an ISO date", "stream a large file as response", "signal receivers weak reference",
+    "translate a string lazily", "parse an ISO date", "stream a large file as response", "weak reference to a receiver",
     "collect static files", "test client login", "atomic transaction savepoint", "format a number with separators",
     "paginate a list of objects", "permission required decorator", "inspect a database table", "serialize to xml",
     "resolve a relation in the admin", "geometry field from GeoJSON", "run a management command", "log a request error",
