@@ -18,6 +18,7 @@ from gardener.index.snapshot import Snapshot
 from gardener.index.table import IndexTable
 from gardener.index.vectors import VectorStore
 from gardener.locks import ProcessLock
+from gardener.memory import give_back
 from gardener.paths import embed_lock
 from gardener.types import ProjectContext
 
@@ -137,6 +138,7 @@ def embed_missing(
         table.compact_if_needed(vectors_only=True)
     finally:
         lock.release()
+        give_back()
     return EmbedReport(embedded, reused, remaining, time.monotonic() - started)
 
 
