@@ -480,8 +480,12 @@ class IndexTable:
             if name not in self._vector_tables():
                 return
             table = self._open(name)
-            query = table.search().limit(2**31 - 1) if row_ids is None else table.take_row_ids(list(row_ids))
-        batches = self._call(lambda: iter(query.select(["hash", "vector"]).to_batches(batch_size=VECTOR_ROWS)))
+        columns = ["hash", "vector"]
+        if row_ids is not None:
+            batches = iter(self._call(table.take_row_ids(list(row_ids)).select(columns).to_arrow).to_batches())
+        else:
+            query = table.search().select(columns).limit(2**31 - 1)
+            batches = self._call(lambda: iter(query.to_batches(batch_size=VECTOR_ROWS)))
         while (batch := self._call(next, batches, None)) is not None:
             column = batch["vector"]
             matrix = np.asarray(column.flatten().to_numpy(zero_copy_only=False), np.float16)
