@@ -163,10 +163,7 @@ class Gardener:
         """Deletes shared vectors that no other project, registered or in the trash, has a chunk for."""
         from gardener.index.table import IndexTable
 
-        with self._lock:
-            opened = self._indexes.pop(purged.id, None)
-        if opened is not None:
-            opened.close()
+        self.forget_index(purged)
         if not self.embedding.has_store():
             return 0
         used: set[str] = set()
@@ -202,6 +199,13 @@ class Gardener:
         for unused in idle:
             unused.searcher.forget()
         return opened
+
+    def forget_index(self, context: ProjectContext) -> None:
+        """Closes the project's index, whose files are about to go."""
+        with self._lock:
+            opened = self._indexes.pop(context.id, None)
+        if opened is not None:
+            opened.close()
 
     def update_index(
         self,

@@ -30,6 +30,7 @@ COMMANDS: dict[str, Command] = {
         Command("index", "index", "code", "bring the index up to date with the disk"),
         Command("search", "search", "code", "find places in the code"),
         Command("ask", "ask", "code", "ask a question, get an answer with citations"),
+        Command("eval", "eval", "code", "measure how well search finds things in this project"),
         Command("chat", "chat", "conversations", "a conversation: follow-up questions know what came before"),
         Command("history", "history", "conversations", "list, show, search, export and delete conversations"),
         Command("serve", "serve", "app", "run the app: pages, API, resident model"),

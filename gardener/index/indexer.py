@@ -27,7 +27,7 @@ from gardener.types import ProjectContext
 if TYPE_CHECKING:
     import threading
 
-INDEX_FORMAT = "2"
+INDEX_FORMAT = "3"
 """Changes when rows of an older index would be wrong (chunker, words, columns): the index is then built anew."""
 
 ROWS_PER_COMMIT = 50_000

@@ -33,6 +33,9 @@ def _collect(container: Node, grammar: Grammar, source: bytes, in_class: bool, d
     run_end = -9
     run: list[Node] = []
     previous_end = -1
+    run = _comments_before(container, grammar.comments)
+    if run:
+        run_start, run_end = run[0].start_point[0], end_row(run[-1])
     for node in container.named_children:
         kind = node.type
         rule = rules.get(kind)
@@ -94,6 +97,21 @@ def _collect(container: Node, grammar: Grammar, source: bytes, in_class: bool, d
         found.append(item)
         previous_end = last
         run_end = -9
+
+
+def _comments_before(container: Node, comments: frozenset[str]) -> list[Node]:
+    """The comments right in front of a body that starts with its first statement, as Ruby's does."""
+    run: list[Node] = []
+    parent = container.parent
+    sibling = container.prev_named_sibling if parent is not None else None
+    while sibling is not None and parent is not None and sibling.type in comments:
+        row = sibling.start_point[0]
+        below = run[0].start_point[0] if run else container.start_point[0]
+        if end_row(sibling) != below - 1 or row == parent.start_point[0]:
+            break
+        run.insert(0, sibling)
+        sibling = sibling.prev_named_sibling
+    return run
 
 
 def _trailing_comments(node: Node, comments: frozenset[str]) -> list[Node]:

@@ -1,10 +1,10 @@
 """Fuses what the retrievers found into one order. Pure functions over arrays; no I/O, no heavy imports but NumPy.
 
-The fusion is 0.4 z(BM25) + 0.6 z(cosine) over the candidates; then comes evidence that a vector cannot see (an exact
-symbol, words of the path, further hits in the same file), then demotion, never hiding, of tests, documentation, data
-and vendored files unless the question asks for them. The constants were chosen on 300 docstring-to-function questions
-over sixteen packages of Python's standard library, docstrings removed (MRR@10 0.46; words alone 0.38, vectors alone
-0.39); they have not been tried on other languages or kinds of questions yet.
+A candidate's score is a weighted sum: z-scores of BM25 and cosine over the candidates, the best BM25 in its file, and
+evidence that neither sees (how much of the symbol's name the question has, how much of the question the signature has,
+an exact symbol, words of the file's name). Tests, documentation, data, vendored files and bare type headers are
+demoted, never hidden, unless the question asks for them. docs/retrieval.md says how the constants were chosen, on
+which questions, and what was tried and left out.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from gardener.index.words import split_identifier
+from gardener.index.words import split_identifier, stem
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,24 +26,45 @@ if TYPE_CHECKING:
 class RankWeights:
     """The constants of the ranking. All act on z-scores, so their unit is one standard deviation."""
 
-    lexical: float = 0.4
+    lexical: float = 0.3
     vector: float = 0.6
+    lexical_alone: float = 0.6
+    """Instead of both where no candidate has a vector."""
+    file_lexical: float = 0.2
+    """Times the best lexical z-score among the file's candidates: the places of one file corroborate each other."""
     exact_symbol: float = 2.0
     """The query is the name of this symbol."""
-    mentioned_symbol: float = 0.7
+    mentioned_symbol: float = 0.5
     """A longer query mentions the name of this symbol."""
-    symbol_words: float = 0.2
+    symbol_words: float = 1.0
     """Times the share of the symbol's words that the query has."""
-    path_words: float = 0.1
+    signature_words: float = 1.0
+    """Times the share of the query's words that the symbol's name and signature have."""
+    path_words: float = 0.27
     """Times the share of the file name's words that the query has."""
-    coherence: float = 0.03
-    """Per further candidate in the same file, halved each time."""
-    demotion: float = 0.6
-    """Score factor for tests, documentation and data."""
-    vendored_demotion: float = 0.5
+    crowding: float = 0.1
+    """Taken from a candidate for each better one of the same file: ten places in one file hide the other files."""
+    test: float = -1.2
+    prose: float = -1.5
+    data: float = -0.6
+    vendored: float = -1.0
+    type_header: float = -1.0
+    """The head of a class or type: what a question describes is done by its functions, which are rows of their own."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with every constant, so that evaluations with other weights can be told apart; 12 digits."""
+        import hashlib
+
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:12]
 
 
 DEFAULT_WEIGHTS = RankWeights()
+
+NO_DEFINITION = frozenset({"section", "text", "table", "rule", ""})
+"""Kinds of chunks whose symbol is a heading or a key rather than a definition."""
+TYPE_KINDS = frozenset({"class", "interface", "struct", "trait", "type", "enum"})
+_ASKS_TYPE = TYPE_KINDS | {"classes", "interfaces", "structs", "traits", "types", "enums", "protocol", "exception"}
 
 ROLE_CODE, ROLE_TEST, ROLE_PROSE, ROLE_DATA, ROLE_VENDORED = "code", "test", "prose", "data", "vendored"
 
@@ -64,6 +86,7 @@ _ASKS = {
 }
 
 
+@lru_cache(maxsize=100_000)
 def role_of(path: str, language: str) -> str:
     """What part a file plays, by its path and language."""
     if _VENDORED.search(path):
@@ -77,11 +100,19 @@ def role_of(path: str, language: str) -> str:
     return ROLE_CODE
 
 
-def role_factor(role: str, words: frozenset[str], weights: RankWeights) -> float:
-    """What a candidate's score is multiplied with; 1.0 when the question's words ask for such files."""
-    if role == ROLE_CODE or words & _ASKS[role]:
-        return 1.0
-    return weights.vendored_demotion if role == ROLE_VENDORED else weights.demotion
+def demotion(role: str, kind: str, words: frozenset[str], weights: RankWeights) -> float:
+    """What is added to a candidate's score for the part it plays; 0.0 when the question's words ask for such places."""
+    if role != ROLE_CODE and not words & _ASKS[role]:
+        of_role = {
+            ROLE_TEST: weights.test,
+            ROLE_PROSE: weights.prose,
+            ROLE_DATA: weights.data,
+            ROLE_VENDORED: weights.vendored,
+        }
+        return of_role[role]
+    if kind in TYPE_KINDS and not words & _ASKS_TYPE:
+        return weights.type_header
+    return 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +124,7 @@ class Candidates:
     languages: Sequence[str]
     symbols: Sequence[str]
     kinds: Sequence[str]
+    signatures: Sequence[str]
     bm25: NDArray[np.float32]
     cosine: NDArray[np.float32]
 
@@ -100,7 +132,7 @@ class Candidates:
 def fuse(
     candidates: Candidates, query: str, words: Sequence[str], weights: RankWeights = DEFAULT_WEIGHTS
 ) -> NDArray[np.float64]:
-    """A score for each candidate, shape (n,); larger is better, all positive."""
+    """A score for each candidate, shape (n,); larger is better, all positive. `words` are `words.query_words`."""
     import numpy as np
 
     n = len(candidates.paths)
@@ -117,24 +149,29 @@ def fuse(
             vector[~has_vector] = np.quantile(vector[has_vector], 0.25)
         score = weights.lexical * lexical + weights.vector * vector
     else:
-        score = lexical
+        score = weights.lexical_alone * lexical
+    score = score + weights.file_lexical * _best_of_file(candidates.paths, lexical)
     asked = frozenset(words)
+    stems = frozenset(stem(word) for word in words)
     named = named_symbols(query)
     exact = weights.exact_symbol if len(query.split()) <= 2 else weights.mentioned_symbol
+    columns = zip(
+        candidates.paths,
+        candidates.languages,
+        candidates.symbols,
+        candidates.kinds,
+        candidates.signatures,
+        strict=True,
+    )
     score = score + np.array(
         [
-            _evidence(path, symbol, kind, asked, named, exact, weights)
-            for path, symbol, kind in zip(candidates.paths, candidates.symbols, candidates.kinds, strict=True)
+            _evidence(path, symbol, kind, signature, stems, named, exact, weights)
+            + (0.0 if symbol_is_named(symbol, named) else demotion(role_of(path, language), kind, asked, weights))
+            for path, language, symbol, kind, signature in columns
         ]
     )
-    score = score - score.min() + 0.1
-    score *= np.array(
-        [
-            role_factor(role_of(path, language), asked, weights)
-            for path, language in zip(candidates.paths, candidates.languages, strict=True)
-        ]
-    )
-    total: NDArray[np.float64] = score + _coherence(candidates.paths, score, weights)
+    score -= weights.crowding * _better_of_file(candidates.paths, score)
+    total: NDArray[np.float64] = score - score.min() + 0.1
     return total
 
 
@@ -143,6 +180,7 @@ def _standardised(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return (values - values.mean()) / deviation if deviation > 1e-9 else values * 0.0
 
 
+_IDENTIFIER = re.compile(r"[^\W\d_][\w$]*")
 _NAMED = re.compile(r"[A-Za-z_$][\w$]*(?:(?:\.|::|#|->)[A-Za-z_$][\w$]*)*")
 
 
@@ -160,42 +198,71 @@ def named_symbols(query: str) -> frozenset[str]:
     return frozenset(names)
 
 
+def symbol_is_named(symbol: str, named: frozenset[str]) -> bool:
+    """Whether a symbol, or its last part, is one of these lower-case names."""
+    lowered = symbol.lower()
+    return bool(symbol) and (lowered in named or lowered.rsplit(".", 1)[-1] in named)
+
+
+@lru_cache(maxsize=20_000)  # about 20 MB when full
+def _stems_of(text: str) -> frozenset[str]:
+    """The stems of the words in the identifiers of a name, path or signature."""
+    return frozenset(
+        stem(part) for name in _IDENTIFIER.findall(text) for part in split_identifier(name) if len(part) > 1
+    )
+
+
 def _evidence(
     path: str,
     symbol: str,
     kind: str,
+    signature: str,
     asked: frozenset[str],
     named: frozenset[str],
     exact: float,
     weights: RankWeights,
 ) -> float:
+    """What name, signature and path say for a candidate. `asked` are the stems of the question's words."""
     evidence = 0.0
-    if symbol and kind not in ("section", "text", "table"):
-        last = symbol.rsplit(".", 1)[-1]
-        if last.lower() in named or symbol.lower() in named:
+    if symbol and kind not in NO_DEFINITION:
+        if symbol_is_named(symbol, named):
             evidence += exact
-        parts = {part for part in split_identifier(last) if len(part) > 1}
-        if parts:
-            evidence += weights.symbol_words * len(parts & asked) / len(parts)
-    stem = path.rsplit("/", 1)[-1].split(".", 1)[0]
-    if stem in ("__init__", "index", "mod", "lib", "main") and "/" in path:
-        stem = path.rsplit("/", 2)[-2]
-    parts = {part for part in split_identifier(stem) if len(part) > 1}
-    if parts:
-        evidence += weights.path_words * len(parts & asked) / len(parts)
-    return evidence
+        evidence += weights.symbol_words * _covered(_stems_of(symbol.rsplit(".", 1)[-1]), asked)
+        evidence += weights.signature_words * _covered(asked, _stems_of(signature))
+    return evidence + weights.path_words * _covered(_stems_of(_telling_name(path)), asked)
 
 
-def _coherence(paths: Sequence[str], score: NDArray[np.float64], weights: RankWeights) -> NDArray[np.float64]:
-    """A bonus for the best candidate of a file that has further strong ones: several hits corroborate each other."""
+def _covered(words: frozenset[str], by: frozenset[str]) -> float:
+    return len(words & by) / len(words) if words else 0.0
+
+
+def _telling_name(path: str) -> str:
+    """The file's name without its ending, or its folder's where every package has a file of that name."""
+    name = path.rsplit("/", 1)[-1].split(".", 1)[0]
+    if name in ("__init__", "index", "mod", "lib", "main") and "/" in path:
+        return path.rsplit("/", 2)[-2]
+    return name
+
+
+def _best_of_file(paths: Sequence[str], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each candidate the largest value among those of its file."""
     import numpy as np
 
-    bonus = np.zeros(len(paths))
-    strong = float(np.quantile(score, 0.75))
-    members: dict[str, list[int]] = {}
-    for position in np.argsort(-score, kind="stable"):
-        members.setdefault(paths[position], []).append(int(position))
-    for positions in members.values():
-        further = sum(1 for position in positions[1:] if score[position] >= strong)
-        bonus[positions[0]] = weights.coherence * sum(0.5**step for step in range(min(further, 6)))
-    return bonus
+    best: dict[str, float] = {}
+    for path, value in zip(paths, values.tolist(), strict=True):
+        if value > best.get(path, -np.inf):
+            best[path] = value
+    return np.array([best[path] for path in paths])
+
+
+def _better_of_file(paths: Sequence[str], score: NDArray[np.float64]) -> NDArray[np.float64]:
+    """For each candidate how many of its file's are better, at most five."""
+    import numpy as np
+
+    better = np.zeros(len(paths))
+    seen: dict[str, int] = {}
+    for position in np.argsort(-score, kind="stable").tolist():
+        before = seen.get(paths[position], 0)
+        better[position] = min(before, 5)
+        seen[paths[position]] = before + 1
+    return better

@@ -46,6 +46,8 @@ class SearchRequest:
     path_glob: str = ""
     symbol: str = ""
     no_tests: bool = False
+    words_only: bool = False
+    """Leave vectors out, to see what words and names find alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,7 +243,9 @@ class Searcher:
         by_vector = np.empty(0, np.int64)
         cosine = np.full(snapshot.size, np.nan, np.float32)
         on_demand = [int(p) for p in by_words[:ON_DEMAND_CANDIDATES]] + by_symbol
-        query_vector = self._query_vector(snapshot, query or request.symbol, on_demand, notes)
+        query_vector = (
+            None if request.words_only else self._query_vector(snapshot, query or request.symbol, on_demand, notes)
+        )
         if query_vector is not None:
             self._embed_on_demand(snapshot, on_demand, notes)
             cosine = snapshot.cosines(query_vector)
@@ -261,6 +265,7 @@ class Searcher:
                 languages=snapshot.column("language", candidates),
                 symbols=snapshot.column("symbol", candidates),
                 kinds=snapshot.column("kind", candidates),
+                signatures=snapshot.column("signature", candidates),
                 bm25=bm25[candidates],
                 cosine=cosine[candidates],
             ),

@@ -67,8 +67,8 @@ between threads (48,000 row ids: 17 ms against 2.3 ms)."""
 VECTOR_ROWS = 4_096
 """The same for vectors: 3 MB at a time."""
 
-META_COLUMNS = ("path", "start_line", "end_line", "language", "kind", "symbol", "hash")
-HIT_COLUMNS = (*META_COLUMNS, "signature", "docstring", "text", "file_sha256")
+META_COLUMNS = ("path", "start_line", "end_line", "language", "kind", "symbol", "signature", "hash")
+HIT_COLUMNS = (*META_COLUMNS, "docstring", "text", "file_sha256")
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -21,13 +23,14 @@ from gardener.index.words import query_words
 NAN = float("nan")
 
 
-def candidates(*rows: tuple[str, str, float, float]) -> Candidates:
-    """Rows of (path, symbol, bm25, cosine)."""
+def candidates(*rows: tuple[str, str, float, float], kind: str = "function", signature: str = "") -> Candidates:
+    """Rows of (path, symbol, bm25, cosine), all of one kind; `{}` in the signature is replaced by the symbol."""
     return Candidates(
         paths=[row[0] for row in rows],
         languages=["python"] * len(rows),
         symbols=[row[1] for row in rows],
-        kinds=["function"] * len(rows),
+        kinds=[kind] * len(rows),
+        signatures=[signature.replace("{}", row[1]) for row in rows],
         bm25=np.array([row[2] for row in rows], np.float32),
         cosine=np.array([row[3] for row in rows], np.float32),
     )
@@ -46,6 +49,34 @@ def test_both_retrievers_agreeing_wins() -> None:
 def test_a_named_symbol_beats_a_mention() -> None:
     found = order("get_or_create", ("a.py", "other", 9.0, 0.6), ("b.py", "Manager.get_or_create", 6.0, 0.55))
     assert found[0] == "Manager.get_or_create"
+
+
+def test_a_name_that_the_question_spells_out_beats_a_slightly_better_match() -> None:
+    rows = (("a.py", "encode", 9.0, 0.60), ("b.py", "parse_cookie", 8.5, 0.58), ("c.py", "z", 1.0, 0.1))
+    assert order("parse the cookie of a request", *rows)[0] == "parse_cookie"
+
+
+def test_a_signature_that_names_what_is_asked_for_counts() -> None:
+    rows = [("a.py", "run", 5.0, 0.5), ("b.py", "run", 5.0, 0.5), ("c.py", "z", 1.0, 0.1)]
+    given = candidates(*rows)
+    signatures = ["def run(self)", "def run(self, retries: int, timeout: float)", "def z()"]
+    told = replace(given, signatures=signatures)
+    scores = fuse(told, "retries with a timeout", ["retries", "timeout"])
+    assert int(np.argmax(scores)) == 1
+
+
+def test_the_head_of_a_class_gives_way_to_its_functions_unless_a_class_is_asked_for() -> None:
+    rows = (("a.py", "Session", 9.0, 0.6), ("b.py", "send", 8.5, 0.58), ("c.py", "z", 1.0, 0.0))
+    given = replace(candidates(*rows), kinds=["class", "function", "function"])
+    assert int(np.argmax(fuse(given, "sends what was prepared", ["sends", "prepared"]))) == 1
+    assert int(np.argmax(fuse(given, "class that delivers", ["class", "delivers"]))) == 0
+    assert int(np.argmax(fuse(given, "Session", ["session"]))) == 0, "named outright"
+
+
+def test_many_places_of_one_file_do_not_hide_the_others() -> None:
+    rows = [("a.py", f"x{i}", 9.0 - i / 100, 0.60 - i / 1000) for i in range(8)]
+    found = order("omega", *rows, ("b.py", "other", 8.9, 0.59), ("c.py", "z", 1.0, 0.0))
+    assert found.index("other") < 4
 
 
 def test_tests_are_demoted_unless_asked_for() -> None:
