@@ -7,7 +7,17 @@ import sys
 
 from benchmarks.measure import compile_bytecode
 
-NAMES = ("cold_add", "reindex", "switch_process", "memory", "embedding")
+NAMES = (
+    "cold_add",
+    "reindex",
+    "edit",
+    "second_checkout",
+    "hybrid_query",
+    "switch_process",
+    "search_process",
+    "memory",
+    "embedding",
+)
 
 
 def main(arguments: list[str]) -> int:

@@ -11,12 +11,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from gardener.errors import IndexDamaged
 from gardener.index.prepare import content_hash, embedding_text
 from gardener.index.rank import ROLE_CODE, ROLE_DATA, ROLE_PROSE, ROLE_TEST, ROLE_VENDORED, role_of
 from gardener.index.snapshot import Snapshot
 from gardener.index.table import IndexTable
 from gardener.index.vectors import VectorStore
 from gardener.locks import ProcessLock
+from gardener.memory import give_back
 from gardener.paths import embed_lock
 from gardener.types import ProjectContext
 
@@ -105,12 +107,14 @@ def embed_missing(
         stopped = False
         while not stopped:
             table.refresh()
-            snapshot = Snapshot(table, fingerprint)
-            if snapshot.vectors_problem:
+            snapshot = Snapshot(table, "")
+            try:
+                stored = table.vector_hashes(fingerprint)
+            except IndexDamaged:
                 table.destroy_vectors(fingerprint)
                 continue
-            missing = snapshot.missing_hashes()
-            total = _distinct(snapshot)
+            missing = snapshot.without_vector(stored)
+            total = snapshot.distinct
             record(total - len(missing), total)
             if not len(missing):
                 break
@@ -119,29 +123,25 @@ def embed_missing(
             if copied:
                 continue
             made, stopped = _embed_snapshot(
-                table, store, embedder, snapshot, _most_useful_first(snapshot, missing), total,
+                table, store, embedder, fingerprint, snapshot, _most_useful_first(snapshot, missing), total,
                 record, progress, cancel, pause,
             )  # fmt: skip
             embedded += made
             if not made:
                 break
         table.refresh()
-        snapshot = Snapshot(table, fingerprint)
-        remaining = len(snapshot.missing_hashes())
+        snapshot = Snapshot(table, "")
+        stored = table.vector_hashes(fingerprint)
+        remaining = len(snapshot.without_vector(stored))
         if not remaining:
             table.drop_vectors(keep=fingerprint)
-            if len(snapshot.vectors.hashes) > 2 * max(_distinct(snapshot), 1):
+            if len(stored) > 2 * max(snapshot.distinct, 1):
                 table.retain_vectors(fingerprint, snapshot.meta["hash"].to_pylist())
         table.compact_if_needed(vectors_only=True)
     finally:
         lock.release()
+        give_back()
     return EmbedReport(embedded, reused, remaining, time.monotonic() - started)
-
-
-def _distinct(snapshot: Snapshot) -> int:
-    import pyarrow.compute as pc
-
-    return int(pc.count_distinct(snapshot.meta["hash"]).as_py())
 
 
 def _reuse(
@@ -173,6 +173,7 @@ def _embed_snapshot(
     table: IndexTable,
     store: VectorStore,
     embedder: Callable[[], TextEmbedder],
+    fingerprint: str,
     snapshot: Snapshot,
     positions: list[int],
     total: int,
@@ -210,7 +211,7 @@ def _embed_snapshot(
         if hashes:
             matrix = np.concatenate(vectors)
             store.put(hashes, matrix)
-            table.add_vectors(snapshot.fingerprint, hashes, matrix.astype(np.float16))
+            table.add_vectors(fingerprint, hashes, matrix.astype(np.float16))
             made += len(hashes)
             record(before + made, total)
         if stopped:

@@ -21,6 +21,7 @@ from gardener.index.table import ChunkRow, IndexTable, arrow_table
 from gardener.index.walk import FileEntry, WalkResult, walk
 from gardener.index.workers import WorkerPool
 from gardener.locks import ProcessLock
+from gardener.memory import give_back
 from gardener.paths import index_directory, project_lock
 from gardener.types import ProjectContext
 
@@ -260,6 +261,8 @@ class Indexer:
             report(IndexProgress("done", len(records), len(records)))
         finally:
             lock.release()
+        if added + changed > IN_PROCESS_FILES:
+            give_back()
         skipped = Counter(item.reason for item in found.skipped)
         skipped.update(record.skipped for record in records.values() if record.skipped)
         with_secrets = [record for record in records.values() if record.secrets]

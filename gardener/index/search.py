@@ -126,9 +126,12 @@ class Searcher:
         on_demand_budget_ms: float = 400.0,
         weights: RankWeights = DEFAULT_WEIGHTS,
     ) -> None:
-        """`files` gives the manifest's records; `redact(text, path)` is what was applied before indexing."""
+        """`files` gives the manifest's records; `redact(text, path)` is what was applied before indexing.
+
+        Of `table` only the place is used: reading goes through handles that do not wait for its writes.
+        """
         self.context = context
-        self.table = table
+        self.table = table.reader()
         self._embedder = embedder
         self._files = files
         self._redact = redact
@@ -148,7 +151,7 @@ class Searcher:
                 or not self._snapshot.is_current(self.table)
                 or self._snapshot.fingerprint != fingerprint
             ):
-                self._snapshot = Snapshot(self.table, fingerprint)
+                self._snapshot = Snapshot(self.table, fingerprint, self._snapshot)
             else:
                 self._snapshot.load_vectors(self.table)
             return self._snapshot
@@ -230,7 +233,7 @@ class Searcher:
             no_tests=request.no_tests,
         )
         wanted = LEXICAL_CANDIDATES if allowed is None else FILTERED_CANDIDATES
-        lexical = self.table.search_words([stem(word) for word in words], wanted)
+        lexical = snapshot.table.search_words([stem(word) for word in words], wanted)
         bm25 = np.zeros(snapshot.size, np.float32)
         found = snapshot.positions_of(lexical.row_ids)
         bm25[found[found >= 0]] = lexical.scores[found >= 0]
@@ -319,7 +322,7 @@ class Searcher:
             notes.append(f"{len(missing)} candidates have no vector yet (search.on_demand_vectors is off).")
             return
         deadline = time.perf_counter() + self.on_demand_budget_ms / 1000
-        rows = self.table.rows([int(snapshot.row_ids[p]) for p in missing])
+        rows = snapshot.table.rows([int(snapshot.row_ids[p]) for p in missing])
         store = embedder.store() if embedder.store is not None else None
         done: dict[str, Any] = {}
         if store is not None:
@@ -364,7 +367,7 @@ class Searcher:
         position = 0
         while position < len(order) and len(hits) < limit:
             batch = order[position : position + limit]
-            rows = {row["_rowid"]: row for row in self.table.rows([int(snapshot.row_ids[p]) for p in batch])}
+            rows = {row["_rowid"]: row for row in snapshot.table.rows([int(snapshot.row_ids[p]) for p in batch])}
             for offset, chunk in enumerate(batch):
                 row = rows.get(int(snapshot.row_ids[chunk]))
                 if row is None or len(hits) == limit:
