@@ -311,6 +311,7 @@ class Gardener:
 
         try:
             with self.vectors_asked_for.busy() if asked_for else nullcontext():
+                indexer.complete_symbols(cancel)
                 return embed_missing(
                     context,
                     indexer.table,

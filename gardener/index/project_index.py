@@ -176,6 +176,7 @@ class ProjectIndex:
         """The symbol graph, after a quick catch-up with the disk."""
         self._require_index()
         self.freshen()
+        self.indexer.complete_symbols()
         if self._graph is None:
             self._graph = SymbolGraph(self.indexer.symbols, self.context.name)
         return self._graph

@@ -373,6 +373,19 @@ class IndexTable:
             found = self._scan(CHUNKS, ["_rowid"])["_rowid"].to_numpy()
         return np.sort(found.astype(np.uint64, copy=False))
 
+    def texts(self, paths: Sequence[str]) -> dict[str, str]:
+        """The indexed text of these files, put together from their chunks; files without rows are left out."""
+        if not paths:
+            return {}
+        with self._lock:
+            listed = ", ".join(quote(path) for path in paths)
+            query = self._open(CHUNKS).search().where(f"path IN ({listed})").select(["path", "start_line", "text"])
+            rows = self._call(query.limit(2**31 - 1).to_arrow).to_pylist()
+        found: dict[str, str] = {}
+        for row in sorted(rows, key=lambda row: (row["path"], row["start_line"])):
+            found[row["path"]] = f"{found[row['path']]}\n{row['text']}" if row["path"] in found else row["text"]
+        return found
+
     def search_words(self, words: Sequence[str], limit: int) -> LexicalHits:
         """BM25 over the words column. `words` are stems, as `words.index_words` stores them."""
         import numpy as np
