@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.measure import compile_bytecode
 
-NAMES = ("cold_add", "reindex", "switch_process", "memory", "embedding")
+NAMES = ("cold_add", "reindex", "switch_process", "memory", "embedding", "retrieval")
 
 
 def main(arguments: list[str]) -> int:
