@@ -50,6 +50,7 @@ def main(arguments: Sequence[str] = ()) -> int:
     parser.add_argument(
         "--limit", type=int, default=40, metavar="N", help="questions per package and kind, both halves"
     )
+    parser.add_argument("--code-only", action="store_true", help="leave prose and data out of what is searched")
     options = parser.parse_args(list(arguments))
     part = HELD_OUT if options.held_out else DEVELOPMENT
     begun = time.monotonic()

@@ -41,7 +41,7 @@ class Package(NamedTuple):
 PACKAGES = (
     Package("werkzeug", "3.1.3", "pypi"),
     Package("rich", "14.0.0", "pypi"),
-    Package("scrapy", "2.13.0", "pypi"),
+    Package("jinja2", "3.1.6", "pypi"),
     Package("tokenizers", "0.21.1", "pypi"),
     Package("cryptography", "45.0.3", "pypi"),
     Package("zstandard", "0.23.0", "pypi"),
