@@ -28,6 +28,8 @@ class EvaluationRequest(NamedTuple):
     limit: int = DEFAULT_LIMIT
     """Most questions of each mined kind, counted before the part is chosen."""
     vectors: bool = True
+    gate: bool = False
+    """A result that is worse than the last one is recorded, but the next one is not held against it."""
 
 
 class EvaluationReport(NamedTuple):
@@ -106,7 +108,8 @@ def evaluate_project(
             finally:
                 gardener.forget_index(copy.context)
     comparison = record.compare(context.home, evaluation)
-    record.append(context.home, evaluation)
+    worse = comparison is not None and comparison.verdict == record.WORSE
+    record.append(context.home, evaluation, kept=not (request.gate and worse))
     return EvaluationReport(evaluation, comparison)
 
 

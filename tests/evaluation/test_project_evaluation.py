@@ -10,7 +10,7 @@ import pytest
 
 from gardener.app import Gardener
 from gardener.errors import LockedError, NotFoundError
-from gardener.evaluation.record import compare, read
+from gardener.evaluation.record import append, compare, read
 from gardener.locks import ProcessLock
 from gardener.project_evaluation import EvaluationRequest, evaluate_project
 from gardener.types import ProjectContext
@@ -101,6 +101,20 @@ def test_a_worse_ranking_is_seen(project: ProjectContext, monkeypatch: pytest.Mo
     assert comparison.verdict == "worse"
 
 
+def test_what_the_gate_refused_is_not_what_the_next_is_held_against(
+    project: ProjectContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gardener.index import search
+
+    request = ALL._replace(vectors=False, gate=True)
+    with Gardener() as gardener:
+        evaluate_project(gardener, project, request)
+        monkeypatch.setattr(search, "fuse", lambda candidates, *_: -candidates.bm25.astype("float64"))
+        verdicts = [evaluate_project(gardener, project, request).comparison for _ in range(2)]
+    assert [one and one.verdict for one in verdicts] == ["worse", "worse"]
+    assert [entry["kept"] for entry in read(project.home)] == [True, False, False]
+
+
 def test_a_cut_off_record_is_survived(project: ProjectContext) -> None:
     with Gardener() as gardener:
         evaluation = evaluate_project(gardener, project, ALL._replace(vectors=False)).evaluation
@@ -108,6 +122,8 @@ def test_a_cut_off_record_is_survived(project: ProjectContext) -> None:
         opened.write('{"at": 1, "by_qu')
     assert len(read(project.home)) == 1
     assert compare(project.home, evaluation) is not None
+    append(project.home, evaluation)
+    assert len(read(project.home)) == 2, "the cut line does not take the next one with it"
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
