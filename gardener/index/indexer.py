@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gardener.errors import IndexDamaged, Interrupted, PathNotFound, SchemaTooNew
 from gardener.index.manifest import FileRecord, Manifest
 from gardener.index.prepare import PreparedFile, is_unchanged, prepare_files
+from gardener.index.symbol_store import FileWithSymbols, SymbolStore
 from gardener.index.table import ChunkRow, IndexTable, arrow_table
 from gardener.index.walk import FileEntry, WalkResult, walk
 from gardener.index.workers import WorkerPool
@@ -131,6 +132,7 @@ class Indexer:
         self._head = head
         self.repair = f'gardener index --rebuild --project "{context.name}"'
         self.table = IndexTable(self.directory, repair=self.repair)
+        self.symbols = SymbolStore(self.directory, repair=self.repair)
         self._manifest: Manifest | None = None
 
     @property
@@ -141,6 +143,7 @@ class Indexer:
 
     def close(self) -> None:
         self.table.close()
+        self.symbols.close()
         if self._manifest is not None:
             self._manifest.close()
             self._manifest = None
@@ -287,6 +290,8 @@ class Indexer:
             return f"the index has format {facts.get('format', 'unknown')}, this version writes {INDEX_FORMAT}"
         if not self.table.exists():
             return "the table is missing"
+        if not self.symbols.exists():
+            return "the symbols are missing"
         return ""
 
     def _discard_manifest(self) -> None:
@@ -315,6 +320,7 @@ class Indexer:
         self.manifest.commit(removed=doubtful)
         if orphans:
             self.table.replace_files(orphans, [])
+            self.symbols.replace(orphans, ())
         self.table.ensure_words_index()
 
     def _write(
@@ -339,13 +345,20 @@ class Indexer:
             removed = difference.removed if last else []
             replace_all = fresh
             new = [item for item in pending if not item.unchanged]
+            symbols: list[FileWithSymbols] = [
+                (item.record.path, item.record.language, item.symbols) for item in new if not item.record.skipped
+            ]
             if fresh:
                 self.table.create(pa.concat_tables(batches), index_words=last)
+                self.symbols.replace((), symbols, all_files=True)
                 fresh, words_missing = False, not last
             elif from_nothing:
                 self.table.append(pa.concat_tables(batches))
+                self.symbols.append(symbols)
             elif new or removed:
-                self.table.replace_files([*removed, *(item.record.path for item in new)], rows)
+                gone = [*removed, *(item.record.path for item in new)]
+                self.table.replace_files(gone, rows)
+                self.symbols.replace(gone, symbols)
             if last and words_missing:
                 self.table.build_words_index()
             self.manifest.commit(
