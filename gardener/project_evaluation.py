@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from gardener.types import ProjectContext, SearchHit
 
 DEFAULT_LIMIT = 150
+WAIT_FOR_VECTORS_S = 1800.0
+"""After `gardener add` a background process, or the app, makes the project's vectors; its work is not done twice."""
+WAIT_FOR_INDEX_S = 60.0
 
 
 class EvaluationRequest(NamedTuple):
@@ -62,7 +65,7 @@ def evaluate_project(
     from gardener.index.redact import redact
 
     index = gardener.index(context)
-    index.update(cancel=cancel)
+    index.update(cancel=cancel, lock_timeout_s=WAIT_FOR_INDEX_S)
     notes: list[str] = []
     setup = _setup(gardener, index, request.vectors)
     own: list[Question] = []
@@ -128,7 +131,12 @@ def _setup(gardener: Gardener, index: ProjectIndex, vectors: bool) -> dict[str, 
 def _make_vectors(
     gardener: Gardener, context: ProjectContext, progress: Progress, cancel: threading.Event | None
 ) -> None:
-    gardener.embed(context, progress=lambda step: progress("vectors", step.done, step.total), cancel=cancel)
+    gardener.embed(
+        context,
+        progress=lambda step: progress("vectors", step.done, step.total),
+        cancel=cancel,
+        lock_timeout_s=WAIT_FOR_VECTORS_S,
+    )
 
 
 def _search(index: ProjectIndex, vectors: bool, notes: list[str]) -> Callable[[str, int], Sequence[SearchHit]]:

@@ -4,14 +4,18 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from gardener.app import Gardener
 from gardener.errors import LockedError, NotFoundError
+from gardener.evaluation.questions import read_questions
 from gardener.evaluation.record import append, compare, read
 from gardener.locks import ProcessLock
+from gardener.paths import embed_lock
 from gardener.project_evaluation import EvaluationRequest, evaluate_project
 from gardener.types import ProjectContext
 
@@ -77,6 +81,31 @@ def test_two_evaluations_of_one_project_do_not_run_at_once(project: ProjectConte
         gardener.update_index(project)
         with pytest.raises(LockedError, match="gardener eval"):
             evaluate_project(gardener, project, ALL)
+
+
+def test_it_waits_for_whoever_makes_the_vectors(project: ProjectContext, tmp_path: Path) -> None:
+    own = tmp_path / "q.jsonl"
+    own.write_text(json.dumps({"query": "decode a document", "relevant": [{"path": "json/decoder.py"}]}))
+    questions, _ = read_questions(str(own))
+    begun, over = threading.Event(), threading.Event()
+
+    def make_vectors() -> None:
+        with ProcessLock(embed_lock(project.home), "gardener index --vectors-only"):
+            begun.set()
+            over.wait(60)
+
+    maker = threading.Thread(target=make_vectors)
+    with Gardener() as gardener:
+        gardener.update_index(project)
+        maker.start()
+        assert begun.wait(60)
+        with ThreadPoolExecutor(1) as pool:
+            evaluation = pool.submit(evaluate_project, gardener, project, EvaluationRequest(questions, part="all"))
+            with pytest.raises(TimeoutError):
+                evaluation.result(1)  # it would have failed by now
+            over.set()
+            assert evaluation.result(120).evaluation.count("file") == 1
+    maker.join()
 
 
 def test_a_project_without_questions_says_so(home: Path, tmp_path: Path, embedder: None) -> None:
