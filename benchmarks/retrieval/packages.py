@@ -39,18 +39,18 @@ class Package(NamedTuple):
 
 
 PACKAGES = (
-    Package("werkzeug", "3.1.3", "pypi"),
+    Package("commander", "14.0.0", "npm"),
+    Package("ws", "8.18.0", "npm", "lib"),
+    Package("rxjs", "7.8.1", "npm", "src"),
+    Package("@reduxjs/toolkit", "2.8.2", "npm", "src"),
     Package("rich", "14.0.0", "pypi"),
+    Package("werkzeug", "3.1.3", "pypi"),
     Package("jinja2", "3.1.6", "pypi"),
     Package("tokenizers", "0.21.1", "pypi"),
-    Package("cryptography", "45.0.3", "pypi"),
     Package("zstandard", "0.23.0", "pypi"),
     Package("pybind11", "2.13.6", "pypi"),
     Package("jpype1", "1.5.2", "pypi"),
-    Package("rxjs", "7.8.1", "npm", "src"),
-    Package("@reduxjs/toolkit", "2.8.2", "npm", "src"),
-    Package("commander", "14.0.0", "npm"),
-    Package("ws", "8.18.0", "npm", "lib"),
+    Package("pydantic-core", "2.33.2", "pypi"),
 )
 
 
@@ -99,7 +99,7 @@ def _from_pypi(package: Package) -> Path:
             raise RuntimeError(f"the package index could not bring {package.title}: {type(error).__name__}") from error
     if sha256 and hashlib.sha256(archive.content).hexdigest() != sha256:
         raise RuntimeError(f"{package.title} is not what the package index says it is")
-    target = CORPUS / f"{package.name}-{package.version}.tar.gz"
+    target = CORPUS / f"{package.source}-{package.name}-{package.version}.tar.gz"
     target.write_bytes(archive.content)
     return target
 
