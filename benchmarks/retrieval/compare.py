@@ -69,7 +69,8 @@ def main(arguments: Sequence[str] = ()) -> int:
     if not asked:
         print("Nothing was asked.", file=sys.stderr)
         return 1
-    name = part + (", code only" if options.code_only else "")
+    name = part + (", code only" if options.code_only else "") + (", git" if options.no_packages else "")
+    name += ", some packages" if options.only else ""
     _report(name, asked, missing, time.monotonic() - begun)
     return 1 if missing else 0
 

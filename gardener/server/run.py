@@ -114,10 +114,14 @@ def _run(
             if on_ready is not None:
                 on_ready(edge)
             edge.catch_up()
+            edge.watching.start()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-            # Jobs first: their readers' streams end with them, and partial answers are saved.
+            # Watchers first, as they start jobs. Then jobs: their readers' streams end with them, and partial
+            # answers are saved.
+            edge.watching.ask_to_stop()
             await asyncio.to_thread(edge.jobs.close)
+            await asyncio.to_thread(edge.watching.close)
             edge.closing.set()
             await super().shutdown(sockets)
 
