@@ -383,6 +383,10 @@ class IndexTable:
             else:
                 self._tables[name] = self._call(self._connect().create_table, name, data)
 
+    def has_vectors(self, fingerprint: str) -> bool:
+        """Whether there is a table of this embedder's vectors."""
+        return VECTORS + fingerprint in self._vector_tables()
+
     def vectors_version(self, fingerprint: str) -> str:
         """Changes with every commit to the embedder's table, and when the table is made anew; "" without one."""
         name = VECTORS + fingerprint
