@@ -17,6 +17,7 @@ NAMES = (
     "search_process",
     "memory",
     "embedding",
+    "retrieval",
 )
 
 
