@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from gardener.index.embed import EmbedProgress, EmbedReport
     from gardener.index.indexer import IndexReport, ProgressCallback
     from gardener.index.project_index import ProjectIndex
+    from gardener.index.repository_map import RepositoryMap
     from gardener.index.search import SearchRequest, SearchResult
     from gardener.index.source import SourceView
+    from gardener.index.symbol_graph import SymbolGraph
     from gardener.models.base import Embedder
     from gardener.models.registry import BackendRegistry
     from gardener.project_context import ProjectContext
@@ -269,6 +271,25 @@ class Gardener:
         finally:
             with self._lock:
                 self._waiting -= 1
+
+    def symbols(self, context: ProjectContext) -> SymbolGraph:
+        """The project's symbols, after bringing its index up to date if that is quick. Raises NotFoundError when the
+        project has no index yet."""
+        return self.index(context).symbols()
+
+    def repository_map(self, context: ProjectContext, tokens: int, focus: str = "") -> RepositoryMap:
+        """The definitions that matter most, within a budget of tokens as the project's chat backend counts them.
+
+        `focus` is a symbol, or a file or folder of the project, to look from; it raises NotFoundError when it is
+        neither.
+        """
+        from gardener.index.repository_map import repository_map
+
+        graph = self.symbols(context)
+        backend = self.backends.choose(context.backend, context.model).backend
+        return repository_map(
+            graph, lambda text: backend.count_tokens(text, context.model).tokens, tokens, graph.focus(focus)
+        )
 
     def source(self, context: ProjectContext, path: str, start_line: int, end_line: int) -> SourceView:
         """Lines of a file as they are on the disk now: never outside the root, secrets left out."""

@@ -13,7 +13,7 @@ from gardener.index.languages import TEXT, language_of, refine_language
 from gardener.index.packing import Packer
 
 if TYPE_CHECKING:
-    from gardener.index.declared import Grammar
+    from gardener.index.declared import Grammar, Item
     from gardener.types import Chunk
 
 _CONFIGURATION_ROWS: Final = 10
@@ -27,8 +27,13 @@ def chunk_file(path: str, text: str, language: str | None = None) -> list[Chunk]
     their text. An empty file has no chunks. Never raises on any text. Deterministic, but for files whose
     parse runs out of its two CPU seconds: these are chunked by lines.
     """
+    return chunks_and_items(path, text, language)[0]
+
+
+def chunks_and_items(path: str, text: str, language: str | None = None) -> tuple[list[Chunk], list[Item]]:
+    """The same with the declarations that the chunks were cut by, outermost first; prose and data have none."""
     if not text:
-        return []
+        return [], []
     lines = text.split("\n")
     if not lines[-1]:
         lines.pop()
@@ -49,28 +54,32 @@ def chunk_file(path: str, text: str, language: str | None = None) -> list[Chunk]
         packer.joiner = " > "
         packer.own_rows = 4 if language == "html" else 1
         packer.plain_kind = "section" if language == "html" else "text"
-        return packer.pack(sections, None)
+        return packer.pack(sections, None), []
     if language == TEXT:
         packer.plain_kind = "text"
     packer.own_rows = _CONFIGURATION_ROWS if language in ("yaml", "json") else 4
     items = keyed_outline(language, lines)
-    if items is None:
-        items = declared_lines(language, lines)
-    return packer.pack(items or [], None)
+    if items is not None:
+        return packer.pack(items, None), []
+    items = declared_lines(language, lines) or []
+    return packer.pack(items, None), items
 
 
-def _from_tree(parser_name: str, grammar: Grammar, packer: Packer, text: str, rows: int) -> list[Chunk]:
+def _from_tree(
+    parser_name: str, grammar: Grammar, packer: Packer, text: str, rows: int
+) -> tuple[list[Chunk], list[Item]]:
     from gardener.index.outline import collect
     from gardener.index.parsing import parse
 
     source = _encoded(text)
     tree = parse(parser_name, source, rows)
     if tree is None:
-        return packer.pack([], None)
+        return packer.pack([], None), []
     root = tree.root_node
     packer.own_rows = grammar.own_rows
     packer.collapse_rows = grammar.collapse_rows
-    return packer.pack(collect(root, grammar, source), root)
+    items = collect(root, grammar, source)
+    return packer.pack(items, root), items
 
 
 def _encoded(text: str) -> bytes:

@@ -17,6 +17,7 @@ from gardener.errors import IndexDamaged, Interrupted, PathNotFound, SchemaTooNe
 from gardener.index.manifest import FileRecord, Manifest
 from gardener.index.prepare import PreparedFile, is_unchanged, prepare_files
 from gardener.index.storage import storage_for
+from gardener.index.symbol_store import FileWithSymbols, SymbolStore
 from gardener.index.table import CHUNKS, ChunkRow, IndexTable, arrow_table
 from gardener.index.walk import FileEntry, WalkResult, walk
 from gardener.index.workers import WorkerPool
@@ -145,6 +146,7 @@ class Indexer:
             storage=storage_for(storage, self.directory, context.id),
             current=lambda: self.manifest.facts().get("chunks_table", ""),
         )
+        self.symbols = SymbolStore(self.directory, repair=self.repair, table=lambda: self.table.chunks_table)
         self._manifest: Manifest | None = None
 
     @property
@@ -155,6 +157,7 @@ class Indexer:
 
     def close(self) -> None:
         self.table.close()
+        self.symbols.close()
         if self._manifest is not None:
             self._manifest.close()
             self._manifest = None
@@ -307,6 +310,8 @@ class Indexer:
             return "it belongs in another place since index.storage was changed"
         if not self.table.exists():
             return "the table is missing"
+        if not self.symbols.exists():
+            return "the symbols are missing"
         return ""
 
     def drop_stale_tables(self) -> list[str]:
@@ -321,6 +326,7 @@ class Indexer:
         stale = [name for name in names if name not in (self.table.chunks_table, young)]
         for name in stale:
             self.table.remove_table(name)
+            self.symbols.beside(name).destroy()
         return stale
 
     def _discard_manifest(self) -> None:
@@ -349,6 +355,7 @@ class Indexer:
         self.manifest.commit(removed=doubtful)
         if orphans:
             self.table.replace_files(orphans, [])
+            self.symbols.replace(orphans, ())
         self.table.ensure_words_index()
 
     def _write(
@@ -369,6 +376,7 @@ class Indexer:
         fresh, words_missing, added, changed = from_nothing, False, 0, 0
         serving = self.table.chunks_table if from_nothing and self._serves() else ""
         name = self.table.free_name() if from_nothing else CHUNKS
+        building = self.symbols.beside(name)
         records: list[FileRecord] = []
         """Of a rebuild beside an index that serves: they are committed in one transaction, at the end."""
 
@@ -377,13 +385,20 @@ class Indexer:
             removed = difference.removed if last else []
             replace_all = fresh or bool(serving)
             new = [item for item in pending if not item.unchanged]
+            symbols: list[FileWithSymbols] = [
+                (item.record.path, item.record.language, item.symbols) for item in new if not item.record.skipped
+            ]
             if fresh:
                 self.table.create(pa.concat_tables(batches), index_words=last, name=name)
+                building.replace((), symbols, all_files=True)
                 fresh, words_missing = False, not last
             elif from_nothing:
                 self.table.append(pa.concat_tables(batches), name=name)
+                building.append(symbols)
             elif new or removed:
-                self.table.replace_files([*removed, *(item.record.path for item in new)], rows)
+                gone = [*removed, *(item.record.path for item in new)]
+                self.table.replace_files(gone, rows)
+                self.symbols.replace(gone, symbols)
             if last and words_missing:
                 self.table.build_words_index(name)
             records.extend(
@@ -430,6 +445,9 @@ class Indexer:
         if pending or difference.removed or from_nothing:
             report(IndexProgress("write", total, total))
             flush(last=True)
+        building.close()
+        if from_nothing:
+            self.table.refresh()
         return added, changed
 
     def _serves(self) -> bool:

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from gardener.index.file_symbols import NO_SYMBOLS, FileSymbols, file_symbols
 from gardener.index.manifest import FileRecord
 from gardener.index.table import ChunkRow
 from gardener.index.walk import FileEntry
@@ -24,6 +25,7 @@ class PreparedFile(NamedTuple):
     rows: tuple[ChunkRow, ...]
     unchanged: bool
     """The bytes are those of the known hash: only size and time are news, there are no rows."""
+    symbols: FileSymbols = NO_SYMBOLS
 
 
 def embedding_text(symbol: str, signature: str, text: str) -> str:
@@ -59,7 +61,7 @@ def chunk_row(chunk: Chunk, file_sha256: str, path_words: str) -> ChunkRow:
 
 def prepare_file(root: str, entry: FileEntry, known_sha256: str, max_file_bytes: int) -> PreparedFile:
     """Reads and chunks one file. A file that cannot be indexed gives a record that says why, and no rows."""
-    from gardener.index.chunker import chunk_file
+    from gardener.index.chunker import chunks_and_items
     from gardener.index.classify import classify, decode
     from gardener.index.languages import language_of
     from gardener.index.redact import redact
@@ -83,7 +85,7 @@ def prepare_file(root: str, entry: FileEntry, known_sha256: str, max_file_bytes:
     redaction = redact(decode(data), entry.path)
     text = redaction.text
     language = language_of(entry.path, text[:200].split("\n", 1)[0])
-    chunks = chunk_file(entry.path, text, language)
+    chunks, items = chunks_and_items(entry.path, text, language)
     path_words = index_words(entry.path)
     rows = tuple(chunk_row(chunk, sha256, path_words) for chunk in chunks)
     record = FileRecord(
@@ -96,7 +98,7 @@ def prepare_file(root: str, entry: FileEntry, known_sha256: str, max_file_bytes:
         chunks=len(rows),
         secrets=" ".join(f"{finding.line}:{finding.kind}" for finding in redaction.findings),
     )
-    return PreparedFile(record, rows, False)
+    return PreparedFile(record, rows, False, file_symbols(language, text, items))
 
 
 def is_unchanged(root: str, entry: FileEntry, known_sha256: str, max_file_bytes: int) -> bool:

@@ -12,7 +12,7 @@ from gardener.errors import LockedError, NotFoundError
 from gardener.index.indexer import Difference, Indexer, IndexReport, ProgressCallback
 from gardener.index.redact import redact
 from gardener.index.search import QueryEmbedder, Searcher, SearchRequest, SearchResult
-from gardener.index.symbols import callers_of
+from gardener.index.symbol_graph import SymbolGraph
 from gardener.settings import Settings
 from gardener.types import IndexState, ProjectContext, SearchHit
 
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 FRESHEN_BYTES = 2_000_000
 """Changed bytes that a search brings up to date before it answers: half a second of work on the test machine."""
+
+MOST_CALLERS = 12
+"""Chunks of callers that go with an answer."""
 
 QUICK_CHECK_S = 0.25
 """A comparison with the disk that takes less than this is made before every search (Django: about 0.1 s)."""
@@ -47,6 +50,7 @@ class ProjectIndex:
         self._checked_at = 0.0
         self._check_took = 0.0
         self._difference = Difference()
+        self._graph: SymbolGraph | None = None
         self.indexer = Indexer(
             context,
             max_file_bytes=settings.integer("index.max_file_bytes"),
@@ -139,16 +143,18 @@ class ProjectIndex:
             updated_at=float(facts.get("updated_at", "0")),
         )
 
-    # ---- questions -----------------------------------------------------------------------------------
-
-    def search(self, request: SearchRequest) -> SearchResult:
-        """Hits, after a quick catch-up with the disk."""
-        facts = self.indexer.manifest.facts()
-        if not facts.get("table_version"):
+    def _require_index(self) -> None:
+        if not self.indexer.manifest.facts().get("table_version"):
             raise NotFoundError(
                 f"Project '{self.context.name}' has no index yet.",
                 next_step=f'gardener index --project "{self.context.name}"',
             )
+
+    # ---- questions -----------------------------------------------------------------------------------
+
+    def search(self, request: SearchRequest) -> SearchResult:
+        """Hits, after a quick catch-up with the disk."""
+        self._require_index()
         note = self.freshen()
         facts = self.indexer.manifest.facts()
         with self._lock:
@@ -157,9 +163,21 @@ class ProjectIndex:
         result = self.searcher.search(request, state)
         return result.with_note(note) if note else result
 
-    def callers(self, symbol: str) -> list[SearchHit]:
-        """Chunks that call the symbol, best evidence first."""
-        return callers_of(self.searcher, symbol)
+    def symbols(self) -> SymbolGraph:
+        """The symbol graph, after a quick catch-up with the disk."""
+        self._require_index()
+        self.freshen()
+        if self._graph is None:
+            self._graph = SymbolGraph(self.indexer.symbols, self.context.name)
+        return self._graph
+
+    def callers(self, symbol: str, path: str = "") -> list[SearchHit]:
+        """Chunks that call the symbol (defined in the file at `path`, if that is given), best evidence first."""
+        try:
+            edges = self.symbols().callers(symbol, path).edges
+        except NotFoundError:
+            return []
+        return self.searcher.at([(edge.path, edge.line) for edge in edges if edge.caller is not None][:MOST_CALLERS])
 
     def languages(self) -> dict[str, int]:
         """Indexed files by language."""

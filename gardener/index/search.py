@@ -182,22 +182,19 @@ class Searcher:
         timings["total"] = _milliseconds(started)
         return SearchResult(tuple(hits), state, tuple(notes), tuple(timings.items()))
 
-    def mentions(self, words: Sequence[str], limit: int) -> list[SearchHit]:
-        """Chunks that hold these words, by BM25 alone; confirmed by the disk like any other result."""
+    def at(self, places: Sequence[tuple[str, int]]) -> list[SearchHit]:
+        """The chunks that hold these (path, 1-based line), each once and in this order; confirmed by the disk like any
+        other result."""
         import numpy as np
 
         snapshot = self.snapshot()
-        lexical = self.table.search_words(words, limit)
-        positions = snapshot.positions_of(lexical.row_ids)
-        known = positions >= 0
-        sources: list[tuple[HitSource, ...]] = [("lexical",)] * int(known.sum())
+        positions = list(dict.fromkeys(p for path, line in places if (p := snapshot.at(path, line)) >= 0))
+        n = len(positions)
+        sources: list[tuple[HitSource, ...]] = [("symbol",)] * n
         ranking = Ranking(
-            positions[known].astype(np.int64),
-            lexical.scores[known].astype(np.float64),
-            sources,
-            np.full(int(known.sum()), np.nan, np.float32),
+            np.array(positions, np.int64), np.ones(n, np.float64), sources, np.full(n, np.nan, np.float32)
         )
-        return self._hits(snapshot, ranking, limit, [])
+        return self._hits(snapshot, ranking, n, []) if n else []
 
     # ---- finding and ranking -------------------------------------------------------------------------
 

@@ -151,6 +151,17 @@ class Snapshot:
             found.update(dict.fromkeys(self._by_symbol.get(name, ())))
         return list(found)
 
+    def at(self, path: str, line: int) -> int:
+        """Position of the chunk that holds a line of a file, -1 when there is none."""
+        import numpy as np
+        import pyarrow.compute as pc
+
+        positions = np.flatnonzero(pc.equal(self.meta["path"], path).to_numpy(zero_copy_only=False))
+        for position in positions.tolist():
+            if self.meta["start_line"][position].as_py() <= line <= self.meta["end_line"][position].as_py():
+                return int(position)
+        return -1
+
     def column(self, name: str, positions: Sequence[int] | NDArray[np.int64]) -> list[Any]:
         values: list[Any] = self.meta[name].take(positions).to_pylist()
         return values

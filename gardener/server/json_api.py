@@ -102,6 +102,53 @@ def router(edge: Edge) -> APIRouter:
             "exists": view.exists,
         }
 
+    @routes.get("/symbols", summary="Definitions of a project by name")
+    def symbols(
+        pattern: str = Query("", max_length=500),
+        kind: str = Query("", max_length=50),
+        path: str = Query("", max_length=4_096),
+        limit: int = Query(50, ge=1, le=1_000),
+        project: str | None = None,
+    ) -> JsonObject:
+        context = gardener.context(project)
+        found = gardener.symbols(context).search(pattern, kind=kind, path=path, limit=limit)
+        return {"project": context.name, "symbols": [one.as_json() for one in found]}
+
+    @routes.get("/callers", summary="Who calls a symbol, and how sure that is")
+    def callers(
+        symbol: str = Query(min_length=1, max_length=500),
+        limit: int = Query(50, ge=1, le=1_000),
+        project: str | None = None,
+    ) -> JsonObject:
+        context = gardener.context(project)
+        found = gardener.symbols(context).callers(symbol)
+        return {
+            "project": context.name,
+            "symbol": symbol,
+            "definitions": [one.as_json() for one in found.definitions],
+            "callers": [edge.as_json() for edge in found.edges[:limit]],
+            "unattributed": found.unattributed,
+        }
+
+    @routes.get("/callees", summary="What a symbol calls, of what the project defines")
+    def callees(
+        symbol: str = Query(min_length=1, max_length=500),
+        limit: int = Query(50, ge=1, le=1_000),
+        project: str | None = None,
+    ) -> JsonObject:
+        context = gardener.context(project)
+        found = gardener.symbols(context).callees(symbol)
+        return {"project": context.name, "symbol": symbol, "callees": [edge.as_json() for edge in found[:limit]]}
+
+    @routes.get("/map", summary="The definitions that matter most, within a budget of tokens")
+    def map_(
+        tokens: int = Query(1_000, ge=50, le=100_000),
+        focus: str = Query("", max_length=4_096),
+        project: str | None = None,
+    ) -> JsonObject:
+        context = gardener.context(project)
+        return {"project": context.name, "focus": focus, **gardener.repository_map(context, tokens, focus).as_json()}
+
     @routes.post("/link", summary="A one-time address that opens the page in a browser")
     def link(body: Empty | None = None) -> JsonObject:
         return {"url": edge.browser_link()}

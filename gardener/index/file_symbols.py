@@ -1,0 +1,83 @@
+"""The symbols of one file: what it defines, what each definition mentions, what it imports. Plain tuples, because they
+travel from a worker process by the hundred thousand."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from typing import TYPE_CHECKING, NamedTuple
+
+from gardener.index.references import imports, references
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from gardener.index.declared import Item
+
+DefinitionRow = tuple[str, str, str, int, int, str]
+"""Name, qualified name, kind, first and last line (1-based, inclusive; comments above not counted), signature."""
+ReferenceRow = tuple[int, str, str, int]
+"""Position of the innermost definition around it (-1: none), name, receiver, first line where it stands."""
+ImportRow = tuple[str, str, str]
+"""Module, name, alias: `references.Import`."""
+
+MOST_DEFINITIONS = 20_000
+_HEADER_LINES = 8
+"""A definition's own name stands within so many lines of its start."""
+
+
+class FileSymbols(NamedTuple):
+    definitions: tuple[DefinitionRow, ...] = ()
+    references: tuple[ReferenceRow, ...] = ()
+    imports: tuple[ImportRow, ...] = ()
+
+
+NO_SYMBOLS = FileSymbols()
+_UNNAMED = frozenset({"section", "rule", "block", "table", "text"})
+
+
+def file_symbols(language: str, text: str, items: Sequence[Item]) -> FileSymbols:
+    """What a file defines, mentions and imports; `items` are the declarations that its chunks were cut by."""
+    definitions = sorted(_definitions(items, ()), key=lambda row: (row[3], -row[4]))[:MOST_DEFINITIONS]
+    starts = [row[3] for row in definitions]
+    around = _enclosing(definitions)
+    own = {
+        position: row[0]
+        for position, row in enumerate(definitions)
+        if row[0] + "(" in row[5] or row[0] + "<" in row[5] or row[0] + " (" in row[5] or row[0] + "[" in row[5]
+    }
+    """Definitions whose header reads like a call of themselves, until it has been seen."""
+    found: dict[tuple[int, str, str], int] = {}
+    for name, receiver, line in references(language, text):
+        inside = bisect_right(starts, line) - 1
+        while inside >= 0 and definitions[inside][4] < line:
+            inside = around[inside]
+        if inside in own and own[inside] == name and line - definitions[inside][3] <= _HEADER_LINES:
+            del own[inside]
+            continue
+        found.setdefault((inside, name, receiver), line)
+    return FileSymbols(
+        tuple(definitions),
+        tuple((inside, name, receiver, line) for (inside, name, receiver), line in found.items()),
+        tuple(dict.fromkeys((item.module, item.name, item.alias) for item in imports(language, text))),
+    )
+
+
+def _definitions(items: Sequence[Item], parents: tuple[str, ...]) -> Iterator[DefinitionRow]:
+    for item in items:
+        names = (*parents, *item.owner, item.name) if item.name else (*parents, *item.owner)
+        if item.name and item.kind not in _UNNAMED:
+            yield item.name, ".".join(names), item.kind, item.row + 1, item.end + 1, item.signature
+        if item.members:
+            yield from _definitions(item.members, names)
+
+
+def _enclosing(definitions: Sequence[DefinitionRow]) -> list[int]:
+    """For each definition the position of the innermost one around it, -1 for none."""
+    around: list[int] = []
+    stack: list[int] = []
+    for position, row in enumerate(definitions):
+        while stack and definitions[stack[-1]][4] < row[3]:
+            stack.pop()
+        around.append(stack[-1] if stack else -1)
+        stack.append(position)
+    return around

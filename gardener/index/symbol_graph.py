@@ -1,0 +1,479 @@
+"""Who calls whom: mentions of a name, resolved to definitions as far as syntax and paths allow.
+
+A mention resolves by the first rule that gives anything: a definition in the same file; one in a file that is
+imported under that name; a method of the type that the signature around it gives to the object; one in the same
+folder (for languages whose packages are folders); the only one of that name in the project; else all of that name.
+Types are known from signatures only, so a method of any other object is resolved by its name alone. Every edge says
+by which rule it was found.
+"""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Final, Literal, NamedTuple
+
+from gardener.errors import NotFoundError
+from gardener.index.rank import ROLE_CODE, role_of
+from gardener.index.symbol_store import Definition, ImportOf, Mention, SymbolStore
+from gardener.index.words import split_identifier
+
+Resolution = Literal["local", "import", "type", "package", "unique", "name"]
+SURENESS: Final[dict[Resolution, int]] = {
+    "local": 0, "import": 1, "type": 2, "package": 3, "unique": 4, "name": 5,
+}  # fmt: skip
+"""Best first."""
+
+MOST_AMBIGUOUS = 20
+"""Definitions that one mention may stand for; of a more common name nothing is said."""
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+_OWN = frozenset({"self", "cls", "this", "super", "Self", "$this", "static", "parent", "me"})
+_FOLDER_PACKAGES = frozenset({"go", "java", "kotlin", "scala", "csharp", "swift", "c", "cpp", "php", "ruby", "elixir"})
+_FREE_CALLS_REACH_METHODS = frozenset({"java", "kotlin", "scala", "csharp", "swift", "cpp", "ruby", "php", "groovy"})
+"""Languages in which f() may call a method of the class that it stands in, or of one above it."""
+_CLASS_KINDS = frozenset({"class", "struct", "interface", "trait", "enum", "type", "module"})
+_EVERYBODYS = _words(
+    """
+    get set add append pop push remove insert update clear copy items keys values join split strip replace format
+    read write close open flush seek find index count sort map filter reduce forEach then catch finally next toString
+    equals hashCode len size length contains put first last start stop run call apply bind test match exec send main
+    print log error warn info debug emit on off once has delete slice concat includes indexOf some every iter clone
+    unwrap expect into from new default build parse encode decode load save init execute begin end create make
+    """
+)
+"""Names that libraries' objects have too: on an unknown object the only definition in the project proves nothing."""
+
+
+class Edge(NamedTuple):
+    """One mention of a definition from inside another (or from the top level of a file)."""
+
+    path: str
+    line: int
+    """Where the mention stands: 1-based, the first of several in the same definition."""
+    caller: Definition | None
+    """The innermost definition around it; None at the top level."""
+    callee: Definition
+    resolution: Resolution
+    candidates: int
+    """How many definitions the mention may stand for."""
+
+    def as_json(self) -> dict[str, object]:
+        return {
+            "path": self.path,
+            "line": self.line,
+            "caller": self.caller.qualified if self.caller else "",
+            "caller_kind": self.caller.kind if self.caller else "",
+            "callee": self.callee.qualified,
+            "callee_path": self.callee.path,
+            "callee_line": self.callee.start_line,
+            "resolution": self.resolution,
+            "candidates": self.candidates,
+        }
+
+
+class Callers(NamedTuple):
+    definitions: tuple[Definition, ...]
+    edges: tuple[Edge, ...]
+    unattributed: int
+    """Places that mention the name on an object of unknown type, where too many definitions have it to say which."""
+
+
+class SymbolGraph:
+    """Questions about one project's symbols. Reads what it needs; keeps nothing but the files' paths and imports."""
+
+    def __init__(self, store: SymbolStore, project: str) -> None:
+        self.store = store
+        self.project = project
+        self._version = -1
+        self._paths: dict[str, list[str]] = {}
+        """Last part of a path without its ending, to paths."""
+        self._by_folder: dict[str, list[str]] = {}
+        """Last part of a folder's path, to the paths in it."""
+        self._imports: dict[str, dict[str, list[ImportOf]]] = {}
+        """By importing file and by what the file calls it; "" for whatever brings names without naming them."""
+        self._known_files: dict[tuple[str, str], frozenset[str]] = {}
+
+    # ---- questions -----------------------------------------------------------------------------------
+
+    def find(self, symbol: str, path: str = "") -> list[Definition]:
+        """The definitions that a user means by `symbol`: "name", "Class.name", "Class::name" or "path/file.py:name".
+
+        Raises NotFoundError with the nearest names.
+        """
+        self.refresh()
+        if ":" in symbol and "::" not in symbol and not path:
+            path, _, symbol = symbol.rpartition(":")
+        wanted = symbol.strip().replace("::", ".").replace("#", ".").replace("->", ".").removesuffix("()").strip(".")
+        found = self.store.named(wanted.rsplit(".", 1)[-1]) if wanted else []
+        if "." in wanted:
+            tail = "." + wanted.lower()
+            found = [one for one in found if ("." + one.qualified.lower()).endswith(tail) or _module_tail(one, wanted)]
+        if path:
+            found = [one for one in found if one.path == path or one.path.endswith("/" + path)]
+        exact = [one for one in found if one.name == wanted.rsplit(".", 1)[-1]]
+        found = exact or found
+        if not found:
+            near = self._nearest(wanted)
+            raise NotFoundError(
+                f"'{self.project}' defines no symbol '{symbol[:100]}'."
+                + (f" Did you mean {', '.join(near)}?" if near else ""),
+                next_step=f'gardener symbols "{near[0] if near else wanted[:40]}" --project "{self.project}"',
+            )
+        return found
+
+    def search(self, pattern: str, *, kind: str = "", path: str = "", limit: int = 50) -> list[Definition]:
+        """Definitions whose name matches, best first: the whole name, its beginning, a part of it, its humps or letters
+        in order ("gRC" for get_response_class and getResponseClass). Without a pattern all, in the order of the files.
+        """
+        from gardener.index.snapshot import path_matcher
+
+        self.refresh()
+        within = path_matcher(path)
+        scored = [
+            (score, role_of(one.path, one.language) != ROLE_CODE, len(one.qualified), one)
+            for one in self.store.definitions()
+            if (not kind or one.kind == kind) and within(one.path) and (score := _matches(one, pattern)) is not None
+        ]
+        scored.sort(key=lambda item: (item[:3], item[3].path, item[3].start_line) if pattern else (item[3].path,))
+        return [item[3] for item in scored[:limit]]
+
+    def focus(self, place: str) -> list[Definition]:
+        """What `--focus` names: the definitions of a symbol, or all those below a file or folder. [] for ""."""
+        if not place:
+            return []
+        from gardener.index.snapshot import path_matcher
+
+        self.refresh()
+        below = path_matcher(place)
+        return [one for one in self.store.definitions() if below(one.path)] or self.find(place)
+
+    def callers(self, symbol: str, path: str = "") -> Callers:
+        """Every place that calls one of the definitions of `symbol`, surest first, program code before tests."""
+        found = self.find(symbol, path)
+        targets = {one.id: one for one in found}
+        names = {one.name for one in found}
+        edges: list[Edge] = []
+        unattributed = 0
+        for name in sorted(names):
+            definitions = self._exactly(name)
+            mentions = self.store.mentions_of(name)
+            around = self.store.by_id(mention.inside for mention in mentions)
+            for mention in mentions:
+                resolution, candidates = self.resolve(mention, definitions, around.get(mention.inside))
+                unattributed += not candidates
+                edges += [
+                    Edge(mention.path, mention.line, around.get(mention.inside), one, resolution, len(candidates))
+                    for one in candidates
+                    if one.id in targets
+                ]
+        return Callers(tuple(found), tuple(_ordered(_one_per_place(edges))), unattributed)
+
+    def callees(self, symbol: str, path: str = "") -> list[Edge]:
+        """What the definitions of `symbol` call, of what the project itself defines, in the order of the lines."""
+        edges: list[Edge] = []
+        for caller in self.find(symbol, path):
+            inner = [
+                one.id
+                for one in self.store.in_file(caller.path)
+                if caller.start_line <= one.start_line and one.end_line <= caller.end_line
+            ]
+            for inside in inner:
+                for mention in self.store.mentions_inside(inside):
+                    resolution, candidates = self.resolve(mention, self._exactly(mention.name), caller)
+                    edges += [
+                        Edge(mention.path, mention.line, caller, one, resolution, len(candidates))
+                        for one in candidates
+                        if one.id != caller.id
+                    ]
+        first: dict[tuple[int, int], Edge] = {}
+        for edge in sorted(edges, key=lambda edge: (edge.path, edge.line, SURENESS[edge.resolution])):
+            first.setdefault((edge.caller.id if edge.caller else 0, edge.callee.id), edge)
+        return list(first.values())
+
+    def _exactly(self, name: str) -> list[Definition]:
+        return [one for one in self.store.named(name) if one.name == name]
+
+    def _nearest(self, wanted: str) -> list[str]:
+        import difflib
+
+        last = wanted.rsplit(".", 1)[-1].lower()
+        names = {one.name.lower(): one.name for one in self.store.definitions()}
+        return [names[near] for near in difflib.get_close_matches(last[:100], list(names), n=3, cutoff=0.6)]
+
+    # ---- resolving -----------------------------------------------------------------------------------
+
+    def resolve(
+        self, mention: Mention, definitions: Sequence[Definition], around: Definition | None
+    ) -> tuple[Resolution, list[Definition]]:
+        """Which of the definitions of its name a mention stands for; none when there are too many to say.
+
+        Of overloads, which share path and qualified name, only the longest is given. Call `refresh` before.
+        """
+        if not definitions:
+            return "name", []
+        return self._resolve(mention, _without_overloads(definitions), around)
+
+    def _resolve(
+        self, mention: Mention, definitions: Sequence[Definition], around: Definition | None
+    ) -> tuple[Resolution, list[Definition]]:
+        receiver = mention.receiver
+        root = receiver.split(".", 1)[0]
+        last = receiver.rsplit(".", 1)[-1]
+        if receiver in _OWN:
+            own_class = around.qualified.rpartition(".")[0] if around else ""
+            same = [one for one in definitions if one.path == mention.path and _owner(one) == own_class and own_class]
+            if same and receiver != "super":
+                return "local", same
+            methods = [one for one in definitions if _owner(one)]
+            return self._unsure(mention, methods, known=True)
+        if not receiver:
+            local = [one for one in definitions if one.path == mention.path and self._reachable(one, mention, around)]
+            if local:
+                owner = _owner(around) if around else ""
+                return "local", [one for one in local if owner and _owner(one) == owner] or local
+            top = [one for one in definitions if not _owner(one) or one.kind in _CLASS_KINDS]
+            imported = self._imported(mention.path, mention.name, top)
+            if imported:
+                return "import", imported
+            free = [one for one in definitions if not _owner(one) or mention.language in _FREE_CALLS_REACH_METHODS]
+            if mention.language in _FOLDER_PACKAGES:
+                folder = posixpath.dirname(mention.path)
+                near = [one for one in free if posixpath.dirname(one.path) == folder]
+                if near:
+                    return "package", near
+            return self._unsure(mention, free, known=True)
+        of_class = [one for one in definitions if _owner(one).rsplit(".", 1)[-1] == last and last]
+        if of_class:
+            here = [one for one in of_class if one.path == mention.path]
+            return ("local", here) if here else self._unsure(mention, of_class, known=True)
+        typed = _declared_type(around.signature, receiver) if around else ""
+        if typed:
+            of_type = [one for one in definitions if _owner(one).rsplit(".", 1)[-1] == typed]
+            if of_type:
+                return "type", of_type
+        by_module = self._in_module(mention.path, root, receiver, definitions)
+        if by_module:
+            return "import", by_module
+        if any(not item.name for item in self._imports.get(mention.path, {}).get(root, ())):
+            return "name", []  # a function of a module that is not in the project
+        methods = [one for one in definitions if _owner(one)]
+        return self._unsure(mention, methods or definitions, known=False)
+
+    def _unsure(
+        self, mention: Mention, definitions: Sequence[Definition], *, known: bool
+    ) -> tuple[Resolution, list[Definition]]:
+        """By name alone. `known` says that the mention is not a method of some unknown object."""
+        if role_of(mention.path, mention.language) == ROLE_CODE:  # code does not call what tests define
+            definitions = [one for one in definitions if role_of(one.path, one.language) == ROLE_CODE]
+        definitions = [one for one in definitions if _same_family(one.language, mention.language)]
+        if len(definitions) == 1 and (known or mention.name not in _EVERYBODYS):
+            return "unique", list(definitions)
+        return "name", list(definitions) if len(definitions) <= MOST_AMBIGUOUS else []
+
+    @staticmethod
+    def _reachable(one: Definition, mention: Mention, around: Definition | None) -> bool:
+        """Whether a bare call in the same file can mean this definition."""
+        owner = _owner(one)
+        if not owner or one.kind in _CLASS_KINDS:
+            return True
+        if mention.language in _FREE_CALLS_REACH_METHODS:
+            return True
+        return around is not None and around.qualified == owner  # in the body of the class itself
+
+    def _imported(self, path: str, name: str, definitions: Sequence[Definition]) -> list[Definition]:
+        """Definitions that a file imports under this name, or with everything else of a module."""
+        found: list[Definition] = []
+        imports = self._imports.get(path)
+        if not imports or not definitions:
+            return found
+        for item in (*imports.get(name, ()), *imports.get("", ())):
+            modules = self._files_of(path, item.module)
+            found += [one for one in definitions if one.path in modules]
+        return list(dict.fromkeys(found))
+
+    def _in_module(self, path: str, root: str, receiver: str, definitions: Sequence[Definition]) -> list[Definition]:
+        """Definitions in the module, or of the class, that the receiver is an import of."""
+        found: list[Definition] = []
+        for item in self._imports.get(path, {}).get(root, ()):
+            rest = receiver[len(item.alias) :].strip(".") if receiver.startswith(item.alias) else ""
+            module = item.module if not item.name else _below(item.module, item.name)
+            if rest:
+                module = _below(module, rest)
+            modules = self._files_of(path, module)
+            if item.name:  # the name of a class in the module, rather than of a module
+                named = self._files_of(path, item.module)
+                found += [
+                    one for one in definitions if one.path in named and _owner(one).rsplit(".", 1)[-1] == item.name
+                ]
+            found += [one for one in definitions if one.path in modules and not _owner(one)]
+        return list(dict.fromkeys(found))
+
+    def _files_of(self, path: str, module: str) -> frozenset[str]:
+        """Paths that a module's name, as written in the file at `path`, can stand for."""
+        key = (posixpath.dirname(path) if module.startswith(".") else "", module)
+        if key not in self._known_files:
+            self._known_files[key] = frozenset(self._module_files(path, module))
+        return self._known_files[key]
+
+    def _module_files(self, path: str, module: str) -> Iterable[str]:
+        parts = _module_path(path, module)
+        if not parts:
+            return
+        last = parts[-1]
+        for candidate in self._paths.get(last, ()):
+            stem = posixpath.splitext(candidate)[0].removesuffix(".d")
+            if _ends_with(stem, parts):
+                yield candidate
+        for candidate in self._by_folder.get(last, ()):  # a package: what it gives may come from any of its files
+            if _ends_with(posixpath.dirname(candidate), parts):
+                yield candidate
+
+    def refresh(self) -> None:
+        """Reads the files' paths and imports again if the symbols have changed; `resolve` goes by them."""
+        version = self.store.version()
+        if version == self._version:
+            return
+        self._version = version
+        self._paths = {}
+        self._by_folder = {}
+        for path in self.store.paths():
+            name = posixpath.basename(path).split(".", 1)[0]
+            self._paths.setdefault(name, []).append(path)
+            folder = posixpath.basename(posixpath.dirname(path))
+            if folder:
+                self._by_folder.setdefault(folder, []).append(path)
+        self._known_files = {}
+        self._imports = {}
+        for item in self.store.imports():
+            named = item.alias.split(".", 1)[0] if item.name != "*" else ""
+            self._imports.setdefault(item.path, {}).setdefault(named, []).append(item)
+
+
+def _without_overloads(definitions: Sequence[Definition]) -> list[Definition]:
+    longest: dict[tuple[str, str], Definition] = {}
+    for one in definitions:
+        known = longest.get((one.path, one.qualified))
+        if known is None or one.end_line - one.start_line > known.end_line - known.start_line:
+            longest[one.path, one.qualified] = one
+    return list(longest.values())
+
+
+def _matches(one: Definition, pattern: str) -> int | None:
+    """How a definition's name matches: 0 exactly, up to 5 by letters in their order; None when it does not."""
+    if not pattern:
+        return 0
+    wanted, name, qualified = pattern.lower(), one.name.lower(), one.qualified.lower()
+    if pattern in (one.name, one.qualified):
+        return 0
+    if wanted in (name, qualified):
+        return 1
+    if name.startswith(wanted) or qualified.startswith(wanted):
+        return 2
+    if wanted in qualified:
+        return 3
+    parts = split_identifier(one.name)
+    if len(wanted) > 1 and "".join(part[0] for part in parts if part).startswith(wanted):
+        return 4
+    letters = iter(name)
+    if len(wanted) > 2 and wanted.isidentifier() and all(letter in letters for letter in wanted):
+        return 5
+    return None
+
+
+@lru_cache(maxsize=50_000)
+def _declared_type(signature: str, variable: str) -> str:
+    """The type that a signature gives to a variable, as `name: Type`, `name *pkg.Type` or `Type name`; "" for none."""
+    if variable not in signature or not variable.isidentifier():
+        return ""
+    name = re.escape(variable)
+    # Name first (Python, TypeScript, Go, Rust, Kotlin, Swift), then type first (C's family, Java, C#).
+    name_first = rf"\b{name}\b\s*:?\s*(?:[&*'\w]*\s?mut\s+)?[&*]*(?:\w+(?:\.|::))*([A-Z]\w*)"
+    type_first = rf"\b([A-Z]\w*)(?:<[^<>]*>)?(?:\[\])?\s*[&*]*\s+[&*]*{name}\b\s*[,)=]"
+    match = re.search(name_first, signature) or re.search(type_first, signature)
+    return match[1] if match else ""
+
+
+def _owner(definition: Definition) -> str:
+    """The qualified name of what the definition is in; "" at the top level."""
+    return definition.qualified.rpartition(".")[0]
+
+
+def _module_tail(definition: Definition, wanted: str) -> bool:
+    """Whether "module.name" means this definition: flask.app.Flask for class Flask in flask/app.py."""
+    module, _, _ = wanted.rpartition(".")
+    full = posixpath.splitext(definition.path)[0].replace("/", ".") + "." + _owner(definition)
+    return ("." + full.rstrip(".").lower()).endswith("." + module.lower())
+
+
+def _below(module: str, name: str) -> str:
+    if "::" in module:
+        return f"{module}::{name}"
+    return f"{module}/{name}" if "/" in module else f"{module}.{name}" if not module.endswith(".") else module + name
+
+
+def _module_path(path: str, module: str) -> list[str]:
+    """A module's name as the parts of a path; relative ones joined with the importing file's folder."""
+    folder = posixpath.dirname(path)
+    if module.startswith(("./", "../")):
+        joined = posixpath.normpath(posixpath.join(folder, module))
+        return [] if joined.startswith("..") else [part for part in _without_ending(joined).split("/") if part != "."]
+    if module.startswith("."):
+        up = len(module) - len(module.lstrip("."))
+        parts = folder.split("/") if folder else []
+        if up - 1 > len(parts):
+            return []
+        return [*parts[: len(parts) - (up - 1)], *filter(None, module.lstrip(".").split("."))]
+    if "::" in module:
+        return [part for part in module.split("::") if part not in ("crate", "self", "super")]
+    if "/" in module:
+        return [part for part in _without_ending(module).split("/") if part and part != "@"]
+    if module.endswith((".h", ".hpp", ".hh", ".hxx", ".js", ".ts", ".rb")):
+        return [_without_ending(module)]
+    return [part for part in module.split(".") if part]
+
+
+def _without_ending(path: str) -> str:
+    stem, ending = posixpath.splitext(path)
+    return stem if 1 < len(ending) <= 5 else path
+
+
+def _ends_with(path: str, parts: Sequence[str]) -> bool:
+    """Whether a path without its ending ends with these folders and names. Go's module path in front may be missing,
+    and so may the folders above a source root."""
+    have = path.split("/")
+    if len(have) >= len(parts):
+        return have[-len(parts) :] == list(parts)
+    return len(have) >= 1 and list(parts)[-len(have) :] == have and len(parts) - len(have) <= 3
+
+
+_FAMILIES = ({"javascript", "typescript", "tsx", "jsx", "vue", "svelte"}, {"c", "cpp", "objc", "cuda"},
+             {"java", "kotlin", "scala", "groovy"})  # fmt: skip
+
+
+def _same_family(one: str, other: str) -> bool:
+    return one == other or any(one in family and other in family for family in _FAMILIES)
+
+
+def _one_per_place(edges: Iterable[Edge]) -> list[Edge]:
+    """One edge for each caller and line, the surest, though the mention may stand for several definitions."""
+    best: dict[tuple[str, int], Edge] = {}
+    for edge in edges:
+        key = (edge.path, edge.line)
+        if key not in best or SURENESS[edge.resolution] < SURENESS[best[key].resolution]:
+            best[key] = edge
+    return list(best.values())
+
+
+def _ordered(edges: list[Edge]) -> list[Edge]:
+    def place(edge: Edge) -> tuple[bool, int, str, int]:
+        language = edge.callee.language
+        return (role_of(edge.path, language) != ROLE_CODE, SURENESS[edge.resolution], edge.path, edge.line)
+
+    return sorted(edges, key=place)
