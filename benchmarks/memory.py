@@ -39,7 +39,7 @@ def main() -> int:
             status = json.loads(run([*command, "status", "--json"], env=environment))
             if status["vectors"] and status["vectors"] == status["contents"]:
                 break
-            time.sleep(0.5)
+            time.sleep(2)
         else:
             raise RuntimeError(f"not every vector was made within {TIMEOUT_S} s: this run does not count")
         run([*command, "search", "resolve a url path to a view", "--json"], env=environment)

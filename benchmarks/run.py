@@ -7,7 +7,20 @@ import sys
 
 from benchmarks.measure import compile_bytecode
 
-NAMES = ("cold_add", "reindex", "switch_process", "memory", "embedding")
+NAMES = (
+    "cold_add",
+    "reindex",
+    "edit",
+    "second_checkout",
+    "hybrid_query",
+    "growth",
+    "many_projects",
+    "million_lines",
+    "switch_process",
+    "search_process",
+    "memory",
+    "embedding",
+)
 
 
 def main(arguments: list[str]) -> int:

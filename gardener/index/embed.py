@@ -11,12 +11,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from gardener.errors import IndexDamaged
+from gardener.index.integrity import FileHashes
 from gardener.index.prepare import content_hash, embedding_text
 from gardener.index.rank import ROLE_CODE, ROLE_DATA, ROLE_PROSE, ROLE_TEST, ROLE_VENDORED, role_of
 from gardener.index.snapshot import Snapshot
 from gardener.index.table import IndexTable
 from gardener.index.vectors import VectorStore
 from gardener.locks import ProcessLock
+from gardener.memory import give_back
 from gardener.paths import embed_lock
 from gardener.types import ProjectContext
 
@@ -97,18 +100,21 @@ def embed_missing(
     """
     started = time.monotonic()
     embedded = reused = 0
+    hashes = FileHashes(table.directory, table.storage)
     lock = ProcessLock(embed_lock(context.home), "gardener index --vectors-only", subject=f"'{context.name}'")
     lock.acquire(lock_timeout_s)
     try:
-        stopped = False
+        stopped = rewritten = False
         while not stopped:
             table.refresh()
-            snapshot = Snapshot(table, fingerprint)
-            if snapshot.vectors_problem:
+            snapshot = Snapshot(table, "")
+            try:
+                stored = table.vector_hashes(fingerprint)
+            except IndexDamaged:
                 table.destroy_vectors(fingerprint)
                 continue
-            missing = snapshot.missing_hashes()
-            total = _distinct(snapshot)
+            missing = snapshot.without_vector(stored)
+            total = snapshot.distinct
             record(total - len(missing), total)
             if not len(missing):
                 break
@@ -120,26 +126,25 @@ def embed_missing(
                 table, store, embedder(), snapshot, _most_useful_first(snapshot, missing), total,
                 record, progress, cancel, pause,
             )  # fmt: skip
+            hashes.record(table.vector_tables())
             embedded += made
             if not made:
                 break
         table.refresh()
-        snapshot = Snapshot(table, fingerprint)
-        remaining = len(snapshot.missing_hashes())
+        snapshot = Snapshot(table, "")
+        stored = table.vector_hashes(fingerprint)
+        remaining = len(snapshot.without_vector(stored))
         if not remaining:
             table.drop_vectors(keep=fingerprint)
-            if len(snapshot.vectors.hashes) > 2 * max(_distinct(snapshot), 1):
+            if len(stored) > 2 * max(snapshot.distinct, 1):
                 table.retain_vectors(fingerprint, snapshot.meta["hash"].to_pylist())
-        table.compact_if_needed(vectors_only=True)
+                rewritten = True
+        rewritten |= table.compact_if_needed(vectors_only=True)
+        hashes.record(table.vector_tables(), pruned=rewritten)
     finally:
         lock.release()
+        give_back()
     return EmbedReport(embedded, reused, remaining, time.monotonic() - started)
-
-
-def _distinct(snapshot: Snapshot) -> int:
-    import pyarrow.compute as pc
-
-    return int(pc.count_distinct(snapshot.meta["hash"]).as_py())
 
 
 def _reuse(

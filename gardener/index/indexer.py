@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from gardener.errors import IndexDamaged, Interrupted, PathNotFound, SchemaTooNew
+from gardener.index.integrity import FileHashes
 from gardener.index.manifest import FileRecord, Manifest
 from gardener.index.prepare import PreparedFile, is_unchanged, prepare_files
 from gardener.index.storage import storage_for
@@ -22,6 +23,7 @@ from gardener.index.table import CHUNKS, ChunkRow, IndexTable, arrow_table
 from gardener.index.walk import FileEntry, WalkResult, walk
 from gardener.index.workers import WorkerPool
 from gardener.locks import ProcessLock
+from gardener.memory import give_back
 from gardener.paths import index_directory, project_lock
 from gardener.types import ProjectContext
 
@@ -147,6 +149,7 @@ class Indexer:
             current=lambda: self.manifest.facts().get("chunks_table", ""),
         )
         self.symbols = SymbolStore(self.directory, repair=self.repair, table=lambda: self.table.chunks_table)
+        self.hashes = FileHashes(self.directory, self.table.storage)
         self._manifest: Manifest | None = None
 
     @property
@@ -255,8 +258,7 @@ class Indexer:
             known_before = {} if reason else self.manifest.files()
             added, changed = self._write(difference, known_before, bool(reason), report, cancel)
             written = added + changed + len(difference.removed)
-            if written or reason:
-                self.table.compact_if_needed(patient=patient)
+            compacted = bool(written or reason) and self.table.compact_if_needed(patient=patient)
             facts = {
                 "format": INDEX_FORMAT,
                 "head": head or "",
@@ -272,9 +274,13 @@ class Indexer:
             facts |= _totals(records)
             self.manifest.commit(facts=facts)
             self.drop_stale_tables()
+            if written or reason:
+                self.hashes.record([self.table.chunks_table], pruned=compacted)
             report(IndexProgress("done", len(records), len(records)))
         finally:
             lock.release()
+        if added + changed > IN_PROCESS_FILES:
+            give_back()
         skipped = Counter(item.reason for item in found.skipped)
         skipped.update(record.skipped for record in records.values() if record.skipped)
         with_secrets = [record for record in records.values() if record.secrets]
@@ -314,15 +320,15 @@ class Indexer:
             return "the symbols are missing"
         return ""
 
-    def drop_stale_tables(self) -> list[str]:
+    def drop_stale_tables(self, *, now: bool = False) -> list[str]:
         """Deletes chunk tables that do not count: never finished, or replaced so long ago that nobody reads them.
 
-        Call it under the project's lock. Returns their names.
+        `now` deletes those replaced a moment ago too. Call it under the project's lock. Returns their names.
         """
         if len(names := self.table.chunk_tables()) < 2:
             return []
         replaced, _, when = self.manifest.facts().get("replaced_table", "").partition(" ")
-        young = replaced if when and 0 <= time.time() - float(when) < REPLACED_TABLE_S else ""
+        young = replaced if when and not now and 0 <= time.time() - float(when) < REPLACED_TABLE_S else ""
         stale = [name for name in names if name not in (self.table.chunks_table, young)]
         for name in stale:
             self.table.remove_table(name)

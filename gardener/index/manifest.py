@@ -139,8 +139,7 @@ class Manifest:
         """Records files and facts in one transaction; with `replace_all` nothing else remains."""
         with self._lock:
             self._follow_the_disk()
-            if changed or replace_all or removed:
-                self._files = None
+            before, self._files = self._files, None
             try:
                 self._database.execute("BEGIN IMMEDIATE")
                 try:
@@ -158,6 +157,13 @@ class Manifest:
                     raise
             except sqlite3.DatabaseError as error:
                 raise self._translate(error) from error
+            if before is not None:
+                # A copy, because readers hold the old one. Another connection's commit is still noticed: see `files`.
+                files = {} if replace_all else before.copy() if changed or removed else before
+                for path in removed:
+                    files.pop(path, None)
+                files.update((record.path, record) for record in changed)
+                self._files = files
 
     def close(self) -> None:
         with self._lock:

@@ -204,7 +204,7 @@ def symbol_is_named(symbol: str, named: frozenset[str]) -> bool:
     return bool(symbol) and (lowered in named or lowered.rsplit(".", 1)[-1] in named)
 
 
-@lru_cache(maxsize=100_000)
+@lru_cache(maxsize=20_000)  # about 20 MB when full
 def _stems_of(text: str) -> frozenset[str]:
     """The stems of the words in the identifiers of a name, path or signature."""
     return frozenset(

@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from gardener.errors import UsageError
+from gardener.errors import IndexDamaged, UsageError
 from gardener.index.prepare import embedding_text
 from gardener.index.rank import DEFAULT_WEIGHTS, Candidates, RankWeights, fuse, named_symbols
 from gardener.index.snapshot import Snapshot
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gardener.index.manifest import FileRecord
+
+_Result = TypeVar("_Result")
 
 LEXICAL_CANDIDATES = 200
 VECTOR_CANDIDATES = 100
@@ -115,9 +117,12 @@ class Searcher:
         on_demand_budget_ms: float = 400.0,
         weights: RankWeights = DEFAULT_WEIGHTS,
     ) -> None:
-        """`files` gives the manifest's records; `redact(text, path)` is what was applied before indexing."""
+        """`files` gives the manifest's records; `redact(text, path)` is what was applied before indexing.
+
+        Of `table` only the place is used: reading goes through handles that do not wait for its writes.
+        """
         self.context = context
-        self.table = table
+        self.table = table.reader()
         self._embedder = embedder
         self._files = files
         self._redact = redact
@@ -137,7 +142,7 @@ class Searcher:
                 or not self._snapshot.is_current(self.table)
                 or self._snapshot.fingerprint != fingerprint
             ):
-                self._snapshot = Snapshot(self.table, fingerprint)
+                self._snapshot = Snapshot(self.table, fingerprint, self._snapshot)
             else:
                 self._snapshot.load_vectors(self.table)
             return self._snapshot
@@ -152,9 +157,6 @@ class Searcher:
 
         Raises UsageError for an empty or oversized query, IndexDamaged when the index cannot be read.
         """
-        from dataclasses import replace
-
-        started = time.perf_counter()
         query = request.query.strip()
         if not query and not request.symbol:
             raise UsageError("The query is empty.", next_step='gardener search "what to look for"')
@@ -165,6 +167,20 @@ class Searcher:
             )
         if request.limit < 1:
             raise UsageError(f"--limit must be at least 1, not {request.limit}.", next_step="gardener search --help")
+        return self._on_the_newest(lambda: self._search(request, query, state))
+
+    def _on_the_newest(self, read: Callable[[], _Result]) -> _Result:
+        """Reads once more, on a new snapshot, when a compaction took away the version that was being read."""
+        try:
+            return read()
+        except IndexDamaged:
+            self.forget()
+            return read()
+
+    def _search(self, request: SearchRequest, query: str, state: IndexState) -> SearchResult:
+        from dataclasses import replace
+
+        started = time.perf_counter()
         snapshot = self.snapshot()
         timings = {"open": _milliseconds(started)}
         notes: list[str] = []
@@ -185,6 +201,9 @@ class Searcher:
     def at(self, places: Sequence[tuple[str, int]]) -> list[SearchHit]:
         """The chunks that hold these (path, 1-based line), each once and in this order; confirmed by the disk like any
         other result."""
+        return self._on_the_newest(lambda: self._at(places))
+
+    def _at(self, places: Sequence[tuple[str, int]]) -> list[SearchHit]:
         import numpy as np
 
         snapshot = self.snapshot()
@@ -217,7 +236,7 @@ class Searcher:
             no_tests=request.no_tests,
         )
         wanted = LEXICAL_CANDIDATES if allowed is None else FILTERED_CANDIDATES
-        lexical = self.table.search_words([stem(word) for word in words], wanted)
+        lexical = snapshot.table.search_words([stem(word) for word in words], wanted)
         bm25 = np.zeros(snapshot.size, np.float32)
         found = snapshot.positions_of(lexical.row_ids)
         bm25[found[found >= 0]] = lexical.scores[found >= 0]
@@ -306,7 +325,7 @@ class Searcher:
             notes.append(f"{len(missing)} candidates have no vector yet (search.on_demand_vectors is off).")
             return
         deadline = time.perf_counter() + self.on_demand_budget_ms / 1000
-        rows = self.table.rows([int(snapshot.row_ids[p]) for p in missing])
+        rows = snapshot.table.rows([int(snapshot.row_ids[p]) for p in missing])
         store = embedder.store() if embedder.store is not None else None
         done: dict[str, Any] = {}
         if store is not None:
@@ -349,7 +368,7 @@ class Searcher:
         position = 0
         while position < len(order) and len(hits) < limit:
             batch = order[position : position + limit]
-            rows = {row["_rowid"]: row for row in self.table.rows([int(snapshot.row_ids[p]) for p in batch])}
+            rows = {row["_rowid"]: row for row in snapshot.table.rows([int(snapshot.row_ids[p]) for p in batch])}
             for offset, chunk in enumerate(batch):
                 row = rows.get(int(snapshot.row_ids[chunk]))
                 if row is None or len(hits) == limit:

@@ -91,7 +91,7 @@ FileWithSymbols = tuple[str, str, FileSymbols]
 
 
 class SymbolStore:
-    """The symbols in `directory`/symbols.db, or the like. Thread-safe. Raises IndexDamaged when SQLite cannot read it."""
+    """The symbols in `directory`/symbols.db (or its like). Thread-safe. Raises IndexDamaged when it cannot be read."""
 
     def __init__(
         self, directory: str, *, repair: str = "gardener index --rebuild", table: Callable[[], str] = lambda: "chunks"

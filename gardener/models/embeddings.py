@@ -17,6 +17,7 @@ import threading
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from gardener.errors import EmbedderUnavailable
+from gardener.memory import give_back
 from gardener.models.embedder_files import damage, packaged_files, ready
 from gardener.models.onnx_export import (
     DIMENSIONS,
@@ -157,7 +158,7 @@ class PackagedEmbedder:
             self._session = self._tokenizer = None
         if helpers is not None:
             helpers.shutdown()
-        _return_free_memory()
+        give_back()
 
     def _start_helpers(self, work: Callable[[], None], count: int) -> list[Future[None]]:
         if count < 1:
@@ -248,16 +249,6 @@ def _vector(session: Any, windows: list[NDArray[np.int32]]) -> NDArray[np.float3
         return np.asarray(first, np.float32)
     pooled = first + LATER_WEIGHT * np.sum(later, axis=0, dtype=np.float32)
     return np.asarray(pooled / np.linalg.norm(pooled), np.float32)
-
-
-def _return_free_memory() -> None:
-    """glibc keeps what was freed for later; half of the model's memory went back only after this
-    (measured)."""
-    import ctypes
-
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
 
 
 def _usable_cpus() -> int:

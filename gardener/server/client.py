@@ -1,6 +1,6 @@
-"""The command line's way to the running app: the public HTTP API over http.client, nothing heavier.
+"""The command line's way to the running app: the public HTTP API over a plain socket, nothing heavier.
 
-httpx costs 130 ms to import and this costs 10, which matters to `gardener search` (row 9 of
+httpx costs 130 ms to import and http.client 27; this costs 10, which matters to `gardener search` (row 9 of
 docs/performance.md).
 """
 
@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.client import HTTPConnection, HTTPException, HTTPResponse
-from typing import Any
 
 from gardener.errors import AppUnreachable, GardenerError, UsageError
 from gardener.paths import Paths
+from gardener.server.exchange import Exchange
 from gardener.server.runfile import RunningApp, authority, read_app
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from typing import Any
 
 CONNECT_SECONDS = 1.0
 """A local server accepts at once or not at all."""
@@ -100,7 +103,7 @@ class AppClient:
             )
 
     @contextmanager
-    def _exchange(self, method: str, path: str, body: Mapping[str, Any] | None) -> Iterator[HTTPResponse]:
+    def _exchange(self, method: str, path: str, body: Mapping[str, Any] | None) -> Iterator[Exchange]:
         headers = {
             "Host": authority(self.app.host, self.app.port),
             "Authorization": f"Bearer {self.app.token}",
@@ -110,19 +113,21 @@ class AppClient:
         payload = None if body is None else json.dumps(body).encode()
         if payload is not None:
             headers["Content-Type"] = "application/json"
-        connection = HTTPConnection(self.app.host, self.app.port, timeout=CONNECT_SECONDS)
+        exchange: Exchange | None = None
         try:
-            connection.connect()
-            connection.sock.settimeout(self._timeout)
-            connection.request(method, path, payload, headers)
-            yield connection.getresponse()
-        except (OSError, HTTPException) as error:
+            exchange = Exchange(
+                self.app.host, self.app.port, method, path, headers, payload,
+                connect_s=CONNECT_SECONDS, silence_s=self._timeout,
+            )  # fmt: skip
+            yield exchange
+        except OSError as error:
             raise AppUnreachable(
                 f"The app at {self.app.url} (process {self.app.pid}) does not answer: {error!r}.",
                 next_step="gardener status",
             ) from error
         finally:
-            connection.close()
+            if exchange is not None:
+                exchange.close()
 
     def _json(self, data: bytes) -> dict[str, Any]:
         try:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from gardener import __version__
 from gardener.errors import ConflictError, UsageError
+from gardener.memory import be_frugal
 from gardener.server.runfile import RunFile, RunningApp, authority
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def serve(
             f"{host} can be reached from other machines, and this connection is not encrypted.",
             next_step=f"gardener serve --host {host} --beyond-loopback",
         )
+    be_frugal()
     run_file = RunFile(gardener.paths)
     run_file.claim()
     try:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 
 from gardener import paths as disk
 from gardener.errors import AppAlreadyRunning, LockedError
@@ -18,16 +17,25 @@ from gardener.locks import ProcessLock
 from gardener.paths import Paths
 
 
-@dataclass(frozen=True, slots=True)
 class RunningApp:
-    """The app's address and launch token. `started` is Unix time in seconds."""
+    """The app's address and launch token. `started` is Unix time in seconds.
 
-    pid: int
-    host: str
-    port: int
-    started: float
-    version: str
-    token: str
+    Written out by hand: importing dataclasses costs every `gardener search` 14 ms.
+    """
+
+    __slots__ = ("host", "pid", "port", "started", "token", "version")
+
+    def __init__(self, pid: int, host: str, port: int, started: float, version: str, token: str) -> None:
+        self.pid = pid
+        self.host = host
+        self.port = port
+        self.started = started
+        self.version = version
+        self.token = token
+
+    def as_json(self) -> dict[str, object]:
+        """Every field by its name."""
+        return {name: getattr(self, name) for name in ("pid", "host", "port", "started", "version", "token")}
 
     @property
     def url(self) -> str:
@@ -83,7 +91,7 @@ class RunFile:
 
     def publish(self, app: RunningApp) -> None:
         """Writes run/app.json (0600, atomic). Call it once the app accepts connections."""
-        disk.write_private(app_file(self._paths), json.dumps(asdict(app), indent=1).encode())
+        disk.write_private(app_file(self._paths), json.dumps(app.as_json(), indent=1).encode())
         self._published = True
 
     def withdraw(self) -> None:

@@ -71,3 +71,21 @@ def test_a_failed_commit_changes_nothing(tmp_path: Path) -> None:
         manifest.commit(changed=[RECORD._replace(path=None)], removed=["a.py"])  # type: ignore[arg-type]
     assert manifest.files() == {"a.py": RECORD}
     manifest.close()
+
+
+def test_what_is_remembered_is_what_is_stored(tmp_path: Path) -> None:
+    """After own commits nothing is read again; after another connection's everything is."""
+    manifest = Manifest(str(tmp_path))
+    other = Manifest(str(tmp_path))
+    assert manifest.files() == {}
+    seen = manifest.files()
+    manifest.commit(changed=[RECORD, RECORD._replace(path="b.py")])
+    assert seen == {}, "a mapping that was handed out does not change"
+    assert set(manifest.files()) == {"a.py", "b.py"} == set(other.files())
+    other.commit(removed=["a.py"])
+    manifest.commit(changed=[RECORD._replace(path="c.py")])
+    assert set(manifest.files()) == {"b.py", "c.py"} == set(other.files())
+    manifest.commit(changed=[RECORD], replace_all=True)
+    assert set(manifest.files()) == {"a.py"} == set(other.files())
+    manifest.close()
+    other.close()
