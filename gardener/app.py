@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import threading
+from contextlib import nullcontext
 
+from gardener.background import Conditions, Foreground
 from gardener.errors import ConfigError, NoActiveProject
 from gardener.paths import Paths, index_directory
 
@@ -55,8 +57,13 @@ class Gardener:
         self._embedding: EmbeddingService | None = None
         self._indexes: dict[str, ProjectIndex] = {}
         self._settings_problems: dict[str, str] = {}
-        self._waiting = 0
-        """People waiting for a search right now; background work gives way to them."""
+        self.watch_state: Callable[[ProjectContext], str] = lambda _: ""
+        """How the running app keeps a project fresh; "" when nobody does and only a search looks at the disk."""
+        self.conditions: Conditions | None = None
+        """Stands in for the machine's battery and memory; None takes the real ones and the settings."""
+        self.foreground = Foreground(self.paths.run)
+        self.vectors_asked_for = Foreground(self.paths.run, "vectors-asked-for.lock")
+        """Somebody waits for vectors: background work, which may be paused, leaves them to that process."""
 
     # ---- parts, made when first needed ---------------------------------------------------------------
 
@@ -151,6 +158,13 @@ class Gardener:
             raise NoActiveProject(next_step=f'gardener switch "{known[0].name}"' if known else "gardener add PATH")
         return active
 
+    def projects_by_use(self) -> list[ProjectContext]:
+        """The registered projects, the active one first, then those used last: whom background work serves first."""
+        records = self.registry.records()
+        return [
+            record.context for record in sorted(records, key=lambda record: (not record.active, -record.last_used_at))
+        ]
+
     def switch(self, name: str) -> ProjectContext:
         """Makes a project the active one: prepared fully, then one pointer flips. Imports nothing heavy."""
         from gardener.projects.switch import switch
@@ -228,49 +242,73 @@ class Gardener:
         context: ProjectContext,
         progress: Callable[[EmbedProgress], None] | None = None,
         cancel: threading.Event | None = None,
-        pause: Callable[[], str] | None = None,
         *,
         lock_timeout_s: float = 0.0,
+        give_way: Callable[[], bool] = lambda: False,
+        asked_for: bool = False,
     ) -> EmbedReport:
-        """Gives every chunk of the project its vector. See embed_missing."""
+        """Gives every chunk of the project its vector. See embed_missing.
+
+        Waits while somebody waits for an answer, memory is short, or the battery is low (not if somebody has
+        `asked_for` the vectors). Ends early, with what remains, when `give_way` says so between two batches.
+        """
         from gardener.index.embed import embed_missing
+        from gardener.vector_work import WaitingRule
 
         service = self.embedding
         indexer = self.index(context).indexer
+        settings = self.settings_for(context)
+        conditions = self.conditions or Conditions(
+            battery_percent=0 if asked_for else settings.integer("index.pause_on_battery_below"),
+            memory_percent=settings.integer("index.pause_below_memory"),
+        )
+        rule = WaitingRule(
+            conditions,
+            answering=self.foreground.anybody,
+            leave=lambda: (
+                (not asked_for and self.vectors_asked_for.anybody())
+                or give_way()
+                or (cancel is not None and cancel.is_set())
+            ),
+            show=lambda reason: indexer.manifest.commit(facts={"vectors_paused": reason}),
+            unload=service.unload,
+            half_speed_on_battery=not asked_for,
+        )
 
         def record(done: int, total: int) -> None:
             complete = str(int(done == total))
             indexer.manifest.commit(facts={"vectors": str(done), "contents": str(total), "vectors_complete": complete})
 
-        return embed_missing(
-            context,
-            indexer.table,
-            service.store(),
-            service.embedder,
-            service.fingerprint,
-            record=record,
-            progress=progress or (lambda _: None),
-            cancel=cancel,
-            pause=pause or (lambda: "a search is being answered" if self._waiting else ""),
-            lock_timeout_s=lock_timeout_s,
-        )
+        try:
+            with self.vectors_asked_for.busy() if asked_for else nullcontext():
+                return embed_missing(
+                    context,
+                    indexer.table,
+                    service.store(),
+                    service.embedder,
+                    service.fingerprint,
+                    record=record,
+                    progress=progress or (lambda _: None),
+                    cancel=rule.stop,
+                    pause=rule,
+                    lock_timeout_s=lock_timeout_s,
+                )
+        finally:
+            rule.over()
 
     def index_state(self, context: ProjectContext) -> IndexState:
         """How far and how fresh the index is, compared with the disk now."""
-        return self.index(context).state()
+        from dataclasses import replace
+
+        return replace(self.index(context).state(), watching=self.watch_state(context))
 
     def search(self, context: ProjectContext, request: SearchRequest) -> SearchResult:
         """Hits of one project, after bringing its index up to date if that is quick. Raises UsageError, IndexDamaged,
         and NotFoundError when the project has no index yet."""
-        with self._lock:
-            self._waiting += 1
-        try:
-            result = self.index(context).search(request)
+        with self.foreground.busy():
+            result = self.index(context).search(request).with_watching(self.watch_state(context))
             problem = self.settings_problem(context)
             return result.with_note(f"Settings were not read: {problem}") if problem else result
-        finally:
-            with self._lock:
-                self._waiting -= 1
 
     def symbols(self, context: ProjectContext) -> SymbolGraph:
         """The project's symbols, after bringing its index up to date if that is quick. Raises NotFoundError when the
@@ -345,8 +383,13 @@ class Gardener:
             )
 
         if conversation_id is None:
-            return answer(history or ())
-        return recorded_answer(self.history, context, question, conversation_id, answer)
+            return self._in_foreground(answer(history or ()))
+        return self._in_foreground(recorded_answer(self.history, context, question, conversation_id, answer))
+
+    def _in_foreground(self, events: Iterator[AnswerEvent]) -> Iterator[AnswerEvent]:
+        """The same events; background work waits until the last one, or until the reader goes away."""
+        with self.foreground.busy():
+            yield from events
 
     # ---- the whole -----------------------------------------------------------------------------------
 
@@ -362,6 +405,7 @@ class Gardener:
         if active is None:
             return report | {"project": None}
         facts = summary(index_directory(active.home))
+        maker = ProcessLock(embed_lock(active.home), "").holder()
         exists = os.path.isdir(active.root)
         choice = self.backends.choose(active.backend, active.model)
         return report | {
@@ -376,7 +420,8 @@ class Gardener:
             "embedded_fraction": int(facts.get("vectors", "0")) / max(1, int(facts.get("contents", "0"))),
             "vectors": int(facts.get("vectors", "0")),
             "contents": int(facts.get("contents", "0")),
-            "vectors_by": ProcessLock(embed_lock(active.home), "").holder(),
+            "vectors_by": maker,
+            "vectors_paused": facts.get("vectors_paused", "") if maker else "",
             "updated_at": float(facts.get("updated_at", "0")),
             "level": choice.degradation,
             "level_reason": choice.reason,

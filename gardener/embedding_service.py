@@ -58,6 +58,11 @@ class EmbeddingService:
                     raise
             return self._embedder
 
+    def unload(self) -> None:
+        """Gives the model's memory back; whoever needs it next loads it again (0.2 s). Those at work finish."""
+        with self._lock:
+            self._embedder = None
+
     def problem(self) -> str:
         """Why there can be no vectors; "" when the embedder's files are there and whole. Loads no model."""
         from gardener.models.embeddings import check_embedder

@@ -228,6 +228,29 @@ SETTINGS: tuple[Setting, ...] = (
         scope="anywhere", tighter="false",
     ),
     Setting(
+        "index.pause_on_battery_below", "integer", 40,
+        "Background vectors wait at or below this charge while the machine runs on its battery; above it they are "
+        "made at half speed. 100 makes none on battery.",
+        minimum=0, maximum=100, unit="percent",
+    ),
+    Setting(
+        "index.pause_below_memory", "integer", 8,
+        "Background vectors wait, and the embedder is unloaded, while less memory than this is available "
+        "(of the machine, or of its control group on Linux).",
+        minimum=0, maximum=90, unit="percent",
+    ),
+    Setting(
+        "index.watch", "text", "auto",
+        'How the app notices changes by itself: "auto" watches the folder and polls where that is impossible, "poll" '
+        'only polls, "off" leaves it to the next search.',
+        choices=("auto", "poll", "off"),
+    ),
+    Setting(
+        "index.watch_projects", "integer", 8,
+        "Most projects that the app watches: the active one, then those used last.",
+        minimum=0, maximum=200, unit="projects",
+    ),
+    Setting(
         "search.limit", "integer", 10,
         "Results of a search when --limit is not given.",
         minimum=1, maximum=200, unit="results", scope="anywhere", tighter="lower",

@@ -97,6 +97,8 @@ class IndexState:
     """Files that differ from the index right now: added, changed and deleted."""
     updated_at: float = 0.0
     """Unix time in seconds of the last commit of the index; 0.0 when there is none."""
+    watching: str = ""
+    """How the running app keeps it fresh ("watching 12 folders", "polling every 10 s: …"); "" when none does."""
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -108,6 +110,7 @@ class IndexState:
             "current_head": self.current_head,
             "changed_files": self.changed_files,
             "updated_at": self.updated_at,
+            "watching": self.watching,
         }
 
 

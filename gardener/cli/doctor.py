@@ -18,6 +18,7 @@ def configure_doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def doctor(args: argparse.Namespace, console: Console) -> int:
+    from gardener.cli.status import watch_states
     from gardener.disk import orphans
     from gardener.health.builtin import builtin_checks
     from gardener.health.check import run_checks
@@ -30,6 +31,10 @@ def doctor(args: argparse.Namespace, console: Console) -> int:
             app = find_app(gardener.paths)
             return None if app is None else app.url
 
+        def watching() -> dict[str, str]:
+            app = find_app(gardener.paths)
+            return {} if app is None else watch_states(app)
+
         findings = run_checks(
             builtin_checks(
                 gardener.paths,
@@ -37,6 +42,7 @@ def doctor(args: argparse.Namespace, console: Console) -> int:
                 lambda: list(gardener.registry.list()),
                 lambda: gardener.embedding.problem(),
                 app_url,
+                watching,
             )
             + index_checks(
                 gardener.paths,

@@ -58,6 +58,8 @@ def index(args: argparse.Namespace, console: Console) -> int:
 
                 os.nice(10)  # nobody is watching: everything else goes first
                 time.sleep(VECTOR_PROCESS_GRACE_S)
+                make_all_vectors(gardener)
+                return 0
             vectors = make_vectors(gardener, console, context, wait=True)
             if console.as_json:
                 console.json({"project": context.name, "vectors": vectors})
@@ -134,7 +136,9 @@ def make_vectors(
         return {"made_by": "nobody"}
     if wait:
         # The app, or a background process, may be at it: wait for its lock instead of failing.
-        report = gardener.embed(context, show_embed_progress(console), lock_timeout_s=WAIT_FOR_VECTORS_S)
+        report = gardener.embed(
+            context, show_embed_progress(console), lock_timeout_s=WAIT_FOR_VECTORS_S, asked_for=True
+        )
         console.note(
             f"Vectors: {report.embedded:,} made, {report.reused:,} reused, {report.remaining:,} missing, "
             f"in {duration(report.seconds)}."
@@ -157,6 +161,37 @@ def make_vectors(
         f"Progress: gardener status"
     )
     return {"made_by": "background process", "pid": pid}
+
+
+def make_all_vectors(gardener: Gardener) -> None:
+    """What the background process does: every project's vectors, the active project's first, until all are there or
+    an app has come that does it. Of several processes one works; it sees what the others were started for."""
+    import os
+
+    from gardener.errors import LockedError
+    from gardener.locks import ProcessLock
+    from gardener.paths import ensure_directory
+    from gardener.server.client import find_app
+    from gardener.vector_work import missing_vectors, work_off
+
+    def app_is_there() -> bool:
+        return find_app(gardener.paths) is not None
+
+    lock = ProcessLock(
+        os.path.join(ensure_directory(gardener.paths.run), "vectors.lock"), "gardener index --vectors-only"
+    )
+    seen: set[str] = set()
+    # Again after the lock is free: who came in between has left his project to this process.
+    while not app_is_there():
+        waiting = {context.id for context in missing_vectors(gardener)} - seen
+        if not waiting:
+            return
+        seen |= waiting
+        try:
+            with lock:
+                work_off(gardener, app_is_there)
+        except LockedError:
+            return
 
 
 def resume_vectors(gardener: Gardener, context: ProjectContext) -> None:

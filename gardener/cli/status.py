@@ -9,9 +9,23 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from gardener.server.runfile import RunningApp
+
 
 def configure_status(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(run=status)
+
+
+def watch_states(app: RunningApp) -> dict[str, str]:
+    """How the app keeps each project fresh, by name; nothing when it does not answer within two seconds."""
+    from gardener.errors import GardenerError
+    from gardener.server.client import AppClient
+
+    try:
+        found = AppClient(app, timeout_s=2.0).request("GET", "/api/watch")["projects"]
+    except GardenerError:
+        return {}  # `fresh unknown` says so
+    return {item["project"]: f"{item['mode']} {item['detail']}".strip() for item in found}
 
 
 def status(args: argparse.Namespace, console: Console) -> int:
@@ -20,6 +34,7 @@ def status(args: argparse.Namespace, console: Console) -> int:
     with open_gardener(console) as gardener:
         report = gardener.status()
         app = find_app(gardener.paths)
+    report["watching"] = watch_states(app).get(str(report["project"]), "") if app else ""
     report["app"] = None if app is None else {"pid": app.pid, "url": app.url, "version": app.version}
     if console.as_json:
         console.json(report)
@@ -43,8 +58,11 @@ def status(args: argparse.Namespace, console: Console) -> int:
         )
         console.line(f"  git      {report['branch'] or '(detached)'} at {head}{at}")
     console.line(f"  index    {report['files']:,} files, {report['chunks']:,} chunks")
+    if app is not None:
+        console.line(f"  fresh    {report['watching'] or 'unknown: the app does not answer'}")
     maker = report["vectors_by"]
     making = f", being made by process {maker['pid']}" if isinstance(maker, dict) else ""
+    making += f", paused: {report['vectors_paused']}" if report["vectors_paused"] else ""
     made = f"{report['vectors']:,} of {report['contents']:,} distinct chunks" if report["contents"] else "none yet"
     console.line(f"  vectors  {made}{making}")
     console.line(f"  level    {report['level']}" + (f": {report['level_reason']}" if report["level_reason"] else ""))

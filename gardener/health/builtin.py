@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gardener.errors import GardenerError
@@ -29,10 +29,12 @@ def builtin_checks(
     projects: Callable[[], Sequence[ProjectContext]],
     embedder_problem: Callable[[], str],
     app_url: Callable[[], str | None],
+    watching: Callable[[], Mapping[str, str]] = dict,
 ) -> list[Check]:
     """All checks. The callables are asked when the check runs, so that one that fails spoils nothing else.
 
-    `embedder_problem` gives "" when the embedder's files are there and whole.
+    `watching` tells how the running app keeps each project fresh, by name. `embedder_problem` gives "" when the
+    embedder's files are there and whole.
     """
     return [
         Check("versions", _versions),
@@ -45,6 +47,7 @@ def builtin_checks(
         Check("embedder", lambda: _embedder(embedder_problem)),
         Check("projects", lambda: _projects(projects)),
         Check("app", lambda: _app(app_url)),
+        Check("watching", lambda: _watching(watching)),
     ]
 
 
@@ -168,3 +171,17 @@ def _projects(projects: Callable[[], Sequence[ProjectContext]]) -> list[Finding]
 def _app(app_url: Callable[[], str | None]) -> Finding:
     url = app_url()
     return Finding("app", "ok", f"running at {url}") if url else Finding("app", "info", "not running", "gardener ui")
+
+
+def _watching(watching: Callable[[], Mapping[str, str]]) -> list[Finding]:
+    """Polling is worth a line each, as the user may be able to do something about the reason."""
+    states = watching()
+    polled = [(name, state) for name, state in states.items() if state.startswith("polling")]
+    findings = [
+        Finding(f"watching {name}", "warning", state, "gardener config get index.watch") for name, state in polled
+    ]
+    watched = sum(state.startswith("watching") for state in states.values())
+    if watched or not findings:
+        detail = f"{watched} projects are watched" if watched else "no project is watched; a search looks by itself"
+        findings.insert(0, Finding("watching", "ok" if watched else "info", detail))
+    return findings

@@ -35,6 +35,8 @@ PORTION = 512
 BATCH = 16
 """Chunks between two looks at `cancel` and `pause`: about an eighth of a second, which a search may have to wait."""
 PAUSE_POLL_S = 0.05
+LONGEST_PAUSE_POLL_S = 1.0
+"""A pause for a search ends at once; one for an empty battery must not keep the machine awake."""
 REUSE_PORTION = 20_000
 """Vectors copied from the shared store at once, bounding memory to about 30 MB."""
 
@@ -123,7 +125,7 @@ def embed_missing(
             if copied:
                 continue
             made, stopped = _embed_snapshot(
-                table, store, embedder(), snapshot, _most_useful_first(snapshot, missing), total,
+                table, store, embedder, snapshot, _most_useful_first(snapshot, missing), total,
                 record, progress, cancel, pause,
             )  # fmt: skip
             hashes.record(table.vector_tables())
@@ -175,7 +177,7 @@ def _most_useful_first(snapshot: Snapshot, positions: NDArray[np.int64]) -> list
 def _embed_snapshot(
     table: IndexTable,
     store: VectorStore,
-    embedder: TextEmbedder,
+    embedder: Callable[[], TextEmbedder],
     snapshot: Snapshot,
     positions: list[int],
     total: int,
@@ -203,7 +205,8 @@ def _embed_snapshot(
                 stopped = True
                 break
             batch = rows[offset : offset + BATCH]
-            vectors.append(embedder.embed([text for _, text in batch]))
+            # Asked for at every batch: while the work was paused for want of memory it may have been given up.
+            vectors.append(embedder().embed([text for _, text in batch]))
             hashes.extend(name for name, _ in batch)
             elapsed = time.monotonic() - begun
             done = made + len(hashes)
@@ -212,7 +215,7 @@ def _embed_snapshot(
         if hashes:
             matrix = np.concatenate(vectors)
             store.put(hashes, matrix)
-            table.add_vectors(embedder.fingerprint, hashes, matrix.astype(np.float16))
+            table.add_vectors(snapshot.fingerprint, hashes, matrix.astype(np.float16))
             made += len(hashes)
             record(before + made, total)
         if stopped:
@@ -231,6 +234,7 @@ def _may_continue(
     total: int,
 ) -> bool:
     """Waits while there is a reason to pause; False when it is time to stop."""
+    wait_s = PAUSE_POLL_S
     while True:
         if cancel is not None and cancel.is_set():
             return False
@@ -239,9 +243,10 @@ def _may_continue(
             return True
         progress(EmbedProgress(done, total, None, None, reason))
         if cancel is not None:
-            cancel.wait(PAUSE_POLL_S)
+            cancel.wait(wait_s)
         else:
-            time.sleep(PAUSE_POLL_S)
+            time.sleep(wait_s)
+        wait_s = min(wait_s * 1.2, LONGEST_PAUSE_POLL_S)
 
 
 def _rows_by_length(table: IndexTable, snapshot: Snapshot, positions: list[int]) -> list[tuple[str, str]]:

@@ -71,6 +71,8 @@ class Difference:
     found: WalkResult | None = None
     """The walk that was compared, and when it began (nanoseconds since 1970)."""
     walked_at_ns: int = 0
+    head: str | None = None
+    """The commit that the index knows."""
 
     @property
     def files(self) -> int:
@@ -188,8 +190,9 @@ class Indexer:
         found = found or self.walk()
         entries = found.files
         known = dict(self.manifest.files())
-        racy_after = int(self.manifest.facts().get("racy_after_ns", "0"))
-        result = Difference(found=found, walked_at_ns=walked_at)
+        facts = self.manifest.facts()
+        racy_after = int(facts.get("racy_after_ns", "0"))
+        result = Difference(found=found, walked_at_ns=walked_at, head=facts.get("head") or None)
         for entry in entries:
             record = known.pop(entry.path, None)
             if record is None:

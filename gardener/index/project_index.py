@@ -85,6 +85,11 @@ class ProjectIndex:
                 return self._difference
             return self._compare()
 
+    def compare(self) -> Difference:
+        """What differs from the disk right now, with the walk that found it. Raises PathNotFound."""
+        with self._lock:
+            return self._compare()
+
     def _compare(self) -> Difference:
         begun = time.monotonic()
         self._difference = self.indexer.pending()

@@ -58,8 +58,8 @@ _NEVER_CALLED: Final = _words(
     if elif else for foreach while until unless switch case when match return yield await async throw raise except
     catch finally try with assert del lambda not and or in is as new delete typeof instanceof void sizeof alignof
     decltype static_assert defined function func fn def fun sub class struct enum interface trait impl type let var
-    val const mut ref using lock fixed checked unchecked nameof default where from import export package module
-    extern union goto do end then begin go defer chan macro_rules super this self base constructor operator template
+    val const mut ref using fixed checked unchecked nameof default import export package module
+    extern union goto do go defer chan macro_rules super this self base constructor operator template
     typename noexcept requires concept explicit virtual override abstract final public private protected internal
     static inline isset unset elseif endif __attribute__ __declspec asm volatile
     """

@@ -132,7 +132,7 @@ def _ranks(graph: SymbolGraph, definitions: Sequence[Definition], focus: Sequenc
     targets: list[int] = []
     weights: list[float] = []
     graph.refresh()
-    for mention in graph.store.mentions():
+    for mention in map(graph.original, graph.store.mentions()):
         named = by_name.get(mention.name)
         if named is None or mention.inside not in position:
             continue

@@ -15,7 +15,7 @@ from gardener.index.rank import DEFAULT_WEIGHTS, Candidates, RankWeights, fuse, 
 from gardener.index.snapshot import Snapshot
 from gardener.index.table import IndexTable
 from gardener.index.vectors import VectorStore
-from gardener.index.words import query_words, stem
+from gardener.index.words import QUERY_CHARACTERS, query_words, stem
 from gardener.types import HitSource, IndexState, ProjectContext, SearchHit
 
 if TYPE_CHECKING:
@@ -64,6 +64,12 @@ class SearchResult:
     def with_note(self, note: str) -> SearchResult:
         """The same with one more note, first."""
         return SearchResult(self.hits, self.index, (note, *self.notes), self.timings_ms)
+
+    def with_watching(self, watching: str) -> SearchResult:
+        """The same, saying how the index is kept fresh between searches."""
+        from dataclasses import replace
+
+        return replace(self, index=replace(self.index, watching=watching))
 
     def as_json(self) -> dict[str, object]:
         """The part of `gardener search --json` that depends on the index: index, hits, notes, timings."""
@@ -187,6 +193,8 @@ class Searcher:
         words = query_words(query or request.symbol)
         if snapshot.vectors_problem:
             notes.append("The stored vectors are damaged and will be replaced: gardener index")
+        if len(query) > QUERY_CHARACTERS:
+            notes.append(f"Words were taken from the first {QUERY_CHARACTERS:,} characters of the query.")
         if not words:
             notes.append("The query has no words or names to look for.")
             return SearchResult((), replace(state, embedded_fraction=snapshot.embedded_fraction), tuple(notes))

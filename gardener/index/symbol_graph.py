@@ -98,6 +98,8 @@ class SymbolGraph:
         """Last part of a folder's path, to the paths in it."""
         self._imports: dict[str, dict[str, list[ImportOf]]] = {}
         """By importing file and by what the file calls it; "" for whatever brings names without naming them."""
+        self._renamed: dict[str, set[tuple[str, str]]] = {}
+        """By original name: the files that import it under another, and that other name."""
         self._known_files: dict[tuple[str, str], frozenset[str]] = {}
 
     # ---- questions -----------------------------------------------------------------------------------
@@ -164,6 +166,12 @@ class SymbolGraph:
         for name in sorted(names):
             definitions = self._exactly(name)
             mentions = self.store.mentions_of(name)
+            for importing, alias in sorted(self._renamed.get(name, ())):
+                mentions += [
+                    one._replace(name=name)
+                    for one in self.store.mentions_of(alias)
+                    if one.path == importing and not one.receiver
+                ]
             around = self.store.by_id(mention.inside for mention in mentions)
             for mention in mentions:
                 resolution, candidates = self.resolve(mention, definitions, around.get(mention.inside))
@@ -186,6 +194,7 @@ class SymbolGraph:
             ]
             for inside in inner:
                 for mention in self.store.mentions_inside(inside):
+                    mention = self.original(mention)
                     resolution, candidates = self.resolve(mention, self._exactly(mention.name), caller)
                     edges += [
                         Edge(mention.path, mention.line, caller, one, resolution, len(candidates))
@@ -208,6 +217,15 @@ class SymbolGraph:
         return [names[near] for near in difflib.get_close_matches(last[:100], list(names), n=3, cutoff=0.6)]
 
     # ---- resolving -----------------------------------------------------------------------------------
+
+    def original(self, mention: Mention) -> Mention:
+        """The same with the name that the symbol has where it is defined, if the file has imported it under another."""
+        if mention.receiver:
+            return mention
+        for item in self._imports.get(mention.path, {}).get(mention.name, ()):
+            if item.alias == mention.name and item.name not in ("", "*", "default", item.alias):
+                return mention._replace(name=item.name)
+        return mention
 
     def resolve(
         self, mention: Mention, definitions: Sequence[Definition], around: Definition | None
@@ -263,8 +281,9 @@ class SymbolGraph:
             return "import", by_module
         if any(not item.name for item in self._imports.get(mention.path, {}).get(root, ())):
             return "name", []  # a function of a module that is not in the project
-        methods = [one for one in definitions if _owner(one)]
-        return self._unsure(mention, methods or definitions, known=False)
+        # What is called on an object is a method, but where modules are plain tables.
+        methods = [one for one in definitions if _owner(one) or mention.language == "lua"]
+        return self._unsure(mention, methods, known=False)
 
     def _unsure(
         self, mention: Mention, definitions: Sequence[Definition], *, known: bool
@@ -351,9 +370,13 @@ class SymbolGraph:
                 self._by_folder.setdefault(folder, []).append(path)
         self._known_files = {}
         self._imports = {}
+        self._renamed = {}
         for item in self.store.imports():
-            named = item.alias.split(".", 1)[0] if item.name != "*" else ""
-            self._imports.setdefault(item.path, {}).setdefault(named, []).append(item)
+            of_file = self._imports.setdefault(item.path, {})
+            of_file.setdefault(item.alias.split(".", 1)[0] if item.name != "*" else "", []).append(item)
+            if item.name not in ("", "*", "default", item.alias):
+                of_file.setdefault(item.name, []).append(item)
+                self._renamed.setdefault(item.name, set()).add((item.path, item.alias))
 
 
 def _without_overloads(definitions: Sequence[Definition]) -> list[Definition]:

@@ -48,6 +48,8 @@ class WalkResult(NamedTuple):
     """"git" or "folder": who listed the root itself."""
     notes: tuple[str, ...] = ()
     """What the user should know about the listing, such as why git could not be asked."""
+    folders: tuple[str, ...] = ()
+    """Folders that were looked into ("" is the root), where new files may turn up. Empty ones are not known to git."""
 
 
 class _Folder(NamedTuple):
@@ -212,6 +214,7 @@ class Walk:
             self.explain,
             listed_by,
             tuple(self.notes),
+            tuple(path for path, folder in self._folders.items() if not folder.skipped_as),
         )
 
     # ---- deciding ------------------------------------------------------------------------------------

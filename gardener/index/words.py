@@ -22,6 +22,12 @@ _PARTS = re.compile(
 )
 _LETTERS_OR_DIGITS = re.compile(r"[^\W\d_]+|\d+")
 
+_CJK = re.compile("([\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003134f]+)")
+"""Han, kana and Hangul: written without spaces, or with word forms that a stemmer would have to know."""
+
+QUERY_CHARACTERS = 20_000
+"""So much of a question is looked at for words."""
+
 MAXIMUM_WORD = 64
 """Longer runs (base64, minified names) are noise and would bloat the index."""
 
@@ -75,12 +81,35 @@ def _forms(identifier: str) -> str:
 
 def _words_of(identifier: str) -> tuple[str, ...]:
     """An identifier whole and in parts, lower-case; empty for what is too long to be a word."""
+    if not identifier.isascii() and _CJK.search(identifier):
+        return tuple(_with_bigrams(identifier))
     if len(identifier) > MAXIMUM_WORD:
         return ()
     parts = split_identifier(identifier)
     if len(parts) <= 1:
         return (identifier.lower(),)
     return (identifier.replace("_", "").lower(), *parts)
+
+
+def _with_bigrams(identifier: str) -> Iterator[str]:
+    """Overlapping pairs of such characters, as Lucene's CJKBigramFilter makes them; the rest as ever."""
+    for piece in _CJK.split(identifier):
+        if not _CJK.match(piece):
+            for word in _IDENTIFIER.findall(piece):
+                yield from _words_of(word)
+        elif len(piece) == 1:
+            yield piece
+        else:
+            yield from (piece[at : at + 2] for at in range(len(piece) - 1))
+
+
+def _composed(text: str) -> str:
+    """Letters and their accents as one character (Unicode NFC): editors and file systems write either."""
+    if text.isascii():
+        return text
+    import unicodedata
+
+    return unicodedata.normalize("NFC", text)
 
 
 _stemmers = threading.local()  # one for each thread: libstemmer's objects keep their working buffer
@@ -106,7 +135,7 @@ _RUNS = bytes(byte if byte >= 0x80 or chr(byte).isalnum() or byte == ord("_") el
 
 def index_words(text: str) -> str:
     """The words of a text as the full-text index stores them, in order, space-separated."""
-    runs = text.encode("utf-8", "replace").translate(_RUNS).decode("utf-8").split()
+    runs = _composed(text).encode("utf-8", "replace").translate(_RUNS).decode("utf-8").split()
     return " ".join([forms for run in runs if (forms := _indexed_forms[run])])
 
 
@@ -121,7 +150,7 @@ def query_words(query: str, limit: int = 48) -> list[str]:
     `limit` bounds the work for a pasted page of text; the longest, hence rarest, words are kept then.
     """
     words: dict[str, None] = {}
-    for identifier in _IDENTIFIER.findall(query[:20_000]):
+    for identifier in _IDENTIFIER.findall(_composed(query[:QUERY_CHARACTERS])):
         for word in _words_of(identifier):
             words[word] = None
     useful = [word for word in words if word not in STOP_WORDS and (len(word) > 1 or word.isdigit())]

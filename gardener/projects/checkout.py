@@ -78,6 +78,12 @@ def branch(root: str) -> str | None:
     return name.removeprefix("refs/heads/")
 
 
+def git_directory(path: str) -> str | None:
+    """The git directory (HEAD, index) of the checkout that `path` is in; None outside git."""
+    top = repository_root(path)
+    return None if top is None else _git_directory(top)
+
+
 def _git_directory(folder: str) -> str | None:
     """The git directory of a work tree: `.git`, or where a `.git` file (linked worktree, submodule)
     points.

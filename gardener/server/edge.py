@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from gardener import __version__
@@ -23,7 +24,9 @@ from gardener.server.events import (
 )
 from gardener.server.jobs import Job, JobKind, Jobs, Work
 from gardener.server.runfile import authority
+from gardener.server.watching import Watching
 from gardener.types import Answer, IndexState, Message, ProjectContext, TextDelta
+from gardener.vector_work import index_version, missing_vectors, more_important
 
 if TYPE_CHECKING:
     from gardener.app import Gardener
@@ -34,6 +37,8 @@ log = logging.getLogger("gardener.server")
 
 PROGRESS_SECONDS = 0.1
 """Shortest time between two progress events of one job."""
+VECTOR_LOCK_SECONDS = 30.0
+"""A background process that was there before the app gives way to it; it ends its portion first."""
 INDEX_STATE_SECONDS = 2.0
 """How old a probed index state may be: it compares the index with the disk, and probes come often."""
 
@@ -73,6 +78,10 @@ class Edge:
         """Set, on the server's loop, when the app is going."""
         self.shut_down: Callable[[], None] = lambda: None
         """Ends the app as SIGTERM does; set by gardener.server.run."""
+        self._not_now: dict[str, str] = {}
+        """Projects whose vectors were dealt with, and the version of the index (see gardener.vector_work)."""
+        self.watching = Watching(self)
+        gardener.watch_state = lambda context: str(self.watching.state(context.id))
         self._lock = threading.Lock()
         self._index_states: dict[str, tuple[float, IndexState]] = {}
 
@@ -145,18 +154,50 @@ class Edge:
             return self.jobs.start("index", context.id, "index", context.name, work)
         return self._once("index", context, work)
 
-    def embed(self, context: ProjectContext) -> Job:
-        """Starts making the vectors that are missing; returns the job already at work, if any."""
+    def embed(self, context: ProjectContext) -> Job | None:
+        """Has the vectors that are missing made, this project's included; see `embed_next`."""
+        self._not_now.pop(context.id, None)
+        return self.embed_next()
 
-        def work(job: Job) -> Iterator[JsonObject]:
-            def say(step: EmbedProgress) -> None:
-                job.say(embed_progress_json(step))
+    def embed_next(self, after: Job | None = None) -> Job | None:
+        """Starts making vectors for the project that needs them first; one project at a time.
 
-            report = self.gardener.embed(context, throttled(say), job.cancel)
+        When that ends, or another project has become more important, the next one's turn comes. Returns the job at
+        work, None when no vector is missing. `after` is the job that is just ending.
+        """
+        with self._lock:
+            at_work = [job for job in self.jobs.find(kind="embed") if not job.over and job is not after]
+            if at_work:
+                return at_work[0]
+            context = next(iter(missing_vectors(self.gardener, self._not_now)), None)
+            if context is None:
+                return None
+            return self.jobs.start("embed", context.id, "embed", context.name, partial(self._embed, context))
+
+    def _embed(self, context: ProjectContext, job: Job) -> Iterator[JsonObject]:
+        def say(step: EmbedProgress) -> None:
+            job.say(embed_progress_json(step))
+
+        later = more_important(self.gardener, context, self._not_now)
+        version = index_version(context)
+        gave_way = False
+
+        def give_way() -> bool:
+            nonlocal gave_way
+            gave_way = gave_way or later()
+            return gave_way
+
+        try:
+            report = self.gardener.embed(
+                context, throttled(say), job.cancel, give_way=give_way, lock_timeout_s=VECTOR_LOCK_SECONDS
+            )
             self._forget_state(context)
             yield {"event": "report", **report.as_json()}
-
-        return self._once("embed", context, work)
+        finally:
+            if not gave_way:
+                self._not_now[context.id] = version  # done, or it failed: until its index is updated again
+            if not self.jobs.closing and not job.cancel.is_set():
+                self.embed_next(after=job)
 
     def _once(self, kind: JobKind, context: ProjectContext, work: Work) -> Job:
         with self._lock:
@@ -172,6 +213,8 @@ class Edge:
             active = self.gardener.registry.active()
             if active is not None and self.gardener.status().get("updated_at"):
                 self.update_index(active)
+            else:
+                self.embed_next()
         except GardenerError as error:
             log.warning("app.catch_up_failed", extra={"fields": {"code": error.code, "reason": error.message}})
 

@@ -231,6 +231,11 @@ class Jobs:
             log.error("jobs that did not stop within %.0f s: %s", timeout_s, ", ".join(left))
         return not left
 
+    @property
+    def closing(self) -> bool:
+        """Whether the app is going, and nothing new is started."""
+        return self._closing
+
     # ---- inside, with the lock held
     # -------------------------------------------------------------------------
 
@@ -246,7 +251,10 @@ class Jobs:
             running += 1
 
     def _forget_old(self) -> None:
-        finished = sorted((job for job in self._jobs.values() if job.over), key=lambda job: job.finished)
+        # Answers last: somebody may come back for them, and watching makes an index job for every saved file.
+        finished = sorted(
+            (job for job in self._jobs.values() if job.over), key=lambda job: (job.kind == "answer", job.finished)
+        )
         now = time.time()
         surplus = max(0, len(finished) - FINISHED_KEPT + 1)
         for index, job in enumerate(finished):

@@ -29,6 +29,15 @@ def router(edge: Edge) -> APIRouter:
     def status() -> JsonObject:
         return {**gardener.status(), "jobs": [job.as_json() for job in edge.jobs.find()]}
 
+    @routes.get("/watch", summary="How each project is kept fresh: watching, polling and why, or off")
+    def watch() -> JsonObject:
+        return {
+            "projects": [
+                {"project": context.name, **edge.watching.state(context.id).as_json()}
+                for context in gardener.projects_by_use()
+            ]
+        }
+
     @routes.get("/projects", summary="Registered projects and which one is active")
     def projects() -> JsonObject:
         active = gardener.registry.active()

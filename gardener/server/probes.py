@@ -93,6 +93,16 @@ def metrics_text(edge: Edge) -> str:
     text = Exposition()
     text.metric("gardener_uptime_seconds", "gauge", "Time since the start.", time.time() - edge.launch.started)
     text.metric("gardener_projects", "gauge", "Registered projects.", len(edge.gardener.registry.list()))
+    for context in edge.gardener.registry.list():
+        mode = edge.watching.state(context.id).mode
+        text.metric(
+            "gardener_watching",
+            "gauge",
+            "1 for how the app keeps a project fresh.",
+            1,
+            project=context.name,
+            mode=mode,
+        )
     unfinished = [job for job in edge.jobs.find() if not job.over]
     for state in ("queued", "running"):
         count = sum(job.state == state for job in unfinished)
