@@ -88,9 +88,11 @@ def test_after_an_edit_only_what_changed_is_read(table: IndexTable, monkeypatch:
 
 
 def test_a_snapshot_shows_its_own_version_whatever_is_written(table: IndexTable) -> None:
-    snapshot = Snapshot(table.reader(), MODEL)
+    reader = table.reader()
+    snapshot = Snapshot(reader, MODEL)
     table.replace_files(["b.py", "c.py"], rows_of("b.py", 2, edition=7))
     table.compact_if_needed(force=True)
+    reader.refresh()  # as another search does
     found = snapshot.table.search_words(["word0"], 100)
     assert (snapshot.positions_of(found.row_ids) >= 0).all() and len(found.row_ids) == 24
     assert snapshot.table.search_words(["word7"], 100).row_ids.size == 0
@@ -175,6 +177,7 @@ def test_a_matrix_that_somebody_reads_is_not_written_to(table: IndexTable) -> No
         cache.add([f"{number:04x}", "aa"], np.full((2, DIMENSIONS), number, np.float16))
     np.testing.assert_array_equal(seen, copy)
     assert len(cache) == 52 and cache.matrix.shape == (52, DIMENSIONS)
+    np.testing.assert_array_equal(cache.matrix[:2], copy)
     assert cache.rows_of(["bb", "0000", "none"]).tolist() == [1, 2, -1]
 
 
