@@ -32,7 +32,11 @@ _LOCK_WAIT_S = 10.0
 
 
 def repair_index(
-    gardener: Gardener, context: ProjectContext, verdict: Verdict, progress: ProgressCallback | None = None
+    gardener: Gardener,
+    context: ProjectContext,
+    verdict: Verdict,
+    progress: ProgressCallback | None = None,
+    cancel: threading.Event | None = None,
 ) -> list[str]:
     """Makes the damaged tables again. Returns what was done, as sentences.
 
@@ -49,7 +53,7 @@ def repair_index(
                 indexer.manifest.commit(facts={"vectors_complete": "0"})
             done.append(f"the damaged vectors {name.removeprefix(VECTORS)} were removed; they are being made again")
         elif name == indexer.table.chunks_table:
-            report = gardener.update_index(context, progress, rebuild=True, lock_timeout_s=_LOCK_WAIT_S)
+            report = gardener.update_index(context, progress, cancel, rebuild=True, lock_timeout_s=_LOCK_WAIT_S)
             done.append(f"the index was built anew: {report.files:,} files, {report.chunks:,} chunks")
         else:
             with _lock(project_lock(context.home), context):
@@ -119,7 +123,7 @@ class Sweep:
         if verdict.damaged:
             for damage in verdict.damaged:
                 _log.error("'%s': the index file %s is damaged (%s).", context.name, damage.path, damage.what)
-            done = repair_index(self._gardener, context, verdict)
+            done = repair_index(self._gardener, context, verdict, cancel=self._stop)
             for sentence in done:
                 _log.warning("'%s': %s.", context.name, sentence)
             self._make_vectors(context)

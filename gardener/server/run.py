@@ -125,6 +125,7 @@ def _run(
             # Watchers first, as they start jobs. Then jobs: their readers' streams end with them, and partial
             # answers are saved.
             edge.watching.ask_to_stop()
+            await asyncio.to_thread(sweep.stop)
             await asyncio.to_thread(edge.jobs.close)
             await asyncio.to_thread(edge.watching.close)
             edge.closing.set()
