@@ -226,16 +226,18 @@ def orphans(gardener: Gardener) -> list[str]:
 
 def _remove_orphan(folder: str) -> list[str]:
     """Removes what can be made again; the folder itself only when nothing else is in it."""
+    removed = False
     for name in _DERIVED:
         path = os.path.join(folder, name)
         if os.path.isdir(path) and not os.path.islink(path):
             shutil.rmtree(path)
+            removed = True
         elif os.path.lexists(path):
             os.unlink(path)
     if not os.listdir(folder):
         os.rmdir(folder)
         return [f"the folder of no project: {folder}"]
-    return [f"the index in the folder of no project: {folder} (the rest of it stays)"]
+    return [f"the index in the folder of no project: {folder} (the rest of it stays)"] if removed else []
 
 
 def _alone(context: ProjectContext) -> ExitStack:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gardener.errors import LockedError
 from gardener.index.storage import Storage
+from gardener.index.table import CHUNKS
 from gardener.locks import ProcessLock
 from gardener.paths import embed_lock, ensure_directory, open_private, project_lock
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger("gardener.index")
 
 FILE = "hashes.db"
+_HINT = "latest_version_hint.json"
+"""The one file of a Lance table that is written over; Lance lists the versions when the hint is of no use."""
 _BLOCK = 1 << 20
 SAMPLE_BYTES = 32_000_000
 """What a quick check reads: about a tenth of a second."""
@@ -78,6 +81,8 @@ class FileHashes:
             present = {path for table in tables for path in self._files(table)}
             rows = [(path, *digest) for path in sorted(present - known) if (digest := _digest(self._absolute(path)))]
             exist = set(self.storage.names(None))
+            if any(table.startswith(CHUNKS) for table in tables):  # the one that counts; others are on their way out
+                exist -= {name for name in exist if name.startswith(CHUNKS) and name not in tables}
             gone = [
                 path
                 for path in known - present
@@ -161,7 +166,7 @@ class FileHashes:
                         path = f"{folder}/{entry.name}"
                         if entry.is_dir(follow_symlinks=False):
                             pending.append(path)
-                        elif not entry.name.startswith("."):
+                        elif not entry.name.startswith(".") and entry.name != _HINT:
                             yield path
             except FileNotFoundError:
                 continue

@@ -10,7 +10,7 @@ import os
 import shutil
 from typing import Any
 
-from gardener.errors import StorageUnreachable
+from gardener.errors import ConfigError, StorageUnreachable
 from gardener.paths import ensure_directory
 
 SCHEMES = ("s3://", "gs://", "az://")
@@ -104,5 +104,16 @@ class ObjectStorage(Storage):
 
 
 def storage_for(uri: str, directory: str, project_id: str) -> Storage:
-    """The place for a project's tables; `uri` is the setting index.storage, "" for `directory` on this machine."""
-    return ObjectStorage(uri, project_id) if uri else Storage(directory)
+    """The place for a project's tables; `uri` is the setting index.storage, "" for `directory` on this machine.
+
+    Raises ConfigError.
+    """
+    if not uri:
+        return Storage(directory)
+    scheme, _, rest = uri.partition("://")
+    if f"{scheme}://" not in SCHEMES or not rest.strip("/"):
+        raise ConfigError(
+            f"index.storage is {uri!r}; it must be empty, or begin with one of {', '.join(SCHEMES)} and name a bucket.",
+            next_step="gardener config set index.storage ''",
+        )
+    return ObjectStorage(uri, project_id)
