@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from gardener.index.search import SearchRequest, SearchResult
     from gardener.index.source import SourceView
     from gardener.index.symbol_graph import SymbolGraph
+    from gardener.index.table import IndexTable
     from gardener.models.base import Embedder
     from gardener.models.embedder_spec import EmbedderSpec
     from gardener.models.registry import BackendRegistry
@@ -188,19 +189,31 @@ class Gardener:
         return self.registry.purge(name)
 
     def _release_vectors(self, purged: ProjectContext) -> int:
-        """Deletes shared vectors that no other project, registered or in the trash, has a chunk for."""
-        from gardener.index.table import IndexTable
+        """Deletes shared vectors that no other project, registered or in the trash, has a chunk for.
 
+        Also the project's tables, if they lie on an object store: nobody else does.
+        """
         self.forget_index(purged)
+        own = self._table(purged)
+        if own.storage.remote:
+            own.destroy()
         if not self.embedding.has_store():
             return 0
         used: set[str] = set()
         for context in self.registry.list(include_removed=True):
-            table = IndexTable(index_directory(context.home))
-            if context.id != purged.id and table.exists():
+            if context.id != purged.id and (table := self._table(context)).exists():
                 used.update(table.hashes())
                 table.close()
         return self.embedding.store().retain(used)
+
+    def _table(self, context: ProjectContext) -> IndexTable:
+        """The project's tables through handles of their own."""
+        from gardener.index.storage import storage_for
+        from gardener.index.table import IndexTable
+
+        directory = index_directory(context.home)
+        uri = self.settings_for(context).text("index.storage")
+        return IndexTable(directory, storage=storage_for(uri, directory, context.id))
 
     # ---- the index -----------------------------------------------------------------------------------
 

@@ -20,6 +20,7 @@ GardenerError                    internal             1
 │   └── EmbedderUnavailable      embedder-unavailable 5
 ├── BackendError                 backend              6
 │   ├── BackendUnavailable       backend-unavailable  6
+│   ├── StorageUnreachable       storage-unreachable  6
 │   └── AppUnreachable           app-unreachable      6
 ├── LockedError                  locked               7
 │   └── AppAlreadyRunning        app-running          7
@@ -158,6 +159,10 @@ class BackendError(GardenerError):
 
 class BackendUnavailable(BackendError):
     code = "backend-unavailable"
+
+
+class StorageUnreachable(BackendError):
+    code = "storage-unreachable"
 
 
 class AppUnreachable(BackendError):

@@ -217,6 +217,12 @@ SETTINGS: tuple[Setting, ...] = (
         minimum=0, maximum=64, unit="processes",
     ),
     Setting(
+        "index.storage", "text", "",
+        "Where the tables of indexes lie: empty for this machine, or s3://BUCKET/PREFIX (gs:// and az:// are passed "
+        "on untested). Text of your code goes there. Credentials come from the environment or the store's own files.",
+        live=False,
+    ),
+    Setting(
         "index.background_embedding", "flag", True,
         "Compute vectors for the whole project in the background, not only those that a search needs.",
         scope="anywhere", tighter="false",

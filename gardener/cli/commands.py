@@ -44,6 +44,7 @@ COMMANDS: dict[str, Command] = {
         Command("config", "config", "care", "show, get, set and validate settings"),
         Command("embedder", "embedder", "care", "which model makes the vectors, and changing it"),
         Command("doctor", "doctor", "care", "check everything a support thread would ask"),
+        Command("disk", "disk", "care", "what takes how much room, and --clean for what nobody needs"),
         Command("completion", "completion", "care", "shell completion for bash, zsh and fish"),
         Command("help", "help", "care", "help on a command, exit codes, environment, files"),
     )

@@ -13,13 +13,16 @@ _MARKS = {"ok": "ok", "info": "--", "warning": "!!", "error": "XX"}
 
 
 def configure_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--deep", action="store_true", help="read every index file and vector and compare the hashes")
     parser.set_defaults(run=doctor)
 
 
 def doctor(args: argparse.Namespace, console: Console) -> int:
     from gardener.cli.status import watch_states
+    from gardener.disk import orphans
     from gardener.health.builtin import builtin_checks
     from gardener.health.check import run_checks
+    from gardener.health.indexes import index_checks
     from gardener.server.client import find_app
 
     with open_gardener(console) as gardener:
@@ -40,6 +43,13 @@ def doctor(args: argparse.Namespace, console: Console) -> int:
                 lambda: gardener.embedding.problem(),
                 app_url,
                 watching,
+            )
+            + index_checks(
+                gardener.paths,
+                lambda: list(gardener.registry.list()),
+                lambda context: gardener.index(context).indexer,
+                lambda: orphans(gardener),
+                deep=args.deep,
             )
         )
     worst = [finding for finding in findings if finding.severity == "error"]

@@ -24,10 +24,14 @@ def configure_index(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """examples:
   gardener index                  the active project: what has changed on the disk
   gardener index --wait           and every vector, before returning
-  gardener index --rebuild        from nothing, when the index is damaged
+  gardener index --rebuild        from nothing, beside the old index, which serves until then
+  gardener index --repair         make again what is damaged, and only that
 """
     add_project_option(parser)
     parser.add_argument("--rebuild", action="store_true", help="build the index anew; vectors are kept by content")
+    parser.add_argument(
+        "--repair", action="store_true", help="compare all files with their hashes, mend what is damaged"
+    )
     parser.add_argument("--wait", action="store_true", help="make all vectors before returning")
     parser.add_argument("--no-vectors", action="store_true", help="only text and words")
     parser.add_argument("--vectors-only", action="store_true", help="make vectors for what is indexed, then return")
@@ -60,6 +64,8 @@ def index(args: argparse.Namespace, console: Console) -> int:
             if console.as_json:
                 console.json({"project": context.name, "vectors": vectors})
             return 0
+        if args.repair:
+            _repair(gardener, console, context)
         report = bring_up_to_date(
             gardener, console, context, rebuild=args.rebuild, vectors=not args.no_vectors and not args.wait
         )
@@ -75,6 +81,21 @@ def index(args: argparse.Namespace, console: Console) -> int:
         if console.as_json:
             console.json({"project": context.name, "index": report, "vectors": vectors})
     return 0
+
+
+def _repair(gardener: Gardener, console: Console, context: ProjectContext) -> None:
+    """Says what was damaged and what was done about it; the update that follows makes what is missing."""
+    from gardener.upkeep import repair_index, repair_store
+
+    indexer = gardener.index(context).indexer
+    verdict = indexer.hashes.verify(context)
+    for damage in verdict.damaged:
+        console.note(f"Damaged: {damage.path} ({damage.what}).")
+    done = repair_index(gardener, context, verdict, show_index_progress(console)) + repair_store(gardener)
+    for sentence in done:
+        console.note(f"{sentence[:1].upper()}{sentence[1:]}.")
+    if not done:
+        console.note(f"Nothing is damaged: {verdict.files:,} files, {verdict.bytes / 1e6:.0f} MB compared.")
 
 
 def bring_up_to_date(

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from gardener.errors import IndexDamaged
+from gardener.index.integrity import FileHashes
 from gardener.index.prepare import content_hash, embedding_text
 from gardener.index.rank import ROLE_CODE, ROLE_DATA, ROLE_PROSE, ROLE_TEST, ROLE_VENDORED, role_of
 from gardener.index.snapshot import Snapshot
@@ -101,10 +102,11 @@ def embed_missing(
     """
     started = time.monotonic()
     embedded = reused = 0
+    hashes = FileHashes(table.directory, table.storage)
     lock = ProcessLock(embed_lock(context.home), "gardener index --vectors-only", subject=f"'{context.name}'")
     lock.acquire(lock_timeout_s)
     try:
-        stopped = False
+        stopped = rewritten = False
         while not stopped:
             table.refresh()
             snapshot = Snapshot(table, "")
@@ -126,6 +128,7 @@ def embed_missing(
                 table, store, embedder, fingerprint, snapshot, _most_useful_first(snapshot, missing), total,
                 record, progress, cancel, pause,
             )  # fmt: skip
+            hashes.record(table.vector_tables())
             embedded += made
             if not made:
                 break
@@ -137,7 +140,9 @@ def embed_missing(
             table.drop_vectors(keep=fingerprint)
             if len(stored) > 2 * max(snapshot.distinct, 1):
                 table.retain_vectors(fingerprint, snapshot.meta["hash"].to_pylist())
-        table.compact_if_needed(vectors_only=True)
+                rewritten = True
+        rewritten |= table.compact_if_needed(vectors_only=True)
+        hashes.record(table.vector_tables(), pruned=rewritten)
     finally:
         lock.release()
         give_back()

@@ -14,10 +14,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 from gardener.errors import IndexDamaged, Interrupted, PathNotFound, SchemaTooNew
+from gardener.index.integrity import FileHashes
 from gardener.index.manifest import FileRecord, Manifest
 from gardener.index.prepare import PreparedFile, is_unchanged, prepare_files
+from gardener.index.storage import storage_for
 from gardener.index.symbol_store import FileWithSymbols, SymbolStore
-from gardener.index.table import ChunkRow, IndexTable, arrow_table
+from gardener.index.table import CHUNKS, ChunkRow, IndexTable, arrow_table
 from gardener.index.walk import FileEntry, WalkResult, walk
 from gardener.index.workers import WorkerPool
 from gardener.locks import ProcessLock
@@ -40,6 +42,8 @@ IN_PROCESS_FILES = 500
 
 FILES_AT_ONCE = 400
 """Files whose text is held while their references are looked for."""
+REPLACED_TABLE_S = 60.0
+"""Seconds for which a replaced table stays: longer than any query that is still reading it."""
 
 BATCH_BYTES = 250_000
 """Bytes of source per task of a worker: enough to hide the hand-over, small enough to share the load."""
@@ -127,8 +131,12 @@ class Indexer:
         include_vendored: bool = False,
         workers: int = 0,
         head: Callable[[], str | None] = lambda: None,
+        storage: str = "",
     ) -> None:
-        """`workers` is the number of processes for large changes; 0 takes one per core. `head` tells the commit."""
+        """`workers` is the number of processes for large changes; 0 takes one per core. `head` tells the commit.
+
+        `storage` is the URI under which the tables lie, "" for this machine.
+        """
         self.context = context
         self.directory = index_directory(context.home)
         self.max_file_bytes = max_file_bytes
@@ -137,8 +145,15 @@ class Indexer:
         self.workers = workers or os.cpu_count() or 1
         self._head = head
         self.repair = f'gardener index --rebuild --project "{context.name}"'
-        self.table = IndexTable(self.directory, repair=self.repair)
-        self.symbols = SymbolStore(self.directory, repair=self.repair)
+        self.storage = storage
+        self.table = IndexTable(
+            self.directory,
+            repair=self.repair,
+            storage=storage_for(storage, self.directory, context.id),
+            current=lambda: self.manifest.facts().get("chunks_table", ""),
+        )
+        self.symbols = SymbolStore(self.directory, repair=self.repair, table=lambda: self.table.chunks_table)
+        self.hashes = FileHashes(self.directory, self.table.storage)
         self._manifest: Manifest | None = None
 
     @property
@@ -220,10 +235,13 @@ class Indexer:
         rebuild: bool = False,
         lock_timeout_s: float = 0.0,
         known_difference: Difference | None = None,
+        patient: bool = False,
     ) -> IndexReport:
         """Makes the index say what the disk says. What it committed stays when it is interrupted.
 
-        `known_difference` is what `difference` or `pending` has just said, to save comparing again.
+        A rebuild happens beside the index that there is, which serves until the new one takes its place.
+        `known_difference` is what `difference` or `pending` has just said, to save comparing again. `patient` is
+        for somebody who waits: what can be tidied later is left.
         Raises LockedError while another process updates this project, Interrupted when `cancel` is set,
         PathNotFound, DiskFull, IndexDamaged.
         """
@@ -245,8 +263,7 @@ class Indexer:
             known_before = {} if reason else self.manifest.files()
             added, changed = self._write(difference, known_before, bool(reason), report, cancel)
             written = added + changed + len(difference.removed)
-            if written or reason:
-                self.table.compact_if_needed()
+            compacted = bool(written or reason) and self.table.compact_if_needed(patient=patient)
             facts = {
                 "format": INDEX_FORMAT,
                 "head": head or "",
@@ -261,6 +278,9 @@ class Indexer:
             records = self.manifest.files()
             facts |= _totals(records)
             self.manifest.commit(facts=facts)
+            self.drop_stale_tables()
+            if written or reason:
+                self.hashes.record([self.table.chunks_table], pruned=compacted)
             report(IndexProgress("done", len(records), len(records)))
         finally:
             lock.release()
@@ -297,11 +317,28 @@ class Indexer:
             return "first index"
         if facts.get("format") != INDEX_FORMAT:
             return f"the index has format {facts.get('format', 'unknown')}, this version writes {INDEX_FORMAT}"
+        if facts.get("storage", "") != self.storage:
+            return "it belongs in another place since index.storage was changed"
         if not self.table.exists():
             return "the table is missing"
         if not self.symbols.exists():
             return "the symbols are missing"
         return ""
+
+    def drop_stale_tables(self, *, now: bool = False) -> list[str]:
+        """Deletes chunk tables that do not count: never finished, or replaced so long ago that nobody reads them.
+
+        `now` deletes those replaced a moment ago too. Call it under the project's lock. Returns their names.
+        """
+        if len(names := self.table.chunk_tables()) < 2:
+            return []
+        replaced, _, when = self.manifest.facts().get("replaced_table", "").partition(" ")
+        young = replaced if when and not now and 0 <= time.time() - float(when) < REPLACED_TABLE_S else ""
+        stale = [name for name in names if name not in (self.table.chunks_table, young)]
+        for name in stale:
+            self.table.remove_table(name)
+            self.symbols.beside(name).destroy()
+        return stale
 
     def _discard_manifest(self) -> None:
         if self._manifest is not None:
@@ -348,39 +385,46 @@ class Indexer:
         batches = [arrow_table([])]
         """Of a first index, converted while the workers prepare what comes next."""
         fresh, words_missing, added, changed = from_nothing, False, 0, 0
+        serving = self.table.chunks_table if from_nothing and self._serves() else ""
+        name = self.table.free_name() if from_nothing else CHUNKS
+        building = self.symbols.beside(name)
+        records: list[FileRecord] = []
+        """Of a rebuild beside an index that serves: they are committed in one transaction, at the end."""
 
         def flush(last: bool) -> None:
             nonlocal fresh, words_missing, added, changed
             removed = difference.removed if last else []
-            replace_all = fresh
+            replace_all = fresh or bool(serving)
             new = [item for item in pending if not item.unchanged]
             symbols: list[FileWithSymbols] = [
                 (item.record.path, item.record.language, item.symbols) for item in new if not item.record.skipped
             ]
             if fresh:
-                self.table.create(pa.concat_tables(batches), index_words=last)
-                self.symbols.replace((), symbols, all_files=True)
+                self.table.create(pa.concat_tables(batches), index_words=last, name=name)
+                building.replace((), symbols, all_files=True)
                 fresh, words_missing = False, not last
             elif from_nothing:
-                self.table.append(pa.concat_tables(batches))
-                self.symbols.append(symbols)
+                self.table.append(pa.concat_tables(batches), name=name)
+                building.append(symbols)
             elif new or removed:
                 gone = [*removed, *(item.record.path for item in new)]
                 self.table.replace_files(gone, rows)
                 self.symbols.replace(gone, symbols)
             if last and words_missing:
-                self.table.build_words_index()
-            self.manifest.commit(
-                changed=[
-                    # Only its time is news: language, lines and chunks stay what they were.
-                    known[item.record.path]._replace(size=item.record.size, mtime_ns=item.record.mtime_ns)
-                    if item.unchanged
-                    else item.record
-                    for item in pending
-                ],
-                removed=removed,
-                replace_all=replace_all,
+                self.table.build_words_index(name)
+            records.extend(
+                # Only its time is news: language, lines and chunks stay what they were.
+                known[item.record.path]._replace(size=item.record.size, mtime_ns=item.record.mtime_ns)
+                if item.unchanged
+                else item.record
+                for item in pending
             )
+            if last or not serving:
+                facts = {"chunks_table": name, "storage": self.storage} if replace_all else {}
+                if serving:
+                    facts |= {"format": INDEX_FORMAT, "replaced_table": f"{serving} {time.time()}"}
+                self.manifest.commit(changed=records, removed=removed, replace_all=replace_all, facts=facts)
+                records.clear()
             added += sum(1 for item in new if item.record.path not in known)
             changed += sum(1 for item in new if item.record.path in known)
             pending.clear()
@@ -412,6 +456,9 @@ class Indexer:
         if pending or difference.removed or from_nothing:
             report(IndexProgress("write", total, total))
             flush(last=True)
+        building.close()
+        if from_nothing:
+            self.table.refresh()
         return added, changed
 
     def complete_symbols(self, cancel: threading.Event | None = None) -> int:
@@ -432,6 +479,10 @@ class Indexer:
                 self.symbols.add_references(file, placed_references(language, text, definitions))
                 done += 1
         return done
+
+    def _serves(self) -> bool:
+        """Whether there is an index that answers searches, well or badly."""
+        return bool(self.manifest.facts().get("table_version")) and self.table.exists()
 
     def _prepare(self, files: Sequence[tuple[FileEntry, str]]) -> Iterator[list[PreparedFile]]:
         """Prepared files in batches, by worker processes; a handful of small files here in this process.

@@ -62,6 +62,7 @@ class ProjectIndex:
             include_vendored=settings.flag("index.include_vendored"),
             workers=settings.integer("index.workers"),
             head=head,
+            storage=settings.text("index.storage"),
         )
         self.searcher = Searcher(
             context,
@@ -110,7 +111,7 @@ class ProjectIndex:
             if sum(entry.size for entry, _ in difference.changed) > FRESHEN_BYTES:
                 return f"{difference.files} changed files are not in the index yet: gardener index"
             try:
-                self.indexer.update(known_difference=difference)
+                self.indexer.update(known_difference=difference, patient=True)
             except LockedError:
                 return f"{difference.files} changed files are being indexed by another process."
             self._difference = Difference(unchanged=difference.unchanged + len(difference.changed))

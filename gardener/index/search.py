@@ -7,9 +7,9 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from gardener.errors import UsageError
+from gardener.errors import IndexDamaged, UsageError
 from gardener.index.prepare import embedding_text
 from gardener.index.rank import DEFAULT_WEIGHTS, Candidates, RankWeights, fuse, named_symbols
 from gardener.index.snapshot import Snapshot
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gardener.index.manifest import FileRecord
+
+_Result = TypeVar("_Result")
 
 LEXICAL_CANDIDATES = 200
 VECTOR_CANDIDATES = 100
@@ -166,9 +168,6 @@ class Searcher:
 
         Raises UsageError for an empty or oversized query, IndexDamaged when the index cannot be read.
         """
-        from dataclasses import replace
-
-        started = time.perf_counter()
         query = request.query.strip()
         if not query and not request.symbol:
             raise UsageError("The query is empty.", next_step='gardener search "what to look for"')
@@ -179,6 +178,20 @@ class Searcher:
             )
         if request.limit < 1:
             raise UsageError(f"--limit must be at least 1, not {request.limit}.", next_step="gardener search --help")
+        return self._on_the_newest(lambda: self._search(request, query, state))
+
+    def _on_the_newest(self, read: Callable[[], _Result]) -> _Result:
+        """Reads once more, on a new snapshot, when a compaction took away the version that was being read."""
+        try:
+            return read()
+        except IndexDamaged:
+            self.forget()
+            return read()
+
+    def _search(self, request: SearchRequest, query: str, state: IndexState) -> SearchResult:
+        from dataclasses import replace
+
+        started = time.perf_counter()
         snapshot = self.snapshot()
         timings = {"open": _milliseconds(started)}
         notes: list[str] = []
@@ -201,6 +214,9 @@ class Searcher:
     def at(self, places: Sequence[tuple[str, int]]) -> list[SearchHit]:
         """The chunks that hold these (path, 1-based line), each once and in this order; confirmed by the disk like any
         other result."""
+        return self._on_the_newest(lambda: self._at(places))
+
+    def _at(self, places: Sequence[tuple[str, int]]) -> list[SearchHit]:
         import numpy as np
 
         snapshot = self.snapshot()

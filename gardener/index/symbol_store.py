@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -94,14 +94,26 @@ FileWithSymbols = tuple[str, str, FileSymbols]
 
 
 class SymbolStore:
-    """The symbols in `directory`/symbols.db. Thread-safe. Raises IndexDamaged when SQLite cannot read it."""
+    """The symbols in `directory`/symbols.db (or its like). Thread-safe. Raises IndexDamaged when it cannot be read."""
 
-    def __init__(self, directory: str, *, repair: str = "gardener index --rebuild") -> None:
-        self.path = os.path.join(directory, FILE)
+    def __init__(
+        self, directory: str, *, repair: str = "gardener index --rebuild", table: Callable[[], str] = lambda: "chunks"
+    ) -> None:
+        """`table` names the table of chunks that the symbols belong to: `chunks-2` goes with symbols-2.db."""
+        self.directory = directory
         self.repair = repair
+        self._table = table
         self._lock = threading.RLock()
         self._database: sqlite3.Connection | None = None
         self._inode = 0
+
+    @property
+    def path(self) -> str:
+        return os.path.join(self.directory, FILE.replace(".", self._table().removeprefix("chunks") + "."))
+
+    def beside(self, table: str) -> SymbolStore:
+        """The symbols that belong to another table of chunks, to be closed by the caller."""
+        return SymbolStore(self.directory, repair=self.repair, table=lambda: table)
 
     def exists(self) -> bool:
         """Whether the file is there and was filled by this version."""

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import sys
 import threading
 import uuid
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from gardener.errors import DiskFull, IndexDamaged
-from gardener.paths import ensure_directory
+from gardener.errors import DiskFull, GardenerError, IndexDamaged, StorageUnreachable
+from gardener.index.facts import summary
+from gardener.index.storage import Storage
 
 if TYPE_CHECKING:
     import numpy as np
@@ -32,8 +32,17 @@ VECTORS = "vectors-"
 """Prefix of the vector tables' names; the embedder's fingerprint follows."""
 
 FRAGMENT_LIMIT = 40
-"""Fragments before a compaction. LanceDB's full-text search slows about tenfold at 200 one-row fragments
-(measured by the project's own growth test); 40 keeps it under 1.2 times and compaction rare."""
+"""Fragments before a compaction."""
+UNINDEXED_LIMIT = 600
+"""Rows that the full-text index does not cover before a compaction: each query reads them all, about 3 ms for 1,000
+(benchmarks/growth.py)."""
+VERSION_LIMIT = 200
+"""Versions before a compaction: each edit of one file leaves about 50 kB that nobody needs any more."""
+URGENT = 2
+"""Times the limits: from there on even a search that catches up compacts first."""
+RETENTION = timedelta(milliseconds=1)
+"""Age from which versions go in a compaction: every one but the newest. A reader that meets a version which is gone
+reads the newest and asks again (Searcher.search); keeping versions would keep a whole copy of the table each."""
 
 
 COLUMNS = (
@@ -151,35 +160,76 @@ def arrow_table(rows: Sequence[ChunkRow]) -> Any:
 class IndexTable:
     """The tables of one project's index, in `directory`. Thread-safe: one lock around the handles."""
 
-    def __init__(self, directory: str, *, repair: str = "gardener index --rebuild") -> None:
-        """`repair` is the command that errors name."""
+    def __init__(
+        self,
+        directory: str,
+        *,
+        repair: str = "gardener index --rebuild",
+        storage: Storage | None = None,
+        current: Callable[[], str] | None = None,
+    ) -> None:
+        """`repair` is the command that errors name. `storage` is where the tables lie, if not in `directory`.
+
+        `current` names the table of chunks that counts; the manifest says which, so that a new one can be built
+        beside it and take its place in the manifest's transaction.
+        """
         self.directory = directory
         self.repair = repair
+        self.storage = storage or Storage(directory)
+        self._current = current or (lambda: summary(directory).get("chunks_table", ""))
         self._lock = threading.RLock()
         self._database: Any = None
         self._tables: dict[str, Any] = {}
+        self._opened = ""
+        """Name under which the handle at CHUNKS was opened."""
 
     # ---- opening -------------------------------------------------------------------------------------
 
     def reader(self) -> IndexTable:
         """The same tables through handles and a lock of their own: it never waits for what this one writes."""
         with self._lock:
-            other = IndexTable(self.directory, repair=self.repair)
+            other = IndexTable(self.directory, repair=self.repair, storage=self.storage, current=self._current)
             other._database = self._connect()  # shared, because the caches hang on it
             return other
 
     def view(self) -> IndexTable:
         """A reader of the chunks as they are now, whatever is committed later; the vectors it shows are the newest.
 
-        Never call `refresh` on it. What it reads stays on the disk for ten minutes after it has been replaced.
+        Never call `refresh` on it. A compaction may take away what it reads: the caller then takes a new view.
         """
         with self._lock:
             other = self.reader()
             other._open(CHUNKS)
             return other
 
+    @property
+    def chunks_table(self) -> str:
+        """Name of the table of chunks that counts."""
+        return self._current() or CHUNKS
+
     def exists(self) -> bool:
-        return os.path.isdir(os.path.join(self.directory, f"{CHUNKS}.lance"))
+        with self._lock:
+            return bool(self._call(self.storage.exists, self.chunks_table, self._connect))
+
+    def chunk_tables(self) -> list[str]:
+        """Names of all tables of chunks: the one that counts, a former one, one that was never finished."""
+        with self._lock:
+            names = self._call(self.storage.names, self._connect)
+        return [name for name in names if name == CHUNKS or name.startswith(CHUNKS + "-")]
+
+    def free_name(self) -> str:
+        """A name for a table of chunks that no table has or had."""
+        taken = {*self.chunk_tables(), self._current()}
+        if CHUNKS not in taken and not self._current():
+            return CHUNKS
+        numbers = [int(name.rpartition("-")[2]) for name in taken if name.rpartition("-")[2].isdecimal()]
+        return f"{CHUNKS}-{max(numbers, default=1) + 1}"
+
+    def remove_table(self, name: str) -> None:
+        """Deletes a table by name, readable or not."""
+        with self._lock:
+            self._tables.pop(name, None)
+            self._call(self.storage.remove, name, self._connect)
 
     def warm_up(self) -> None:
         """Imports LanceDB, for a caller that has idle time before it needs the table."""
@@ -187,21 +237,24 @@ class IndexTable:
 
     def _connect(self) -> Any:
         if self._database is None:
-            ensure_directory(self.directory)
-            self._database = _lancedb().connect(self.directory)
+            options = self.storage.options()
+            self._database = self._call(_lancedb().connect, self.storage.location, storage_options=options or None)
         return self._database
 
     def _open(self, name: str) -> Any:
         with self._lock:
             if name not in self._tables:
-                try:
-                    self._tables[name] = self._connect().open_table(name)
-                except Exception as error:
-                    raise self._damaged(error) from error
+                real = name
+                if name == CHUNKS:
+                    real = self._opened = self.chunks_table
+                self._tables[name] = self._call(self._connect().open_table, real)
             return self._tables[name]
 
-    def _damaged(self, error: Exception) -> IndexDamaged | DiskFull:
+    def _damaged(self, error: Exception) -> IndexDamaged | DiskFull | StorageUnreachable:
         text = str(error)
+        unreachable = self.storage.unreachable(error)
+        if unreachable is not None:
+            return unreachable
         if "No space left on device" in text or "os error 28" in text:
             return DiskFull(
                 f"The disk is full: the index in {self.directory} could not be written. The last good one stays.",
@@ -210,7 +263,7 @@ class IndexTable:
         # LanceDB appends the place in its own source where the error arose.
         reason = text.splitlines()[0].split(", /")[0][:300] if text else type(error).__name__
         return IndexDamaged(
-            f"The index in {self.directory} cannot be read: {reason}",
+            f"The index in {self.storage.location} cannot be read: {reason}",
             next_step=self.repair,
         )
 
@@ -218,14 +271,19 @@ class IndexTable:
         """Runs a LanceDB call; its errors, which have no common class, become IndexDamaged or DiskFull."""
         try:
             return function(*arguments, **options)
+        except GardenerError:
+            raise
         except Exception as error:
             raise self._damaged(error) from error
 
     def refresh(self) -> None:
         """Shows what another handle or process has committed since."""
         with self._lock:
+            known = self._call(self.storage.names, self._connect) if self._tables else []
             for name in list(self._tables):
-                if os.path.isdir(os.path.join(self.directory, f"{name}.lance")):
+                if name == CHUNKS and self._opened != self.chunks_table:
+                    del self._tables[name]  # another one counts now
+                elif (self._opened if name == CHUNKS else name) in known:
                     self._call(self._tables[name].checkout_latest)
                 else:
                     del self._tables[name]
@@ -254,19 +312,24 @@ class IndexTable:
 
     # ---- writing chunks ------------------------------------------------------------------------------
 
-    def create(self, rows: Any, *, index_words: bool = True) -> None:
-        """Replaces all rows with those of an `arrow_table` and, unless told otherwise, makes them searchable."""
-        with self._lock:
-            rows = rows.replace_schema_metadata({IDENTITY: uuid.uuid4().hex})
-            self._tables[CHUNKS] = self._call(self._connect().create_table, CHUNKS, rows, mode="overwrite")
-            if index_words:
-                self.build_words_index()
+    def create(self, rows: Any, *, index_words: bool = True, name: str = CHUNKS) -> None:
+        """Makes a table of chunks with the rows of an `arrow_table` and, unless told otherwise, an index of words.
 
-    def append(self, rows: Any) -> None:
+        Under another `name` than that of the table that counts it is built beside it: nobody sees it yet.
+        """
+        with self._lock:
+            if name == CHUNKS:
+                self._opened = name
+            rows = rows.replace_schema_metadata({IDENTITY: uuid.uuid4().hex})
+            self._tables[name] = self._call(self._connect().create_table, name, rows, mode="overwrite")
+            if index_words:
+                self.build_words_index(name)
+
+    def append(self, rows: Any, *, name: str = CHUNKS) -> None:
         """Adds an `arrow_table` of files that have no rows yet; `build_words_index` makes them searchable."""
         with self._lock:
             if rows.num_rows:
-                self._call(self._open(CHUNKS).add, rows)
+                self._call(self._open(name).add, rows)
 
     def ensure_words_index(self) -> None:
         """Builds the full-text index if a crash kept it from being built."""
@@ -274,12 +337,12 @@ class IndexTable:
             if not self._call(self._open(CHUNKS).list_indices):
                 self.build_words_index()
 
-    def build_words_index(self) -> None:
+    def build_words_index(self, name: str = CHUNKS) -> None:
         """Builds the full-text index over all rows; does nothing while there are none."""
         from lancedb.index import FTS
 
-        table = self._open(CHUNKS)
-        if not self.count():
+        table = self._open(name)
+        if not self._call(table.count_rows):
             return
         config = FTS(
             # words.py has done the rest already, once per distinct identifier.
@@ -329,21 +392,38 @@ class IndexTable:
             found = self._scan(CHUNKS, ["path", "file_sha256"])
         return dict(zip(found["path"].to_pylist(), found["file_sha256"].to_pylist(), strict=True))
 
-    def compact_if_needed(self, *, force: bool = False, vectors_only: bool = False) -> bool:
+    def compact_if_needed(
+        self, *, force: bool = False, vectors_only: bool = False, patient: bool = False, alone: bool = False
+    ) -> bool:
         """Merges small fragments, folds new rows into the full-text index, drops old versions.
 
         `vectors_only` leaves the chunks alone: the caller holds the lock on vectors and not the one on chunks.
+        `patient` is for somebody who waits: nothing is done before it is urgent. `alone` says that the caller holds
+        both locks: what a killed writer left behind is then removed too.
         """
         with self._lock:
             done = False
-            for name in self._vector_tables() if vectors_only else [CHUNKS]:
+            for name in self.vector_tables() if vectors_only else [CHUNKS]:
                 table = self._open(name)
-                fragments = int(self._call(table.stats)["fragment_stats"]["num_fragments"])
-                if force or fragments > FRAGMENT_LIMIT:
-                    # A reader in another process may still hold the version before; ten minutes outlast any query.
-                    self._call(table.optimize, cleanup_older_than=timedelta(minutes=10))
+                if force or self._burden(name, table) > (URGENT if patient else 1):
+                    self._call(table.optimize, cleanup_older_than=RETENTION, delete_unverified=alone)
+                    self._call(table.checkout_latest)
                     done = True
             return done
+
+    def live_bytes(self) -> int:
+        """Bytes of the chunks as LanceDB counts those that are not deleted or replaced."""
+        with self._lock:
+            return int(self._call(self._open(CHUNKS).stats)["total_bytes"])
+
+    def _burden(self, name: str, table: Any) -> float:
+        """How near a table is to its compaction; above 1 it is due."""
+        fragments = int(self._call(table.stats)["fragment_stats"]["num_fragments"])
+        versions = int(self._call(self.storage.versions, self._opened if name == CHUNKS else name, table))
+        unindexed = 0
+        if name == CHUNKS and self._call(table.list_indices):
+            unindexed = int(self._call(table.index_stats, "words_idx").num_unindexed_rows)
+        return max(fragments / FRAGMENT_LIMIT, versions / VERSION_LIMIT, unindexed / UNINDEXED_LIMIT)
 
     # ---- reading chunks ------------------------------------------------------------------------------
 
@@ -417,11 +497,9 @@ class IndexTable:
 
     # ---- vectors -------------------------------------------------------------------------------------
 
-    def _vector_tables(self) -> list[str]:
-        if not os.path.isdir(self.directory):
-            return []
-        names = [entry.removesuffix(".lance") for entry in os.listdir(self.directory) if entry.endswith(".lance")]
-        return sorted(name for name in names if name.startswith(VECTORS))
+    def vector_tables(self) -> list[str]:
+        """Names of the tables of embeddings, one for each embedder."""
+        return [name for name in self._call(self.storage.names, self._connect) if name.startswith(VECTORS)]
 
     def add_vectors(self, fingerprint: str, hashes: Sequence[str], vectors: NDArray[np.float16]) -> None:
         """Appends embeddings, float16 of shape (len(hashes), dimensions), as one commit.
@@ -441,23 +519,22 @@ class IndexTable:
         )
         name = VECTORS + fingerprint
         with self._lock:
-            if name in self._vector_tables():
+            if name in self.vector_tables():
                 self._call(self._open(name).add, data)
             else:
                 self._tables[name] = self._call(self._connect().create_table, name, data)
 
     def has_vectors(self, fingerprint: str) -> bool:
         """Whether there is a table of this embedder's vectors."""
-        return VECTORS + fingerprint in self._vector_tables()
+        return VECTORS + fingerprint in self.vector_tables()
 
     def vectors_version(self, fingerprint: str) -> str:
         """Changes with every commit to the embedder's table, and when the table is made anew; "" without one."""
         name = VECTORS + fingerprint
         with self._lock:
-            if name not in self._vector_tables():
+            if name not in self.vector_tables():
                 return ""
-            made = os.stat(os.path.join(self.directory, f"{name}.lance")).st_ino
-            return f"{made}:{self._call(lambda: self._open(name).version)}"
+            return f"{self.storage.made(name)}:{self._call(lambda: self._open(name).version)}"
 
     def vector_hashes(self, fingerprint: str) -> Any:
         """The content hashes that have an embedding, as an Arrow array of strings.
@@ -468,7 +545,7 @@ class IndexTable:
 
         name = VECTORS + fingerprint
         with self._lock:
-            if name not in self._vector_tables():
+            if name not in self.vector_tables():
                 return pa.array([], pa.string())
             query = self._open(name).search().select(["hash", "vector"]).limit(2**31 - 1)
             batches = self._call(lambda: [batch["hash"] for batch in query.to_batches(batch_size=VECTOR_ROWS)])
@@ -480,7 +557,7 @@ class IndexTable:
 
         name = VECTORS + fingerprint
         with self._lock:
-            if name not in self._vector_tables():
+            if name not in self.vector_tables():
                 return np.empty(0, np.uint64)
             found = self._scan(name, ["_rowid"])["_rowid"].to_numpy()
         return np.sort(found.astype(np.uint64, copy=False))
@@ -494,7 +571,7 @@ class IndexTable:
 
         name = VECTORS + fingerprint
         with self._lock:
-            if name not in self._vector_tables():
+            if name not in self.vector_tables():
                 return
             table = self._open(name)
         columns = ["hash", "vector"]
@@ -520,7 +597,7 @@ class IndexTable:
     def drop_vectors(self, *, keep: str = "") -> None:
         """Forgets the embeddings of all embedders but `keep`; they come back from the shared store or the model."""
         with self._lock:
-            for name in self._vector_tables():
+            for name in self.vector_tables():
                 if name != VECTORS + keep:
                     self._tables.pop(name, None)
                     self._call(self._connect().drop_table, name)
@@ -528,8 +605,7 @@ class IndexTable:
     def destroy_vectors(self, fingerprint: str) -> None:
         """Removes the embedder's table from the disk, readable or not."""
         with self._lock:
-            self._tables.pop(VECTORS + fingerprint, None)
-            shutil.rmtree(os.path.join(self.directory, f"{VECTORS}{fingerprint}.lance"), ignore_errors=True)
+            self.remove_table(VECTORS + fingerprint)
 
     def retain_vectors(self, fingerprint: str, hashes: Iterable[str]) -> int:
         """Rewrites the embedder's table with those of `hashes` only, each once. Returns how many rows went."""
@@ -551,9 +627,8 @@ class IndexTable:
     # ---- the whole -----------------------------------------------------------------------------------
 
     def destroy(self) -> None:
-        """Removes both tables from the disk."""
+        """Removes all tables from where they lie."""
         with self._lock:
-            names = [CHUNKS, *self._vector_tables()]
+            for name in [*self.chunk_tables(), *self.vector_tables()]:
+                self.remove_table(name)
             self.close()
-            for name in names:
-                shutil.rmtree(os.path.join(self.directory, f"{name}.lance"), ignore_errors=True)

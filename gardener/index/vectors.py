@@ -13,7 +13,9 @@ from __future__ import annotations
 import logging
 import os
 import re
+import sqlite3
 import zlib
+from contextlib import closing
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gardener.errors import ModelError
@@ -177,6 +179,19 @@ class VectorStore:
         for start in range(0, len(rows), WRITE_PORTION):
             self._insert(rows[start : start + WRITE_PORTION])
 
+    def drop_damaged(self) -> int:
+        """Looks at every vector and deletes those whose checksum is wrong. Returns how many went."""
+        before = self.damaged_rows
+        last = 0
+        while rows := self._rows(
+            "SELECT rowid, hash, vector, checksum FROM vectors WHERE rowid > ? ORDER BY rowid LIMIT ?",
+            (last, SCAN_PORTION),
+        ):
+            last = rows[-1][0]
+            if damaged := [row for row in (_Row(*found[1:]) for found in rows) if not self._is_whole(row)]:
+                self._drop(damaged)
+        return self.damaged_rows - before
+
     def retain(self, hashes: Iterable[str]) -> int:
         """Deletes every vector whose hash is not among `hashes` and gives the space back. Returns how many
         went.
@@ -250,6 +265,31 @@ class VectorStore:
             and len(row.vector) == 2 * self.dimensions
             and _checksum(row.key, row.vector) == row.checksum
         )
+
+
+class StoreCheck(NamedTuple):
+    """What a check of a store found; `problem` is why it could not be read to its end, "" when it could."""
+
+    rows: int
+    damaged: int
+    problem: str
+
+
+def check_store(folder: str) -> StoreCheck:
+    """Compares every vector in a store's folder with its checksum, without changing anything."""
+    rows = damaged = 0
+    for name in sorted(os.listdir(folder)):
+        if not name.endswith(".db"):
+            continue
+        try:
+            with closing(sqlite3.connect(f"file:{folder}/{name}?mode=ro", uri=True, timeout=5)) as database:
+                database.text_factory = bytes
+                for row in database.execute("SELECT hash, vector, checksum FROM vectors"):
+                    rows += 1
+                    damaged += not isinstance(row[1], bytes) or _checksum(row[0], row[1]) != row[2]
+        except sqlite3.DatabaseError as error:
+            return StoreCheck(rows, damaged, f"{name} cannot be read: {error}")
+    return StoreCheck(rows, damaged, "")
 
 
 def _key(name: str) -> bytes:

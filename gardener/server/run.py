@@ -101,9 +101,11 @@ def _run(
     from gardener.server.app import create_app
     from gardener.server.edge import Edge, Launch
     from gardener.server.protocol import MAX_HEADER_BYTES, PatientProtocol
+    from gardener.upkeep import Sweep
 
     launch = Launch(host, int(listener.getsockname()[1]), secrets.token_urlsafe(32), extra_hosts=extra_hosts)
     edge = Edge(gardener, launch)
+    sweep = Sweep(gardener, make_vectors=edge.embed)
     app = create_app(edge)
     if mount is not None:
         mount(app, edge)
@@ -116,12 +118,14 @@ def _run(
             if on_ready is not None:
                 on_ready(edge)
             edge.catch_up()
+            sweep.start()
             edge.watching.start()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             # Watchers first, as they start jobs. Then jobs: their readers' streams end with them, and partial
             # answers are saved.
             edge.watching.ask_to_stop()
+            await asyncio.to_thread(sweep.stop)
             await asyncio.to_thread(edge.jobs.close)
             await asyncio.to_thread(edge.watching.close)
             edge.closing.set()

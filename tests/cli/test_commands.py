@@ -480,3 +480,49 @@ def test_commands_named_in_messages_exist() -> None:
     source = "".join(path.read_text() for path in (top / "gardener").rglob("*.py"))
     named = set(re.findall(r"""["'(]gardener ([a-z]+)\b(?! \()""", source)) - {"serve"}
     assert named - set(COMMANDS) == set()
+
+
+# ---- disk and damage ---------------------------------------------------------------------------------
+
+
+def test_disk_says_what_takes_room_and_cleans(gardener: Run, added: Path) -> None:
+    said = gardener("disk", "--json")
+    assert said.code == 0
+    assert said.json["projects"][0]["name"] == "json"
+    assert said.json["total_bytes"] > said.json["projects"][0]["bytes"] > 0
+    assert "largest:" in gardener("disk").out
+    assert gardener("disk", "--clean", "--dry-run", "--json").json == {"would_free": []}
+    assert "nothing to remove" in gardener("disk", "--clean").out
+    assert gardener("disk", "--clean", "--json").json["freed_bytes"] >= 0
+    assert gardener("disk", "--dry-run").code == 2
+
+
+def test_doctor_names_the_damaged_file_and_repair_mends_it(gardener: Run, added: Path, home: Path) -> None:
+    assert gardener("doctor", "--deep").code in (0, 1)
+    data = next(home.glob("projects/*/index/chunks.lance/data/*"))
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 4
+    data.write_bytes(content)
+    said = gardener("doctor", "--deep", "--json")
+    assert said.code == 1
+    (finding,) = [finding for finding in said.json["findings"] if finding["id"] == "index json"]
+    assert finding["severity"] == "error" and str(data) in finding["detail"]
+    assert finding["fix"] == "gardener index --repair --project json"
+    said = gardener("index", "--repair", "--project", "json")
+    assert said.code == 0 and str(data) in said.err and "built anew" in said.err
+    findings = gardener("doctor", "--deep", "--json").json["findings"]
+    assert [f["severity"] for f in findings if f["id"] == "index json"] == ["ok"]
+    assert "Nothing is damaged" in gardener("index", "--repair").err
+
+
+def test_doctor_counts_the_rows(gardener: Run, added: Path, home: Path) -> None:
+    import sqlite3
+
+    (manifest,) = home.glob("projects/*/index/manifest.db")
+    with sqlite3.connect(manifest) as database:
+        database.execute("UPDATE files SET chunks = chunks + 1 WHERE path = 'README.md'")
+    database.close()
+    findings = gardener("doctor", "--json").json["findings"]
+    (finding,) = [finding for finding in findings if finding["id"] == "index json"]
+    assert finding["severity"] == "error" and "the manifest" in finding["detail"]
+    assert finding["fix"] == "gardener index --rebuild --project json"

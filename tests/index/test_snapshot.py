@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gardener.app import Gardener
+from gardener.errors import IndexDamaged
 from gardener.index.search import SearchRequest
 from gardener.index.snapshot import Snapshot
 from gardener.index.table import ChunkRow, IndexTable, arrow_table
@@ -91,13 +92,15 @@ def test_a_snapshot_shows_its_own_version_whatever_is_written(table: IndexTable)
     reader = table.reader()
     snapshot = Snapshot(reader, MODEL)
     table.replace_files(["b.py", "c.py"], rows_of("b.py", 2, edition=7))
-    table.compact_if_needed(force=True)
     reader.refresh()  # as another search does
     found = snapshot.table.search_words(["word0"], 100)
     assert (snapshot.positions_of(found.row_ids) >= 0).all() and len(found.row_ids) == 24
     assert snapshot.table.search_words(["word7"], 100).row_ids.size == 0
     paths = [row["path"] for row in snapshot.table.rows(snapshot.row_ids.tolist())]
     assert paths == snapshot.meta["path"].to_pylist()
+    table.compact_if_needed(force=True)
+    with pytest.raises(IndexDamaged):  # never rows of another version; Searcher then takes a new snapshot
+        snapshot.table.rows(snapshot.row_ids.tolist())
 
 
 @pytest.mark.parametrize("change", ["compact", "rebuild", "all new", "embedder"])
