@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from gardener.index.repository_map import RepositoryMap
     from gardener.index.search import SearchRequest, SearchResult
     from gardener.index.source import SourceView
-    from gardener.index.table import IndexTable
     from gardener.index.symbol_graph import SymbolGraph
+    from gardener.index.table import IndexTable
     from gardener.models.base import Embedder
     from gardener.models.registry import BackendRegistry
     from gardener.project_context import ProjectContext

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gardener.app import Gardener
-from gardener.index.search import SearchRequest
 from gardener.errors import IndexDamaged
+from gardener.index.search import SearchRequest
 from gardener.index.snapshot import Snapshot
 from gardener.index.table import ChunkRow, IndexTable, arrow_table
 from gardener.index.vector_cache import VectorCache
