@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install demo ui test check lint types layers browser-tools bench docs-generated clean
+.PHONY: help install demo ui test check lint types layers browser-tools bench bench-retrieval docs-generated clean
 .DEFAULT_GOAL := help
 
 help: ## what there is
@@ -59,6 +59,9 @@ bench: $(VENV)/.installed-test ## every row of docs/performance.md, against the 
 
 bench-%: $(VENV)/.installed-test
 	@$(BIN)/python -m benchmarks.run $*
+
+bench-retrieval: $(VENV)/.installed-test ## search quality against peers (ARGS="--held-out --git PATH --code-only")
+	@$(BIN)/python -m benchmarks.retrieval $(ARGS)
 
 clean: ## remove what make made, the demo's data included
 	rm -rf $(VENV) .demo build dist htmlcov .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -32,9 +32,10 @@ def main() -> int:
             gardener.search(context, SearchRequest("resolve a url path to a view"))
             time.sleep(0.1)
             gardener.update_index(context)
-            table = gardener.index(context).indexer.table
+            index = gardener.index(context)
+            table = index.indexer.table
             for number in range(ROUNDS + 1):
-                marker = f"zebra{number}quux{number}"
+                marker = f"zebra{time.time_ns()}quux"
                 before = table.hashes()
                 with files[number % 2].open("a") as handle:
                     handle.write(f"\n\ndef {marker}():\n    return {number}\n")
@@ -43,7 +44,7 @@ def main() -> int:
                 result = gardener.search(context, SearchRequest(marker, 1))
                 took = time.perf_counter() - begun
                 if not result.hits or marker not in result.hits[0].text:
-                    raise RuntimeError(f"the edit was not found: this run does not count. {result.notes}")
+                    raise RuntimeError(f"edit {number} was not found, this run does not count: {result.index}")
                 new = len(table.hashes() - before)
                 made = len([text for text in embedded if text != marker])
                 made += gardener.embed(context).embedded  # what the search had no need of

@@ -20,6 +20,7 @@ NAMES = (
     "search_process",
     "memory",
     "embedding",
+    "retrieval",
 )
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from gardener.index.symbol_graph import SymbolGraph
     from gardener.index.table import IndexTable
     from gardener.models.base import Embedder
+    from gardener.models.embedder_spec import EmbedderSpec
     from gardener.models.registry import BackendRegistry
     from gardener.project_context import ProjectContext
     from gardener.projects.history import History
@@ -140,8 +141,19 @@ class Gardener:
             if self._embedding is None:
                 from gardener.embedding_service import EmbeddingService
 
-                self._embedding = EmbeddingService(self.paths)
+                self._embedding = EmbeddingService(self.paths, spec=self._embedder_spec)
             return self._embedding
+
+    def _embedder_spec(self) -> EmbedderSpec:
+        from gardener.models.embedder_spec import parse_spec
+
+        return parse_spec(
+            self.settings.text("embedder.name"),
+            url=self.settings.text("embedder.url"),
+            key_variable=self.settings.text("embedder.key_variable"),
+            query_prefix=self.settings.text("embedder.query_prefix"),
+            text_prefix=self.settings.text("embedder.text_prefix"),
+        )
 
     def embedder(self) -> Embedder:
         """The loaded embedder. Raises EmbedderUnavailable or ModelDamaged."""
@@ -218,7 +230,9 @@ class Gardener:
                 opened = ProjectIndex(
                     context,
                     settings,
-                    query_embedder=lambda: self.embedding.for_queries(prepare=nobody_else),
+                    query_embedder=lambda: self.embedding.for_queries(
+                        prepare=nobody_else, fingerprint=self.serving_embedder(context)
+                    ),
                     head=lambda: checkout.head_commit(context.root),
                 )
             self._indexes[context.id] = opened  # most recently used last
@@ -235,6 +249,18 @@ class Gardener:
             opened = self._indexes.pop(context.id, None)
         if opened is not None:
             opened.close()
+
+    def serving_embedder(self, context: ProjectContext) -> str:
+        """The fingerprint of the embedder whose vectors answer for the project now; see EmbeddingService.serving."""
+        from gardener.index.facts import summary
+
+        with self._lock:
+            opened = self._indexes.get(context.id)
+        if opened is None:
+            facts = summary(index_directory(context.home))
+            return self.embedding.serving(facts.get("vectors_of", ""), lambda _: True)
+        facts = opened.indexer.manifest.facts()
+        return self.embedding.serving(facts.get("vectors_of", ""), opened.indexer.table.has_vectors)
 
     def update_index(
         self,
@@ -269,6 +295,7 @@ class Gardener:
         from gardener.vector_work import WaitingRule
 
         service = self.embedding
+        fingerprint = service.fingerprint
         indexer = self.index(context).indexer
         settings = self.settings_for(context)
         conditions = self.conditions or Conditions(
@@ -290,16 +317,20 @@ class Gardener:
 
         def record(done: int, total: int) -> None:
             complete = str(int(done == total))
-            indexer.manifest.commit(facts={"vectors": str(done), "contents": str(total), "vectors_complete": complete})
+            facts = {"vectors": str(done), "contents": str(total), "vectors_complete": complete}
+            if done == total:
+                facts["vectors_of"] = fingerprint  # from now on these answer; the other embedder's go afterwards
+            indexer.manifest.commit(facts=facts)
 
         try:
             with self.vectors_asked_for.busy() if asked_for else nullcontext():
+                indexer.complete_symbols(cancel)
                 return embed_missing(
                     context,
                     indexer.table,
                     service.store(),
                     service.embedder,
-                    service.fingerprint,
+                    fingerprint,
                     record=record,
                     progress=progress or (lambda _: None),
                     cancel=rule.stop,
@@ -363,6 +394,7 @@ class Gardener:
             backends=self.backends,
             default_backend=settings.text("models.backend"),
             budget_tokens=settings.integer("answer.context_tokens"),
+            repository_map=lambda ctx, tokens: self.index(ctx).map_text(tokens),
         )
 
     def ask(

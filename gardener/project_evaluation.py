@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from gardener.types import ProjectContext, SearchHit
 
 DEFAULT_LIMIT = 150
+WAIT_FOR_VECTORS_S = 1800.0
+"""After `gardener add` a background process, or the app, makes the project's vectors; its work is not done twice."""
+WAIT_FOR_INDEX_S = 60.0
 
 
 class EvaluationRequest(NamedTuple):
@@ -28,6 +31,8 @@ class EvaluationRequest(NamedTuple):
     limit: int = DEFAULT_LIMIT
     """Most questions of each mined kind, counted before the part is chosen."""
     vectors: bool = True
+    gate: bool = False
+    """A result that is worse than the last one is recorded, but the next one is not held against it."""
 
 
 class EvaluationReport(NamedTuple):
@@ -60,7 +65,7 @@ def evaluate_project(
     from gardener.index.redact import redact
 
     index = gardener.index(context)
-    index.update(cancel=cancel)
+    index.update(cancel=cancel, lock_timeout_s=WAIT_FOR_INDEX_S)
     notes: list[str] = []
     setup = _setup(gardener, index, request.vectors)
     own: list[Question] = []
@@ -106,7 +111,8 @@ def evaluate_project(
             finally:
                 gardener.forget_index(copy.context)
     comparison = record.compare(context.home, evaluation)
-    record.append(context.home, evaluation)
+    worse = comparison is not None and comparison.verdict == record.WORSE
+    record.append(context.home, evaluation, kept=not (request.gate and worse))
     return EvaluationReport(evaluation, comparison)
 
 
@@ -125,7 +131,12 @@ def _setup(gardener: Gardener, index: ProjectIndex, vectors: bool) -> dict[str, 
 def _make_vectors(
     gardener: Gardener, context: ProjectContext, progress: Progress, cancel: threading.Event | None
 ) -> None:
-    gardener.embed(context, progress=lambda step: progress("vectors", step.done, step.total), cancel=cancel)
+    gardener.embed(
+        context,
+        progress=lambda step: progress("vectors", step.done, step.total),
+        cancel=cancel,
+        lock_timeout_s=WAIT_FOR_VECTORS_S,
+    )
 
 
 def _search(index: ProjectIndex, vectors: bool, notes: list[str]) -> Callable[[str, int], Sequence[SearchHit]]:

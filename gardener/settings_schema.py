@@ -251,6 +251,32 @@ SETTINGS: tuple[Setting, ...] = (
         minimum=0, maximum=200, unit="projects",
     ),
     Setting(
+        "embedder.name", "text", "packaged",
+        "What makes the vectors: packaged, folder:PATH (sentence-transformers), ollama:MODEL or openai:MODEL. "
+        "Better changed with `gardener embedder use`, which tries it first.",
+        minimum=1, scope="user",
+    ),
+    Setting(
+        "embedder.url", "text", "",
+        "Address of the embedding server; empty means Ollama's own on this machine. What is embedded is sent there.",
+        scope="user",
+    ),
+    Setting(
+        "embedder.key_variable", "text", "",
+        "Environment variable that holds the embedding server's key.",
+        scope="user",
+    ),
+    Setting(
+        "embedder.query_prefix", "text", "",
+        'What the model wants in front of a question, such as "query: "; see its card.',
+        scope="user",
+    ),
+    Setting(
+        "embedder.text_prefix", "text", "",
+        'What the model wants in front of the code, such as "passage: ".',
+        scope="user",
+    ),
+    Setting(
         "search.limit", "integer", 10,
         "Results of a search when --limit is not given.",
         minimum=1, maximum=200, unit="results", scope="anywhere", tighter="lower",

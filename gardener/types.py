@@ -196,10 +196,13 @@ class ContextReceipt:
     """Name of the tokenizer that counted, or "estimate"."""
     server_prompt_tokens: int | None = None
     """The server's own count, when it gives one; a smaller number than ours means that the prompt was cut."""
+    map_tokens: int = 0
+    """Of the repository map that was sent; 0 when none was."""
 
     def as_json(self) -> dict[str, object]:
         return {
             "retrieved": list(self.retrieved),
+            "map_tokens": self.map_tokens,
             "prompt_tokens": self.prompt_tokens,
             "budget_tokens": self.budget_tokens,
             "counted_by": self.counted_by,

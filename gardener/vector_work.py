@@ -38,7 +38,7 @@ def missing_vectors(gardener: Gardener, leave_out: Mapping[str, str] | None = No
         if (
             facts.get("table_version")
             and (leave_out or {}).get(context.id) != facts.get("updated_at", "")
-            and facts.get("vectors_complete") != "1"
+            and not gardener.embedding.finished(facts)
             and gardener.settings_for(context).flag("index.background_embedding")
         ):
             found.append(context)

@@ -185,7 +185,7 @@ def test_short_memory_gives_the_model_back_and_the_work_goes_on_later(
     seen: list[EmbedProgress] = []
     thread = embed_in_thread(gardener, indexed, seen)
     wait_for_pause(seen, "2 % of memory available", thread)
-    assert gardener.embedding._embedder is None
+    assert gardener.embedding._loaded == {}
     machine.free = 0.5
     thread.join()
     assert gardener.status()["embedded_fraction"] == 1.0

@@ -16,7 +16,7 @@ from gardener.chat.citations import MAX_FILE_BYTES, ReadLines, reader, settle_ma
 from gardener.chat.evidence import introductions_first, with_callers
 from gardener.chat.followup import condense
 from gardener.chat.generation import QUOTED_ANSWER_TOKENS, Generation
-from gardener.chat.prompt import Prompt, build_prompt
+from gardener.chat.prompt import MAP_SHARE, Prompt, build_prompt
 from gardener.errors import GardenerError, UsageError
 from gardener.models.base import ChatRequest, Evidence
 from gardener.models.questions import question_kind
@@ -75,11 +75,13 @@ class Answerer:
         redact: Callable[[str, str], str] | None = None,
         max_file_bytes: int = MAX_FILE_BYTES,
         read_lines: Callable[[str], ReadLines] | None = None,
+        repository_map: Callable[[ProjectContext, int], str] = lambda context, tokens: "",
     ) -> None:
         """`search(context, query, limit)` finds, `callers(context, symbol)` gives chunks that call a symbol.
 
         `order` and `default_backend` choose the backend where the project does not; `budget_tokens` bounds
         the prompt, `max_tokens` the answer. `read_lines(root)` replaces how citations are read from the disk.
+        `repository_map(context, tokens)` gives what a model is shown of the whole project, "" for nothing.
         """
         self._search = search
         self._callers = callers
@@ -88,6 +90,7 @@ class Answerer:
         self._default_backend = default_backend
         self._budget_tokens = budget_tokens
         self._max_tokens = max_tokens
+        self._repository_map = repository_map
         self._temperature = temperature
         self._read_lines = read_lines or (lambda root: reader(root, redact=redact, max_file_bytes=max_file_bytes))
 
@@ -193,14 +196,17 @@ class Answerer:
         generates = backend.capabilities.generates
         max_tokens = min(self._max_tokens if generates else QUOTED_ANSWER_TOKENS, window // 2)
         room = window - max_tokens
+        budget = min(self._budget_tokens, room) if generates else room
         prompt = build_prompt(
             question,
             evidence,
             history,
             project=context.name,
             count=lambda text: backend.count_tokens(text, choice.model),
-            budget_tokens=min(self._budget_tokens, room) if generates else room,
+            budget_tokens=budget,
             searched_for=searched_for,
+            # The last resort quotes its evidence and has no use for a map.
+            repository_map=self._repository_map(context, int(budget * MAP_SHARE / 2)) if generates else "",
         )
         return choice, prompt, max_tokens
 

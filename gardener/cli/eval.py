@@ -75,12 +75,15 @@ def evaluate(args: argparse.Namespace, console: Console) -> int:
             part=args.part or ("all" if args.file else "development"),
             limit=args.limit,
             vectors=not args.words_only,
+            gate=args.gate,
         )
         report = evaluate_project(gardener, context, request, _show_progress(console))
     _print(report, context, console)
     worse = report.comparison is not None and report.comparison.verdict == WORSE
     if args.gate and worse:
-        console.note("Search has become worse; --gate makes that an error.")
+        console.note(
+            "Search has become worse; --gate makes that an error, and this run is not what the next is held to."
+        )
     return 1 if broken or (args.gate and worse) else 0
 
 
@@ -151,7 +154,7 @@ def _history(context: ProjectContext, console: Console) -> int:
         console.note(f"'{context.name}' has not been evaluated yet: gardener eval")
         return 0
     console.table(
-        [_history_row(entry) for entry in entries], ["when", "part", "n", "MRR@10", "NDCG@10", "vectors", "ranking"]
+        [_history_row(entry) for entry in entries], ["when", "part", "n", "MRR@10", "NDCG@10", "vectors", "ranking", ""]
     )
     return 0
 
@@ -168,4 +171,5 @@ def _history_row(entry: Mapping[str, Any]) -> dict[str, str]:
         "NDCG@10": f"{table['ndcg'][0]:.3f}",
         "vectors": (setup.get("vectors") or "none")[:24],
         "ranking": setup.get("ranking", ""),
+        "": "" if entry.get("kept", True) else "refused",
     }

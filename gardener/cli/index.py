@@ -202,7 +202,7 @@ def resume_vectors(gardener: Gardener, context: ProjectContext) -> None:
     from gardener.server.client import find_app
 
     facts = summary(index_directory(context.home))
-    if facts.get("vectors_complete") == "1" or not gardener.settings_for(context).flag("index.background_embedding"):
+    if gardener.embedding.finished(facts) or not gardener.settings_for(context).flag("index.background_embedding"):
         return
     if ProcessLock(embed_lock(context.home), "").holder() is None and find_app(gardener.paths) is None:
         _start_vector_process(gardener.paths.home, gardener.paths.logs, context.id)

@@ -44,7 +44,7 @@ def documentation_questions(documented: Iterable[tuple[str, str, Documented]]) -
     """
     asked: dict[str, list[Question]] = {}
     for path, language, function in documented:
-        if role_of(path, language) != ROLE_CODE:
+        if role_of(path, language) != ROLE_CODE or "tests" in function.symbol.split("."):  # Rust's `mod tests`
             continue
         query = question_of(function.documentation, function.symbol)
         if query:

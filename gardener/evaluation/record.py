@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from gardener.evaluation.metrics import Interval, difference
 from gardener.paths import open_private
@@ -56,16 +56,27 @@ def _compared(evaluation: Evaluation) -> list[list[float]]:
     return [[round(getattr(one, name), 5) for name in COMPARED] for one in evaluation.scores]
 
 
-def append(home: str, evaluation: Evaluation) -> None:
-    """Adds an evaluation to the project whose data folder is `home`."""
+def append(home: str, evaluation: Evaluation, *, kept: bool = True) -> None:
+    """Adds an evaluation to the project whose data folder is `home`.
+
+    One that is not `kept` is only shown in the history: what was refused must not be what the next one is held against.
+    """
     entry = evaluation.as_json() | {
+        "kept": kept,
         "by_question": {
             question.id: scores for question, scores in zip(evaluation.questions, _compared(evaluation), strict=True)
-        }
+        },
     }
     line = json.dumps(entry, ensure_ascii=True, separators=(",", ":")) + "\n"
-    with open(os.path.join(home, FILE), "a", opener=open_private) as opened:
-        opened.write(line)
+    with open(os.path.join(home, FILE), "a+b", opener=open_private) as opened:
+        if opened.seek(0, os.SEEK_END) and not _ends_a_line(opened):
+            line = "\n" + line  # a crash cut the last one off; it must not take this one with it
+        opened.write(line.encode("ascii"))
+
+
+def _ends_a_line(opened: IO[bytes]) -> bool:
+    opened.seek(-1, os.SEEK_END)
+    return opened.read(1) == b"\n"
 
 
 def read(home: str) -> list[dict[str, Any]]:
@@ -91,9 +102,11 @@ FEWEST_SHARED = 0.5
 
 
 def compare(home: str, evaluation: Evaluation) -> Comparison | None:
-    """Against the latest recorded evaluation that asked mostly the same questions; None when there is none."""
+    """Against the latest evaluation that was kept and asked mostly the same questions; None when there is none."""
     after = {question.id: scores for question, scores in zip(evaluation.questions, _compared(evaluation), strict=True)}
     for entry in reversed(read(home)):
+        if not entry.get("kept", True):
+            continue
         before: dict[str, list[float]] = entry["by_question"]
         shared = [name for name in after if name in before]
         if len(shared) < FEWEST_SHARED * len(after):

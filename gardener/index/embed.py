@@ -125,7 +125,7 @@ def embed_missing(
             if copied:
                 continue
             made, stopped = _embed_snapshot(
-                table, store, embedder, snapshot, _most_useful_first(snapshot, missing), total,
+                table, store, embedder, fingerprint, snapshot, _most_useful_first(snapshot, missing), total,
                 record, progress, cancel, pause,
             )  # fmt: skip
             hashes.record(table.vector_tables())
@@ -178,6 +178,7 @@ def _embed_snapshot(
     table: IndexTable,
     store: VectorStore,
     embedder: Callable[[], TextEmbedder],
+    fingerprint: str,
     snapshot: Snapshot,
     positions: list[int],
     total: int,
@@ -215,7 +216,7 @@ def _embed_snapshot(
         if hashes:
             matrix = np.concatenate(vectors)
             store.put(hashes, matrix)
-            table.add_vectors(snapshot.fingerprint, hashes, matrix.astype(np.float16))
+            table.add_vectors(fingerprint, hashes, matrix.astype(np.float16))
             made += len(hashes)
             record(before + made, total)
         if stopped:

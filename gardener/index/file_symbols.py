@@ -27,7 +27,8 @@ _HEADER_LINES = 8
 
 class FileSymbols(NamedTuple):
     definitions: tuple[DefinitionRow, ...] = ()
-    references: tuple[ReferenceRow, ...] = ()
+    references: tuple[ReferenceRow, ...] | None = ()
+    """None: not looked for yet; `placed_references` finds them later, from the same text."""
     imports: tuple[ImportRow, ...] = ()
 
 
@@ -35,9 +36,18 @@ NO_SYMBOLS = FileSymbols()
 _UNNAMED = frozenset({"section", "rule", "block", "table", "text"})
 
 
-def file_symbols(language: str, text: str, items: Sequence[Item]) -> FileSymbols:
+def file_symbols(language: str, text: str, items: Sequence[Item], *, with_references: bool = True) -> FileSymbols:
     """What a file defines, mentions and imports; `items` are the declarations that its chunks were cut by."""
-    definitions = sorted(_definitions(items, ()), key=lambda row: (row[3], -row[4]))[:MOST_DEFINITIONS]
+    definitions = tuple(sorted(_definitions(items, ()), key=lambda row: (row[3], -row[4]))[:MOST_DEFINITIONS])
+    return FileSymbols(
+        definitions,
+        placed_references(language, text, definitions) if with_references else None,
+        tuple(dict.fromkeys((item.module, item.name, item.alias) for item in imports(language, text))),
+    )
+
+
+def placed_references(language: str, text: str, definitions: Sequence[DefinitionRow]) -> tuple[ReferenceRow, ...]:
+    """What a file mentions, each in the innermost of its definitions, which are in the order of their lines."""
     starts = [row[3] for row in definitions]
     around = _enclosing(definitions)
     own = {
@@ -55,11 +65,7 @@ def file_symbols(language: str, text: str, items: Sequence[Item]) -> FileSymbols
             del own[inside]
             continue
         found.setdefault((inside, name, receiver), line)
-    return FileSymbols(
-        tuple(definitions),
-        tuple((inside, name, receiver, line) for (inside, name, receiver), line in found.items()),
-        tuple(dict.fromkeys((item.module, item.name, item.alias) for item in imports(language, text))),
-    )
+    return tuple((inside, name, receiver, line) for (inside, name, receiver), line in found.items())
 
 
 def _definitions(items: Sequence[Item], parents: tuple[str, ...]) -> Iterator[DefinitionRow]:

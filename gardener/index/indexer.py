@@ -40,6 +40,8 @@ IN_PROCESS_BYTES = 1_500_000
 IN_PROCESS_FILES = 500
 """Below both, starting worker processes costs more than they save (0.3 s each on the test machine)."""
 
+FILES_AT_ONCE = 400
+"""Files whose text is held while their references are looked for."""
 REPLACED_TABLE_S = 60.0
 """Seconds for which a replaced table stays: longer than any query that is still reading it."""
 
@@ -459,6 +461,25 @@ class Indexer:
             self.table.refresh()
         return added, changed
 
+    def complete_symbols(self, cancel: threading.Event | None = None) -> int:
+        """Looks for the references of files whose symbols lack them: a large update leaves that for afterwards.
+
+        Returns how many files it was. Takes no lock: a file that an update replaces meanwhile is left alone.
+        """
+        from gardener.index.file_symbols import placed_references
+
+        done = 0
+        while pending := self.symbols.pending(FILES_AT_ONCE):
+            texts = self.table.texts([path for _, path, _ in pending])
+            for file, path, language in pending:
+                if cancel is not None and cancel.is_set():
+                    return done
+                definitions = self.symbols.definition_rows(file)
+                text = texts.get(path, "")
+                self.symbols.add_references(file, placed_references(language, text, definitions))
+                done += 1
+        return done
+
     def _serves(self) -> bool:
         """Whether there is an index that answers searches, well or badly."""
         return bool(self.manifest.facts().get("table_version")) and self.table.exists()
@@ -475,7 +496,7 @@ class Indexer:
         if small and self.manifest.facts().get("preparing_here") != "1":
             self.manifest.commit(facts={"preparing_here": "1"})
             for batch in _batches(files):
-                yield prepare_files(self.context.root, batch, self.max_file_bytes)
+                yield prepare_files(self.context.root, batch, self.max_file_bytes, with_references=True)
             self.manifest.commit(facts={"preparing_here": "0"})
             return
         with WorkerPool(self.workers) as pool:

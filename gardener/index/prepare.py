@@ -59,7 +59,9 @@ def chunk_row(chunk: Chunk, file_sha256: str, path_words: str) -> ChunkRow:
     )
 
 
-def prepare_file(root: str, entry: FileEntry, known_sha256: str, max_file_bytes: int) -> PreparedFile:
+def prepare_file(
+    root: str, entry: FileEntry, known_sha256: str, max_file_bytes: int, *, with_references: bool = True
+) -> PreparedFile:
     """Reads and chunks one file. A file that cannot be indexed gives a record that says why, and no rows."""
     from gardener.index.chunker import chunks_and_items
     from gardener.index.classify import classify, decode
@@ -98,7 +100,7 @@ def prepare_file(root: str, entry: FileEntry, known_sha256: str, max_file_bytes:
         chunks=len(rows),
         secrets=" ".join(f"{finding.line}:{finding.kind}" for finding in redaction.findings),
     )
-    return PreparedFile(record, rows, False, file_symbols(language, text, items))
+    return PreparedFile(record, rows, False, file_symbols(language, text, items, with_references=with_references))
 
 
 def is_unchanged(root: str, entry: FileEntry, known_sha256: str, max_file_bytes: int) -> bool:
@@ -111,6 +113,11 @@ def is_unchanged(root: str, entry: FileEntry, known_sha256: str, max_file_bytes:
         return False
 
 
-def prepare_files(root: str, files: Sequence[tuple[FileEntry, str]], max_file_bytes: int) -> list[PreparedFile]:
-    """`prepare_file` for a batch of (entry, known SHA-256 or "")."""
-    return [prepare_file(root, entry, known, max_file_bytes) for entry, known in files]
+def prepare_files(
+    root: str, files: Sequence[tuple[FileEntry, str]], max_file_bytes: int, *, with_references: bool = False
+) -> list[PreparedFile]:
+    """`prepare_file` for a batch of (entry, known SHA-256 or "").
+
+    Without references, unless told otherwise: they are a fifth of the work, and search does not need them.
+    """
+    return [prepare_file(root, entry, known, max_file_bytes, with_references=with_references) for entry, known in files]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gardener.errors import DiskFull, LockedError, NotFoundError
 from gardener.index.indexer import Difference, Indexer, IndexReport, ProgressCallback
 from gardener.index.redact import redact
+from gardener.index.repository_map import repository_map
 from gardener.index.search import QueryEmbedder, Searcher, SearchRequest, SearchResult
 from gardener.index.symbol_graph import SymbolGraph
 from gardener.settings import Settings
@@ -53,6 +54,7 @@ class ProjectIndex:
         self._check_took = 0.0
         self._difference = Difference()
         self._graph: SymbolGraph | None = None
+        self._map: tuple[tuple[int, int], str] | None = None
         self.indexer = Indexer(
             context,
             max_file_bytes=settings.integer("index.max_file_bytes"),
@@ -177,9 +179,22 @@ class ProjectIndex:
         """The symbol graph, after a quick catch-up with the disk."""
         self._require_index()
         self.freshen()
+        self.indexer.complete_symbols()
         if self._graph is None:
             self._graph = SymbolGraph(self.indexer.symbols, self.context.name)
         return self._graph
+
+    def map_text(self, tokens: int) -> str:
+        """The repository map for a prompt, in at most about so many tokens; made anew when the symbols have changed.
+
+        Tokens are reckoned at three characters, which is few for code, so that the prompt's own count confirms it.
+        """
+        graph = self.symbols()
+        key = (graph.store.version(), tokens)
+        with self._lock:
+            if self._map is None or self._map[0] != key:
+                self._map = key, repository_map(graph, lambda text: len(text) // 3 + 1, tokens).text
+            return self._map[1]
 
     def callers(self, symbol: str, path: str = "") -> list[SearchHit]:
         """Chunks that call the symbol (defined in the file at `path`, if that is given), best evidence first."""

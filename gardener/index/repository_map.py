@@ -131,13 +131,13 @@ def _ranks(graph: SymbolGraph, definitions: Sequence[Definition], focus: Sequenc
     sources: list[int] = []
     targets: list[int] = []
     weights: list[float] = []
-    graph.refresh()
-    for mention in map(graph.original, graph.store.mentions()):
+    graph.resolver.refresh()
+    for mention in map(graph.resolver.original, graph.store.mentions()):
         named = by_name.get(mention.name)
         if named is None or mention.inside not in position:
             continue
         source = position[mention.inside]
-        resolution, candidates = graph.resolve(mention, named, definitions[source])
+        resolution, candidates = graph.resolver.resolve(mention, named, definitions[source])
         if not candidates or resolution == "name":  # get(), push(): what is guessed at must not be called important
             continue
         weight = 1.0 if role_of(mention.path, mention.language) == ROLE_CODE else NOT_CODE

@@ -93,19 +93,24 @@ class Ranking(NamedTuple):
 class QueryEmbedder:
     """What search needs of an embedder: its fingerprint without loading it, and vectors when it is ready.
 
-    `embed` takes texts and gives float32 of shape (n, dimensions), or None when the model cannot be had, in which
-    case `problem` says why.
+    `embed` takes texts and gives float32 of shape (n, dimensions), `embed_query` the same for one question; both give
+    None when the model cannot be had, in which case `problem` says why. `calibrated` says that its cosines mean what
+    models.relevance takes them to mean.
     """
 
     def __init__(
         self,
         fingerprint: str,
-        embed: Callable[[Sequence[str]], NDArray[np.float32] | None],
+        embed: Callable[[Sequence[str]], NDArray[np.float32] | None] = lambda _: None,
         store: Callable[[], VectorStore] | None = None,
+        *,
+        calibrated: bool = True,
     ) -> None:
         self.fingerprint = fingerprint
         self.embed = embed
+        self.embed_query: Callable[[str], NDArray[np.float32] | None] = lambda text: self.embed([text])
         self.store = store
+        self.calibrated = calibrated
         self.problem = ""
 
 
@@ -314,7 +319,7 @@ class Searcher:
             return None
         if not snapshot.vectors.matrix.size and (not on_demand or self.on_demand_budget_ms <= 0):
             return None
-        vectors = embedder.embed([query[:2000]])
+        vectors = embedder.embed_query(query[:2000])
         if vectors is None:
             notes.append(f"No vectors: {embedder.problem}")
             return None
@@ -369,6 +374,8 @@ class Searcher:
     ) -> list[SearchHit]:
         """The first `limit` hits that the disk still confirms."""
         order, scores, sources, cosine = ranking
+        embedder = self._embedder()
+        calibrated = embedder is None or embedder.calibrated
         hits: list[SearchHit] = []
         records = self._files()
         lines_of: dict[str, list[str] | None] = {}
@@ -402,7 +409,7 @@ class Searcher:
                         sources=sources[at],
                         file_sha256=row["file_sha256"],
                         chunk_hash=row["hash"],
-                        similarity=None if cosine[at] != cosine[at] else float(cosine[at]),
+                        similarity=float(cosine[at]) if calibrated and cosine[at] == cosine[at] else None,
                     )
                 )
             position += len(batch)

@@ -197,7 +197,7 @@ class Snapshot:
 
         found: dict[int, None] = {}
         for name in names:  # each in storage order, so that the first name's chunks come first
-            wanted = pa.array([name], pa.string())
+            wanted = pa.array([name.encode("utf-8", "replace").decode()], pa.string())  # Arrow takes no lone surrogate
             hit = pc.or_(pc.is_in(self.meta["name"], value_set=wanted), pc.is_in(self.meta["last"], value_set=wanted))
             found.update(dict.fromkeys(np.flatnonzero(hit.to_numpy()).tolist()))
         return list(found)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from gardener.errors import DiskFull, IndexDamaged
 from gardener.index.facts import is_disk_full
-from gardener.index.file_symbols import FileSymbols
+from gardener.index.file_symbols import DefinitionRow, FileSymbols, ReferenceRow
 from gardener.paths import ensure_directory, open_private
 from gardener.sqlite_full_disk import connect_even_when_full, is_full
 
@@ -23,7 +23,9 @@ SCHEMA = 1
 FILE = "symbols.db"
 
 _TABLES = """
-CREATE TABLE files (id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, language TEXT NOT NULL);
+CREATE TABLE files (
+    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, language TEXT NOT NULL, pending INTEGER NOT NULL
+);
 CREATE TABLE definitions (
     id INTEGER PRIMARY KEY, file INTEGER NOT NULL, name TEXT NOT NULL, qualified TEXT NOT NULL, kind TEXT NOT NULL,
     start_line INTEGER NOT NULL, end_line INTEGER NOT NULL, signature TEXT NOT NULL
@@ -39,6 +41,7 @@ CREATE INDEX definitions_file ON definitions (file);
 CREATE INDEX mentions_name ON mentions (name);
 CREATE INDEX mentions_inside ON mentions (inside);
 CREATE INDEX mentions_file ON mentions (file);
+CREATE INDEX files_pending ON files (id) WHERE pending;
 CREATE INDEX imports_file ON imports (file);
 """
 
@@ -153,21 +156,41 @@ class SymbolStore:
         file = _next_id(database, "files")
         definition = _next_id(database, "definitions")
         for path, language, symbols in files:
-            database.execute("INSERT INTO files VALUES (?, ?, ?)", (file, path, language))
+            references = symbols.references
+            database.execute("INSERT INTO files VALUES (?, ?, ?, ?)", (file, path, language, references is None))
             database.executemany(
                 "INSERT INTO definitions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                 [(definition + i, file, *row) for i, row in enumerate(symbols.definitions)],
             )
-            database.executemany(
-                "INSERT INTO mentions VALUES (?, ?, ?, ?, ?)",
-                [
-                    (file, definition + inside if inside >= 0 else 0, name, receiver, line)
-                    for inside, name, receiver, line in symbols.references
-                ],
-            )
+            _insert_mentions(database, file, definition, references or ())
             database.executemany("INSERT INTO imports VALUES (?, ?, ?, ?)", [(file, *row) for row in symbols.imports])
             file += 1
             definition += len(symbols.definitions)
+
+    def pending(self, limit: int) -> list[tuple[int, str, str]]:
+        """Files whose references have not been looked for: id, path, language."""
+        with self._reading() as database:
+            return [
+                (int(row[0]), str(row[1]), str(row[2]))
+                for row in database.execute("SELECT id, path, language FROM files WHERE pending LIMIT ?", (limit,))
+            ]
+
+    def definition_rows(self, file: int) -> list[DefinitionRow]:
+        """The definitions of a file, by its id, in the order of their lines."""
+        with self._reading() as database:
+            return database.execute(
+                "SELECT name, qualified, kind, start_line, end_line, signature FROM definitions WHERE file = ? "
+                "ORDER BY id",
+                (file,),
+            ).fetchall()
+
+    def add_references(self, file: int, references: Sequence[ReferenceRow]) -> None:
+        """Records what a pending file mentions; nothing happens when it has been replaced or done meanwhile."""
+        with self._writing() as database:
+            changed = database.execute("UPDATE files SET pending = 0 WHERE id = ? AND pending", (file,)).rowcount
+            if changed:
+                first = database.execute("SELECT min(id) FROM definitions WHERE file = ?", (file,)).fetchone()[0]
+                _insert_mentions(database, file, int(first or 0), references)
 
     @contextmanager
     def _writing(self, *, anew: bool = False) -> Iterator[sqlite3.Connection]:
@@ -326,6 +349,18 @@ class SymbolStore:
             if self._database is not None:
                 self._database.close()
                 self._database = None
+
+
+def _insert_mentions(
+    database: sqlite3.Connection, file: int, first_definition: int, references: Sequence[ReferenceRow]
+) -> None:
+    database.executemany(
+        "INSERT INTO mentions VALUES (?, ?, ?, ?, ?)",
+        [
+            (file, first_definition + inside if inside >= 0 else 0, name, receiver, line)
+            for inside, name, receiver, line in references
+        ],
+    )
 
 
 def _next_id(database: sqlite3.Connection, table: str) -> int:

@@ -453,6 +453,19 @@ class IndexTable:
             found = self._scan(CHUNKS, ["_rowid"])["_rowid"].to_numpy()
         return np.sort(found.astype(np.uint64, copy=False))
 
+    def texts(self, paths: Sequence[str]) -> dict[str, str]:
+        """The indexed text of these files, put together from their chunks; files without rows are left out."""
+        if not paths:
+            return {}
+        with self._lock:
+            listed = ", ".join(quote(path) for path in paths)
+            query = self._open(CHUNKS).search().where(f"path IN ({listed})").select(["path", "start_line", "text"])
+            rows = self._call(query.limit(2**31 - 1).to_arrow).to_pylist()
+        found: dict[str, str] = {}
+        for row in sorted(rows, key=lambda row: (row["path"], row["start_line"])):
+            found[row["path"]] = f"{found[row['path']]}\n{row['text']}" if row["path"] in found else row["text"]
+        return found
+
     def search_words(self, words: Sequence[str], limit: int) -> LexicalHits:
         """BM25 over the words column. `words` are stems, as `words.index_words` stores them."""
         import numpy as np
@@ -510,6 +523,10 @@ class IndexTable:
                 self._call(self._open(name).add, data)
             else:
                 self._tables[name] = self._call(self._connect().create_table, name, data)
+
+    def has_vectors(self, fingerprint: str) -> bool:
+        """Whether there is a table of this embedder's vectors."""
+        return VECTORS + fingerprint in self.vector_tables()
 
     def vectors_version(self, fingerprint: str) -> str:
         """Changes with every commit to the embedder's table, and when the table is made anew; "" without one."""

@@ -5,6 +5,7 @@ For evaluations: a question taken from documentation must not find the documenta
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NamedTuple
 
 from gardener.index.languages import language_of, refine_language
@@ -16,6 +17,11 @@ if TYPE_CHECKING:
 
     from gardener.index.declared import Item
 
+_GENERATED = re.compile(
+    r"(?i)\b(?:auto(?:matically)?[- ]?)?generated (?:by|from|with|file|code)\b|\bdo not (?:edit|modify)\b"
+)
+_SUMMARY = re.compile(r"<summary>(.{1,8000}?)</summary>", re.DOTALL)
+_REFERENCE = re.compile(r"<\w+\s+(?:cref|langword|name|href)=\"(?:\w:)?([^\"<>]{1,200})\"\s*/?>")
 _DOCUMENTED_KINDS = frozenset({"function", "method"})
 
 
@@ -49,6 +55,7 @@ def without_documentation(path: str, text: str) -> Undocumented:
     tree = parse(parser_name, text.encode("utf-8", "replace"), len(lines))
     if tree is None:
         return Undocumented(text, ())
+    generated = _GENERATED.search(text, 0, 3000) is not None  # a parser generator documented it, not a person
     items = collect(tree.root_node, grammar, text.encode("utf-8", "replace"))
     documented: list[Documented] = []
     for item, symbol in _functions(items, ()):
@@ -57,10 +64,22 @@ def without_documentation(path: str, text: str) -> Undocumented:
         rows = _docstring_rows(item.node) if grammar.docstring is not None else _comment_rows(lines, item)
         if not rows:
             continue
+        said = _summary("\n".join(lines[row] for row in rows)) or item.doc
         for row in rows:
             lines[row] = ""
-        documented.append(Documented(symbol, item.row + 1, item.end + 1, item.doc))
+        if not generated:
+            documented.append(Documented(symbol, item.row + 1, item.end + 1, said))
     return Undocumented("\n".join(lines), tuple(documented))
+
+
+def _summary(comment: str) -> str:
+    """What the <summary> of C# documentation says, with the names that its references hold; "" without one."""
+    match = _SUMMARY.search(comment)
+    if match is None:
+        return ""
+    text = "\n".join(line.strip().lstrip("/*").strip() for line in match[1].split("\n"))
+    text = _REFERENCE.sub(lambda found: found[1].split("(")[0].rsplit(".", 1)[-1], text)
+    return re.sub(r"</?\w[^<>]{0,200}>", "", text).strip()
 
 
 def _functions(items: Sequence[Item], around: tuple[str, ...]) -> Iterator[tuple[Item, str]]:

@@ -42,6 +42,10 @@ class Embedder(Protocol):
         """Shape (len(texts), dimensions), float32, each row of L2 norm 1. Raises EmbedderUnavailable."""
         ...
 
+    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The same for questions, which some models want marked in another way than what they are to find."""
+        ...
+
     def close(self) -> None:
         """Frees the model. Calling it twice is allowed; embedding after it is not."""
         ...

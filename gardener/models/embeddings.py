@@ -151,6 +151,10 @@ class PackagedEmbedder:
                     helper.result()
         return vectors if len(rows) == len(texts) else vectors[[rows[text] for text in texts]]
 
+    def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
+        """The same: this model was trained with both sides alike."""
+        return self.embed(texts)
+
     def close(self) -> None:
         """Frees the model (about 60 MB) as soon as embedding in progress has ended. May be called twice."""
         with self._lock:

@@ -391,3 +391,20 @@ def test_one_project_s_answer_holds_nothing_of_another(talk: Start) -> None:
 def test_a_backend_that_does_not_generate_is_search_only(talk: Start) -> None:
     answer = talk("Quoted.", capabilities=Capabilities(generates=False)).ask()
     assert answer.degradation == "search only"
+
+
+def test_a_model_is_shown_the_map_and_the_last_resort_is_not(talk: Start) -> None:
+    asked: list[int] = []
+
+    def draw(context: ProjectContext, tokens: int) -> str:
+        asked.append(tokens)
+        return "src/store.py:\n  12: def load_session()"
+
+    shown = talk("It loads [1].")
+    shown.answerer = shown.make(repository_map=draw)
+    assert shown.ask().receipt.map_tokens > 0
+    assert asked == [450]
+    alone = talk()
+    alone.answerer = alone.make(repository_map=draw)
+    assert alone.ask().receipt.map_tokens == 0
+    assert asked == [450]

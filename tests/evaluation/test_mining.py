@@ -34,6 +34,7 @@ def test_tests_and_texts_of_more_than_one_function_ask_nothing() -> None:
         ("a.py", "python", Documented("f", 1, 3, text)),
         ("b.py", "python", Documented("g", 1, 3, text)),
         ("tests/test_a.py", "python", Documented("h", 1, 3, "Writes nothing at all to any sink.")),
+        ("a.rs", "rust", Documented("tests.reads", 7, 9, "Checks that every byte is really read.")),
         ("c.py", "python", Documented("K.m", 5, 9, "Reads every byte that is left over.")),
     ]
     questions = documentation_questions(documented)

@@ -4,14 +4,18 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from gardener.app import Gardener
 from gardener.errors import LockedError, NotFoundError
-from gardener.evaluation.record import compare, read
+from gardener.evaluation.questions import read_questions
+from gardener.evaluation.record import append, compare, read
 from gardener.locks import ProcessLock
+from gardener.paths import embed_lock
 from gardener.project_evaluation import EvaluationRequest, evaluate_project
 from gardener.types import ProjectContext
 
@@ -79,6 +83,31 @@ def test_two_evaluations_of_one_project_do_not_run_at_once(project: ProjectConte
             evaluate_project(gardener, project, ALL)
 
 
+def test_it_waits_for_whoever_makes_the_vectors(project: ProjectContext, tmp_path: Path) -> None:
+    own = tmp_path / "q.jsonl"
+    own.write_text(json.dumps({"query": "decode a document", "relevant": [{"path": "json/decoder.py"}]}))
+    questions, _ = read_questions(str(own))
+    begun, over = threading.Event(), threading.Event()
+
+    def make_vectors() -> None:
+        with ProcessLock(embed_lock(project.home), "gardener index --vectors-only"):
+            begun.set()
+            over.wait(60)
+
+    maker = threading.Thread(target=make_vectors)
+    with Gardener() as gardener:
+        gardener.update_index(project)
+        maker.start()
+        assert begun.wait(60)
+        with ThreadPoolExecutor(1) as pool:
+            evaluation = pool.submit(evaluate_project, gardener, project, EvaluationRequest(questions, part="all"))
+            with pytest.raises(TimeoutError):
+                evaluation.result(1)  # it would have failed by now
+            over.set()
+            assert evaluation.result(120).evaluation.count("file") == 1
+    maker.join()
+
+
 def test_a_project_without_questions_says_so(home: Path, tmp_path: Path, embedder: None) -> None:
     root = tmp_path / "bare"
     root.mkdir()
@@ -101,6 +130,20 @@ def test_a_worse_ranking_is_seen(project: ProjectContext, monkeypatch: pytest.Mo
     assert comparison.verdict == "worse"
 
 
+def test_what_the_gate_refused_is_not_what_the_next_is_held_against(
+    project: ProjectContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gardener.index import search
+
+    request = ALL._replace(vectors=False, gate=True)
+    with Gardener() as gardener:
+        evaluate_project(gardener, project, request)
+        monkeypatch.setattr(search, "fuse", lambda candidates, *_: -candidates.bm25.astype("float64"))
+        verdicts = [evaluate_project(gardener, project, request).comparison for _ in range(2)]
+    assert [one and one.verdict for one in verdicts] == ["worse", "worse"]
+    assert [entry["kept"] for entry in read(project.home)] == [True, False, False]
+
+
 def test_a_cut_off_record_is_survived(project: ProjectContext) -> None:
     with Gardener() as gardener:
         evaluation = evaluate_project(gardener, project, ALL._replace(vectors=False)).evaluation
@@ -108,6 +151,8 @@ def test_a_cut_off_record_is_survived(project: ProjectContext) -> None:
         opened.write('{"at": 1, "by_qu')
     assert len(read(project.home)) == 1
     assert compare(project.home, evaluation) is not None
+    append(project.home, evaluation)
+    assert len(read(project.home)) == 2, "the cut line does not take the next one with it"
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:

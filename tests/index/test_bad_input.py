@@ -89,9 +89,9 @@ def test_one_file_of_50_mb_is_left_out_unread(
     read: list[str] = []
     really = prepare.prepare_file
 
-    def note(root: str, entry: FileEntry, known: str, limit: int) -> prepare.PreparedFile:
+    def note(root: str, entry: FileEntry, known: str, limit: int, **options: bool) -> prepare.PreparedFile:
         read.append(entry.path)
-        return really(root, entry, known, limit)
+        return really(root, entry, known, limit, **options)
 
     monkeypatch.setattr(prepare, "prepare_file", note)
     (Path(indexed.root) / "new.py").write_text("new = 1\n")

@@ -30,7 +30,11 @@ class Counter:
                 self.texts += len(texts)
                 return real.embed(texts)
 
-        monkeypatch.setattr(service, "embedder", lambda: Counting())
+            def embed_queries(_, texts: Sequence[str]) -> Any:  # noqa: N805
+                self.texts += len(texts)
+                return real.embed_queries(texts)
+
+        monkeypatch.setattr(service, "embedder", lambda fingerprint="": Counting())
 
     def of(self, work: Callable[[], object]) -> int:
         before = self.texts

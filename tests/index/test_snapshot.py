@@ -251,3 +251,6 @@ def test_an_edit_embeds_the_chunks_that_changed(gardener: Gardener, indexed: Pro
     report = gardener.embed(indexed)
     assert len(embedded) == len(changed) == report.embedded > 0
     assert report.remaining == 0
+    # In the embedder's own table: another one would be read by nobody.
+    table = gardener.index(indexed).indexer.table
+    assert set(table.vector_hashes(gardener.embedding.fingerprint).to_pylist()) >= changed

@@ -196,3 +196,24 @@ def test_what_much_calls_comes_first_and_a_focus_changes_that(graph: SymbolGraph
     assert graph.focus("total")[0].qualified == "total"
     with pytest.raises(NotFoundError):
         graph.focus("no/such/place")
+
+
+def test_what_a_large_update_leaves_for_afterwards_comes_out_the_same(tmp_path: Path, indexer: Indexer) -> None:
+    at_once = SymbolGraph(indexer.symbols, "shop")
+    home = tmp_path / "other"
+    home.mkdir(mode=0o700)
+    later = Indexer(ProjectContext("1" * 12, "shop", indexer.context.root, str(home)), max_file_bytes=10**6, workers=2)
+    for i in range(600):  # more than is prepared in this process
+        Path(indexer.context.root, f"many{i}.py").write_text(f"def f{i}():\n    total([{i}])\n")
+    later.update()
+    assert len(later.symbols.pending(10_000)) >= 600
+    assert later.complete_symbols() >= 600
+    assert later.symbols.pending(1) == []
+    graph = SymbolGraph(later.symbols, "shop")
+    for symbol in ("Cart.check", "Cart.price", "send", "Engine.listen", "help"):
+        assert callers(graph, symbol) == callers(at_once, symbol)
+    assert "f599" in callers(graph, "total")
+    (Path(indexer.context.root) / "many0.py").unlink()
+    later.update()
+    assert "f0" not in callers(graph, "total")
+    later.close()

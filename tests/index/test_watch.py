@@ -68,7 +68,9 @@ class Watched:
 
     def hits(self, query: str) -> set[str]:
         """What is in the index, without the look at the disk that a search takes first."""
-        return {hit.path for hit in self.gardener.index(self.context).searcher.mentions([query], 50)}
+        index = self.gardener.index(self.context)
+        request = SearchRequest(query, 50, words_only=True)
+        return {hit.path for hit in index.searcher.search(request, index.state()).hits if "lexical" in hit.sources}
 
 
 @pytest.fixture

@@ -1,0 +1,113 @@
+"""Which embedder is meant: the packaged one, a sentence-transformers folder, or a model of a server."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+
+from gardener.errors import ConfigError, EmbedderUnavailable
+
+PACKAGED, FOLDER, OLLAMA, OPENAI = "packaged", "folder", "ollama", "openai"
+DEFAULT_URLS = {OLLAMA: "http://127.0.0.1:11434", OPENAI: ""}
+FORMS = "packaged, folder:PATH, ollama:MODEL or openai:MODEL"
+_SAMPLE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class EmbedderSpec:
+    """What the settings say about the embedder. `kind` is PACKAGED, FOLDER, OLLAMA or OPENAI."""
+
+    kind: str = PACKAGED
+    model: str = ""
+    """The folder's path, or the model's name on the server."""
+    url: str = ""
+    key_variable: str = ""
+    """Environment variable with the server's key; "" sends none."""
+    query_prefix: str = ""
+    text_prefix: str = ""
+    """What the model wants in front of questions and of code, as its card says ("query: ", "passage: ")."""
+
+    @property
+    def text(self) -> str:
+        """As it is written in the settings."""
+        return self.kind if self.kind == PACKAGED else f"{self.kind}:{self.model}"
+
+    @property
+    def leaves_the_machine(self) -> bool:
+        """Whether code is sent to another computer."""
+        from urllib.parse import urlsplit
+
+        if self.kind not in (OLLAMA, OPENAI):
+            return False
+        return (urlsplit(self.url).hostname or "") not in ("127.0.0.1", "localhost", "::1")
+
+    def as_json(self) -> dict[str, str]:
+        return asdict(self)
+
+    def fingerprint(self, identity: str, dimensions: int) -> str:
+        """Names the vectors of this embedder: safe as a file name, and another one whenever they would differ.
+
+        `identity` is what tells two states of the model apart: a digest of its files, or the server's own.
+        """
+        facts = json.dumps([self.kind, self.model, self.query_prefix, self.text_prefix, identity, dimensions])
+        return f"{self.kind}-{dimensions}-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
+
+
+def parse_spec(
+    text: str, *, url: str = "", key_variable: str = "", query_prefix: str = "", text_prefix: str = ""
+) -> EmbedderSpec:
+    """From the settings' values. Raises ConfigError for a form that does not exist."""
+    kind, colon, model = text.strip().partition(":")
+    if kind == PACKAGED and not colon:
+        return EmbedderSpec()
+    if kind not in (FOLDER, OLLAMA, OPENAI) or not model.strip():
+        raise ConfigError(
+            f"embedder.name is '{text[:100]}'; it can be {FORMS}.",
+            next_step="gardener config set embedder.name packaged",
+        )
+    if kind == FOLDER:
+        model = os.path.realpath(os.path.expanduser(model.strip()))
+        return EmbedderSpec(kind, model, "", "", query_prefix, text_prefix)
+    url = (url or DEFAULT_URLS[kind]).rstrip("/")
+    if not url.startswith(("http://", "https://")):
+        raise ConfigError(
+            f"embedder.url is '{url[:100]}'; {kind} needs an http or https address.",
+            next_step="gardener config set embedder.url http://127.0.0.1:1234/v1",
+        )
+    return EmbedderSpec(kind, model.strip(), url, key_variable, query_prefix, text_prefix)
+
+
+def folder_identity(folder: str) -> str:
+    """A digest of a model's folder: names and sizes, small files whole, of large ones the first and last megabyte.
+
+    Reads at most two megabytes of each file, so that it can be asked for at every start. Raises EmbedderUnavailable.
+    """
+    digest = hashlib.sha256()
+    try:
+        found = []
+        for parent, folders, names in os.walk(folder):
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            found += [os.path.join(parent, name) for name in names if not name.startswith(".")]
+        if not any(os.path.basename(path) in ("modules.json", "config.json") for path in found):
+            raise EmbedderUnavailable(
+                f"{folder} is not a sentence-transformers model: it has no modules.json or config.json."
+                if os.path.isdir(folder)
+                else f"The model's folder does not exist: {folder}",
+                next_step="gardener embedder use packaged",
+            )
+        for path in sorted(found):
+            size = os.path.getsize(path)
+            digest.update(f"{os.path.relpath(path, folder)}\0{size}\0".encode("utf-8", "surrogateescape"))
+            with open(path, "rb") as opened:
+                digest.update(opened.read(_SAMPLE))
+                if size > 2 * _SAMPLE:
+                    opened.seek(-_SAMPLE, os.SEEK_END)
+                digest.update(opened.read(_SAMPLE))
+    except OSError as error:
+        raise EmbedderUnavailable(
+            f"The model's folder cannot be read: {error.filename or folder}: {error.strerror}",
+            next_step="gardener embedder use packaged",
+        ) from error
+    return digest.hexdigest()[:32]

@@ -1,0 +1,137 @@
+"""Changing the embedder: the old vectors answer until the new ones are complete, and the two never meet."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gardener.app import Gardener
+from gardener.index.search import SearchRequest
+from gardener.models.embedder_registry import packaged
+from gardener.settings_edit import set_value
+from gardener.types import ProjectContext
+from tests.embedding_server import EmbeddingServer, embedding_server
+
+QUERY = "decode a document from text"
+
+
+@pytest.fixture
+def server() -> Iterator[EmbeddingServer]:
+    with embedding_server() as running:
+        yield running
+
+
+@pytest.fixture
+def project(home: Path, json_project: Path, embedder: None) -> ProjectContext:
+    with Gardener() as gardener:
+        context = gardener.registry.add(str(json_project), "json")
+        gardener.update_index(context)
+        assert gardener.embed(context).remaining == 0
+        return context
+
+
+def change_to(server: EmbeddingServer) -> None:
+    with Gardener() as gardener:
+        for key, value in {"embedder.name": "ollama:words", "embedder.url": server.url}.items():
+            set_value(gardener.paths, gardener.paths.config, key, value)
+
+
+def tables(context: ProjectContext) -> set[str]:
+    return {path.name for path in Path(context.home, "index").glob("vectors-*.lance")}
+
+
+def test_the_old_vectors_answer_until_the_new_ones_are_complete(
+    project: ProjectContext, server: EmbeddingServer
+) -> None:
+    old = packaged().fingerprint
+    change_to(server)
+    with Gardener() as gardener:
+        new = gardener.embedding.fingerprint
+        assert new.startswith("ollama-32-")
+        server.texts.clear()
+        result = gardener.search(project, SearchRequest(QUERY))
+        assert gardener.serving_embedder(project) == old
+        assert gardener.index(project).searcher.snapshot().fingerprint == old
+        assert result.index.embedded_fraction == 1
+        assert any("vector" in hit.sources for hit in result.hits)
+        assert server.texts == [], "the question went to the embedder whose vectors answer"
+        assert all(hit.similarity is not None for hit in result.hits if "vector" in hit.sources)
+
+        stopped = gardener.embed(project, give_way=iter([False, True, True, True]).__next__)
+        assert stopped.embedded > 0
+        assert stopped.remaining > 0
+        assert tables(project) == {f"vectors-{old}.lance", f"vectors-{new}.lance"}
+        assert gardener.serving_embedder(project) == old
+        gardener.search(project, SearchRequest(QUERY))
+        assert gardener.index(project).searcher.snapshot().fingerprint == old
+
+        assert gardener.embed(project).remaining == 0
+        assert gardener.serving_embedder(project) == new
+        assert tables(project) == {f"vectors-{new}.lance"}, "the old ones go at the end"
+        server.texts.clear()
+        result = gardener.search(project, SearchRequest(QUERY))
+        assert server.texts == [QUERY]
+        snapshot = gardener.index(project).searcher.snapshot()
+        assert snapshot.fingerprint == new
+        assert snapshot.vectors.matrix.shape[1] == 32
+        assert all(hit.similarity is None for hit in result.hits), "its cosines are not calibrated"
+
+
+def test_an_embedder_that_cannot_be_had_leaves_the_old_one_serving(
+    project: ProjectContext, server: EmbeddingServer
+) -> None:
+    change_to(server)
+    server.failures = [(500, "broken")] * 50
+    with Gardener() as gardener:
+        result = gardener.search(project, SearchRequest(QUERY))
+        assert any("vector" in hit.sources for hit in result.hits)
+        assert "does not answer" in gardener.embedding.problem()
+        assert tables(project) == {f"vectors-{packaged().fingerprint}.lance"}
+
+
+def test_going_back_costs_nothing(project: ProjectContext, server: EmbeddingServer) -> None:
+    change_to(server)
+    with Gardener() as gardener:
+        gardener.embed(project)
+        set_value(gardener.paths, gardener.paths.config, "embedder.name", "packaged")
+    with Gardener() as gardener:
+        report = gardener.embed(project)
+        assert report.embedded == 0
+        assert report.reused > 0
+        assert gardener.serving_embedder(project) == packaged().fingerprint
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gardener.cli.main", "embedder", *words], capture_output=True, text=True, check=False
+    )
+
+
+def test_the_command(project: ProjectContext, server: EmbeddingServer) -> None:
+    assert "Vectors are made by packaged, 384 numbers each." in run().stdout
+    nobody = run("use", "ollama:words", "--url", server.url)
+    assert nobody.returncode == 2, nobody.stderr
+    assert "packaged" in run("show").stdout, "nothing was changed"
+    refused = run("use", "ollama:other", "--url", server.url, "--yes")
+    assert refused.returncode == 5
+    assert "ollama pull other" in refused.stderr
+    assert run("use", "nonsense", "--yes").returncode == 3
+    assert run("use", "openai:x", "--yes").returncode == 3, "no address"
+    server.spoil = lambda vectors: [vectors[0]] * len(vectors)
+    same = run("use", "ollama:words", "--url", server.url, "--yes")
+    assert same.returncode == 5
+    assert "same vector" in same.stderr
+    server.spoil = None
+    used = run("use", "ollama:words", "--url", server.url, "--yes")
+    assert used.returncode == 0, used.stderr
+    assert "32 numbers each" in used.stderr
+    shown = json.loads(run("--json").stdout)
+    assert shown["embedder"] == "ollama:words"
+    assert shown["projects"] == [
+        {"project": "json", "searched with": "packaged", "vectors": "0 % of the new ones made"}
+    ] or (shown["projects"][0]["searched with"] == "packaged")
