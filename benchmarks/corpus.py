@@ -10,6 +10,11 @@ from pathlib import Path
 from benchmarks.measure import WORK
 
 DJANGO = "Django==5.2.8"
+LARGE = (
+    DJANGO, "sympy==1.14.0", "SQLAlchemy==2.1.9", "kubernetes==37.0.2", "Faker==40.54.0", "ansible-core==2.19.14",
+    "nltk==3.10.4", "networkx==3.6.1", "pylint==4.1.4", "babel==2.18.0",
+)  # fmt: skip
+"""Ten packages of more than 100,000 lines each."""
 
 
 def sdist(requirement: str) -> Path:
@@ -23,7 +28,8 @@ def sdist(requirement: str) -> Path:
              "--no-build-isolation", "-d", str(folder.parent), requirement],
             check=True,
         )  # fmt: skip
-        archive = next(path for path in folder.parent.glob("*.tar.gz") if path.name.lower().startswith(name))
+        found = folder.parent.glob("*.tar.gz")
+        archive = next(path for path in found if path.name.lower().replace("_", "-").startswith(name))
         with tarfile.open(archive) as opened:
             opened.extractall(folder.parent / "unpacking", filter="data")
         (folder.parent / "unpacking" / archive.name.removesuffix(".tar.gz")).rename(folder)

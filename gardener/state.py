@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 from gardener.errors import LockedError, SchemaTooNew, StateDamaged
 from gardener.paths import FILE_MODE, ensure_directory, open_private, sync_directory, translate_os_error
+from gardener.sqlite_full_disk import is_full
 from gardener.state_connection import StateConnection, connect, damaged
 from gardener.state_schema import APPLICATION_ID, MIGRATIONS
 
@@ -137,7 +138,9 @@ class State:
             self._abandon_after_fork()
         held: _Held | None = getattr(self._local, "held", None)
         if held is not None and not self._closed:
-            return held.connection
+            if not held.connection.makeshift or is_full(self.path):
+                return held.connection
+            self._forget(held.connection)  # there is room again: a real one takes its place
         if self._closed:
             raise RuntimeError(f"{self.path} has been closed")
         connection = connect(self.path, self.busy_timeout_s)

@@ -12,6 +12,7 @@ import sqlite3
 import time
 
 from gardener.errors import DiskFull, LockedError, PermissionProblem, StateDamaged
+from gardener.sqlite_full_disk import connect_even_when_full, is_full
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +73,8 @@ class StateConnection(sqlite3.Connection):
     """A connection that knows its file, and whose cursors translate errors."""
 
     path = ""
+    makeshift = False
+    """Opened for reading on a full disk; see sqlite_full_disk."""
 
     def cursor(self, factory: Any = _TranslatingCursor) -> Any:
         return super().cursor(factory)
@@ -87,9 +90,23 @@ class StateConnection(sqlite3.Connection):
 
 
 def connect(path: str, busy_timeout_s: float) -> StateConnection:
+    connection, makeshift = connect_even_when_full(lambda uri: _open(uri, path, busy_timeout_s), path)
+    connection.makeshift = makeshift
+    try:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = ON")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _open(uri: str, path: str, busy_timeout_s: float) -> StateConnection:
     try:
         connection = sqlite3.connect(
-            path,
+            uri,
+            uri=True,
             timeout=busy_timeout_s,
             isolation_level=None,
             check_same_thread=False,  # close() closes the connections of the other threads
@@ -99,13 +116,6 @@ def connect(path: str, busy_timeout_s: float) -> StateConnection:
         raise translate_sqlite_error(error, path) from error
     connection.path = path
     connection.row_factory = sqlite3.Row
-    try:
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA secure_delete = ON")
-    except BaseException:
-        connection.close()
-        raise
     return connection
 
 
@@ -129,7 +139,7 @@ def translate_sqlite_error(error: sqlite3.Error, path: str) -> Exception:
         )
     if primary in (_CORRUPT, _NOTADB) or extended in (_IOERR_READ, _IOERR_SHORT_READ, _IOERR_CORRUPTFS):
         return damaged(path, str(error))
-    if primary in (_FULL, _IOERR):
+    if primary in (_FULL, _IOERR) or (primary in (_READONLY, _CANTOPEN) and is_full(path)):
         return DiskFull(
             f"{path} could not be written ({error}): the disk is full, over its quota, or failing. What was "
             "stored before is whole.",

@@ -6,6 +6,7 @@ import os
 import sqlite3
 
 from gardener.errors import DiskFull, IndexDamaged
+from gardener.sqlite_full_disk import connect_even_when_full, is_full
 
 
 def summary(directory: str) -> dict[str, str]:
@@ -17,8 +18,9 @@ def summary(directory: str) -> dict[str, str]:
     if not os.path.exists(path):
         return {}
     try:
-        database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
+        database, _ = connect_even_when_full(lambda uri: sqlite3.connect(uri, uri=True, timeout=5), path)
         try:
+            database.execute("PRAGMA query_only = ON")
             return dict(database.execute("SELECT key, value FROM facts").fetchall())
         finally:
             database.close()
@@ -38,7 +40,4 @@ def is_disk_full(error: sqlite3.DatabaseError, path: str) -> bool:
     """Whether SQLite failed for want of space: it says so, or it says "disk I/O error" on a disk that is full."""
     if "disk is full" in str(error):
         return True
-    if "disk I/O error" not in str(error) and "unable to open" not in str(error):
-        return False
-    space = os.statvfs(os.path.dirname(path))
-    return space.f_bavail * space.f_frsize < 1_000_000
+    return is_full(path) and any(sign in str(error) for sign in ("disk I/O error", "unable to open", "readonly"))

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from gardener.errors import DiskFull, IndexDamaged, SchemaTooNew
 from gardener.index.facts import is_disk_full
 from gardener.paths import ensure_directory, open_private
+from gardener.sqlite_full_disk import connect_even_when_full, is_full
 
 SCHEMA = 1
 
@@ -50,7 +51,10 @@ class Manifest:
         ensure_directory(os.path.dirname(self.path))
         os.close(open_private(self.path, os.O_RDWR | os.O_CREAT))
         try:
-            self._database = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
+            self._database, self._makeshift = connect_even_when_full(
+                lambda uri: sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False),
+                self.path,
+            )
             self._database.execute("PRAGMA journal_mode=WAL")
             # The index can be rebuilt from the disk; a power cut may cost the last commit, never consistency.
             self._database.execute("PRAGMA synchronous=NORMAL")
@@ -62,7 +66,7 @@ class Manifest:
     def _follow_the_disk(self) -> None:
         """Opens the file again when it was deleted or replaced: what is written to a deleted file is lost."""
         try:
-            if os.stat(self.path).st_ino == self._inode:
+            if os.stat(self.path).st_ino == self._inode and not (self._makeshift and not is_full(self.path)):
                 return
         except FileNotFoundError:
             pass

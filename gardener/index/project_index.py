@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from gardener.errors import LockedError, NotFoundError
+from gardener.errors import DiskFull, LockedError, NotFoundError
 from gardener.index.indexer import Difference, Indexer, IndexReport, ProgressCallback
 from gardener.index.redact import redact
 from gardener.index.repository_map import repository_map
@@ -114,6 +114,8 @@ class ProjectIndex:
                 self.indexer.update(known_difference=difference, patient=True)
             except LockedError:
                 return f"{difference.files} changed files are being indexed by another process."
+            except DiskFull:
+                return f"{difference.files} changed files are not in the index yet: the disk is full."
             self._difference = Difference(unchanged=difference.unchanged + len(difference.changed))
             return ""
 

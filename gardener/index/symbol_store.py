@@ -17,6 +17,7 @@ from gardener.errors import DiskFull, IndexDamaged
 from gardener.index.facts import is_disk_full
 from gardener.index.file_symbols import DefinitionRow, FileSymbols, ReferenceRow
 from gardener.paths import ensure_directory, open_private
+from gardener.sqlite_full_disk import connect_even_when_full, is_full
 
 SCHEMA = 1
 FILE = "symbols.db"
@@ -106,6 +107,7 @@ class SymbolStore:
         self._lock = threading.RLock()
         self._database: sqlite3.Connection | None = None
         self._inode = 0
+        self._makeshift = False
 
     @property
     def path(self) -> str:
@@ -303,14 +305,17 @@ class SymbolStore:
     def _open(self) -> sqlite3.Connection:
         if self._database is not None:
             try:
-                if os.stat(self.path).st_ino == self._inode:
+                if os.stat(self.path).st_ino == self._inode and not (self._makeshift and not is_full(self.path)):
                     return self._database
             except FileNotFoundError:
                 pass
             self.close()  # what is written to a deleted file is lost
         ensure_directory(os.path.dirname(self.path))
         os.close(open_private(self.path, os.O_RDWR | os.O_CREAT))
-        database = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
+        database, self._makeshift = connect_even_when_full(
+            lambda uri: sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False),
+            self.path,
+        )
         try:
             database.execute("PRAGMA journal_mode=WAL")
             database.execute("PRAGMA synchronous=NORMAL")  # it can be made anew from the disk
