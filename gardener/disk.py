@@ -175,7 +175,8 @@ def _clean_project(gardener: Gardener, context: ProjectContext, used: set[str]) 
     stale = indexer.drop_stale_tables(now=True)
     done += [f"{context.name}: an index that was replaced or never finished ({name})" for name in stale]
     current = gardener.embedding.fingerprint
-    if summary(index_directory(context.home)).get("vectors_complete") == "1":
+    # Only when the wanted embedder's are complete: until then a former one's answer.
+    if gardener.embedding.finished(summary(index_directory(context.home))):
         for name in table.vector_tables():
             if name != VECTORS + current:
                 table.remove_table(name)
