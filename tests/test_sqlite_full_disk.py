@@ -1,6 +1,6 @@
 """Reading on a full disk. A limit of zero bytes on the size of files keeps SQLite from making its shared index, with
-the error that a disk without a free byte gives. By hand, on a full tmpfs, `list`, `status`, `search`, `callers`, `show`,
-`history`, `disk` and `doctor` worked too, and what writes said that the disk is full.
+the error that a disk without a free byte gives. By hand, on a full tmpfs, `list`, `status`, `search`, `callers`,
+`show`, `history`, `disk` and `doctor` worked too, and what writes said that the disk is full.
 """
 
 from __future__ import annotations

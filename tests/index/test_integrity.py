@@ -52,7 +52,8 @@ def top(gardener: Gardener, context: ProjectContext, query: str) -> str:
 
 
 @pytest.fixture
-def embedded(gardener: Gardener, indexed: ProjectContext) -> ProjectContext:
+def embedded(gardener: Gardener, indexed: ProjectContext, json_vectors: Path) -> ProjectContext:
+    shutil.copytree(json_vectors, gardener.paths.embeddings)
     assert gardener.embed(indexed).remaining == 0
     return indexed
 
