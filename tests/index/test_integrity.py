@@ -199,9 +199,12 @@ def test_the_app_finds_and_mends_damage_by_itself(gardener: Gardener, embedded: 
 
 KILLED = """
 import os, signal, sys
+import gardener.index.indexer as indexer
 from gardener.app import Gardener
 from gardener.index.manifest import Manifest
 from gardener.index.table import IndexTable
+
+indexer.ROWS_PER_COMMIT, indexer.BATCH_BYTES = 20, 10_000  # several portions
 
 def kill(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)
