@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-from contextlib import nullcontext
 
 from gardener.background import Conditions, Foreground
 from gardener.errors import ConfigError, NoActiveProject
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from gardener.chat.answer import Answerer
     from gardener.embedding_service import EmbeddingService
     from gardener.index.embed import EmbedProgress, EmbedReport
-    from gardener.index.indexer import IndexReport, ProgressCallback
+    from gardener.index.index_report import IndexReport, ProgressCallback
     from gardener.index.project_index import ProjectIndex
     from gardener.index.repository_map import RepositoryMap
     from gardener.index.search import SearchRequest, SearchResult
@@ -291,54 +290,11 @@ class Gardener:
         Waits while somebody waits for an answer, memory is short, or the battery is low (not if somebody has
         `asked_for` the vectors). Ends early, with what remains, when `give_way` says so between two batches.
         """
-        from gardener.index.embed import embed_missing
-        from gardener.vector_work import WaitingRule
+        from gardener.vector_work import make_vectors
 
-        service = self.embedding
-        fingerprint = service.fingerprint
-        indexer = self.index(context).indexer
-        settings = self.settings_for(context)
-        conditions = self.conditions or Conditions(
-            battery_percent=0 if asked_for else settings.integer("index.pause_on_battery_below"),
-            memory_percent=settings.integer("index.pause_below_memory"),
+        return make_vectors(
+            self, context, progress, cancel, lock_timeout_s=lock_timeout_s, give_way=give_way, asked_for=asked_for
         )
-        rule = WaitingRule(
-            conditions,
-            answering=self.foreground.anybody,
-            leave=lambda: (
-                (not asked_for and self.vectors_asked_for.anybody())
-                or give_way()
-                or (cancel is not None and cancel.is_set())
-            ),
-            show=lambda reason: indexer.manifest.commit(facts={"vectors_paused": reason}),
-            unload=service.unload,
-            half_speed_on_battery=not asked_for,
-        )
-
-        def record(done: int, total: int) -> None:
-            complete = str(int(done == total))
-            facts = {"vectors": str(done), "contents": str(total), "vectors_complete": complete}
-            if done == total:
-                facts["vectors_of"] = fingerprint  # from now on these answer; the other embedder's go afterwards
-            indexer.manifest.commit(facts=facts)
-
-        try:
-            with self.vectors_asked_for.busy() if asked_for else nullcontext():
-                indexer.complete_symbols(cancel)
-                return embed_missing(
-                    context,
-                    indexer.table,
-                    service.store(),
-                    service.embedder,
-                    fingerprint,
-                    record=record,
-                    progress=progress or (lambda _: None),
-                    cancel=rule.stop,
-                    pause=rule,
-                    lock_timeout_s=lock_timeout_s,
-                )
-        finally:
-            rule.over()
 
     def index_state(self, context: ProjectContext) -> IndexState:
         """How far and how fresh the index is, compared with the disk now."""

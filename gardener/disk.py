@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gardener.errors import GardenerError
 from gardener.index.facts import summary
 from gardener.index.indexer import Indexer
-from gardener.index.table import CHUNKS, VECTORS, IndexTable
+from gardener.index.lance_tables import CHUNKS
+from gardener.index.table import IndexTable
+from gardener.index.vector_tables import VECTORS
 from gardener.locks import ProcessLock
 from gardener.paths import embed_lock, index_directory, project_lock
 from gardener.projects.names import shell_word

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from gardener.errors import GardenerError
 from gardener.index.facts import summary
-from gardener.index.table import VECTORS
+from gardener.index.vector_tables import VECTORS
 from gardener.locks import ProcessLock
 from gardener.paths import embed_lock, index_directory, project_lock
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gardener.app import Gardener
-    from gardener.index.indexer import ProgressCallback
+    from gardener.index.index_report import ProgressCallback
     from gardener.index.integrity import Verdict
     from gardener.types import ProjectContext
 

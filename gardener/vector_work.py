@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 from gardener.background import ANSWERING, Conditions
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from gardener.app import Gardener
+    from gardener.index.embed import EmbedProgress, EmbedReport
     from gardener.types import ProjectContext
 
 log = logging.getLogger("gardener.index")
@@ -141,3 +143,63 @@ def work_off(gardener: Gardener, over: Callable[[], bool]) -> None:
             )
         if not gave_way:
             left_out[first.id] = version  # done, or there is nothing to be done now
+
+
+def make_vectors(
+    gardener: Gardener,
+    context: ProjectContext,
+    progress: Callable[[EmbedProgress], None] | None,
+    cancel: threading.Event | None,
+    *,
+    lock_timeout_s: float,
+    give_way: Callable[[], bool],
+    asked_for: bool,
+) -> EmbedReport:
+    """Gives every chunk of one project its vector, and its symbols what a large update left out; see Gardener.embed."""
+    from gardener.index.embed import embed_missing
+
+    service = gardener.embedding
+    fingerprint = service.fingerprint
+    indexer = gardener.index(context).indexer
+    settings = gardener.settings_for(context)
+    conditions = gardener.conditions or Conditions(
+        battery_percent=0 if asked_for else settings.integer("index.pause_on_battery_below"),
+        memory_percent=settings.integer("index.pause_below_memory"),
+    )
+    rule = WaitingRule(
+        conditions,
+        answering=gardener.foreground.anybody,
+        leave=lambda: (
+            (not asked_for and gardener.vectors_asked_for.anybody())
+            or give_way()
+            or (cancel is not None and cancel.is_set())
+        ),
+        show=lambda reason: indexer.manifest.commit(facts={"vectors_paused": reason}),
+        unload=service.unload,
+        half_speed_on_battery=not asked_for,
+    )
+
+    def record(done: int, total: int) -> None:
+        complete = str(int(done == total))
+        facts = {"vectors": str(done), "contents": str(total), "vectors_complete": complete}
+        if done == total:
+            facts["vectors_of"] = fingerprint  # from now on these answer; the other embedder's go afterwards
+        indexer.manifest.commit(facts=facts)
+
+    try:
+        with gardener.vectors_asked_for.busy() if asked_for else nullcontext():
+            indexer.complete_symbols(cancel)
+            return embed_missing(
+                context,
+                indexer.table,
+                service.store(),
+                service.embedder,
+                fingerprint,
+                record=record,
+                progress=progress or (lambda _: None),
+                cancel=rule.stop,
+                pause=rule,
+                lock_timeout_s=lock_timeout_s,
+            )
+    finally:
+        rule.over()

@@ -15,7 +15,7 @@ import pytest
 from gardener.app import Gardener
 from gardener.disk import clean, disk_use
 from gardener.index.search import SearchRequest
-from gardener.index.table import VECTORS
+from gardener.index.vector_tables import VECTORS
 from gardener.locks import ProcessLock
 from gardener.paths import project_lock
 from gardener.types import ProjectContext

@@ -103,7 +103,7 @@ def bring_up_to_date(
 ) -> dict[str, Any]:
     """Updates the index, in the running app when there is one, and returns its report as JSON."""
     from gardener.errors import AppUnreachable
-    from gardener.index.indexer import IndexProgress
+    from gardener.index.index_report import IndexProgress
     from gardener.server.client import AppClient, AppError, find_app
 
     show = show_index_progress(console)

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gardener.index.embed import EmbedProgress
-    from gardener.index.indexer import IndexProgress
+    from gardener.index.index_report import IndexProgress
 
 _PHASES = {"compare": "Comparing with the disk", "read": "Reading", "write": "Writing", "done": "Done"}
 

@@ -10,16 +10,17 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from gardener.errors import IndexDamaged, Interrupted, PathNotFound, SchemaTooNew
+from gardener.index.index_report import Difference, IndexProgress, IndexReport, ProgressCallback
 from gardener.index.integrity import FileHashes
+from gardener.index.lance_tables import CHUNKS
 from gardener.index.manifest import FileRecord, Manifest
 from gardener.index.prepare import PreparedFile, is_unchanged, prepare_files
 from gardener.index.storage import storage_for
 from gardener.index.symbol_store import FileWithSymbols, SymbolStore
-from gardener.index.table import CHUNKS, ChunkRow, IndexTable, arrow_table
+from gardener.index.table import ChunkRow, IndexTable, arrow_table
 from gardener.index.walk import FileEntry, WalkResult, walk
 from gardener.index.workers import WorkerPool
 from gardener.locks import ProcessLock
@@ -47,76 +48,6 @@ REPLACED_TABLE_S = 60.0
 
 BATCH_BYTES = 250_000
 """Bytes of source per task of a worker: enough to hide the hand-over, small enough to share the load."""
-
-
-class IndexProgress(NamedTuple):
-    """How far an update is. `rate` in files per second, `eta_s` in seconds; both None until they mean something."""
-
-    phase: str
-    done: int
-    total: int
-    rate: float | None = None
-    eta_s: float | None = None
-
-
-ProgressCallback = Callable[[IndexProgress], None]
-
-
-@dataclass(slots=True)
-class Difference:
-    """What the disk has and the index has not, and the other way round."""
-
-    changed: list[tuple[FileEntry, str]] = field(default_factory=list)
-    """Files to read, each with the SHA-256 that the index knows, or ""."""
-    removed: list[str] = field(default_factory=list)
-    unchanged: int = 0
-    found: WalkResult | None = None
-    """The walk that was compared, and when it began (nanoseconds since 1970)."""
-    walked_at_ns: int = 0
-    head: str | None = None
-    """The commit that the index knows."""
-
-    @property
-    def files(self) -> int:
-        return len(self.changed) + len(self.removed)
-
-
-@dataclass(frozen=True, slots=True)
-class IndexReport:
-    """What an update did, as `gardener index --json` prints it."""
-
-    added: int
-    changed: int
-    removed: int
-    unchanged: int
-    files: int
-    chunks: int
-    lines: int
-    skipped: dict[str, int]
-    """Reason to number of files."""
-    secrets: int
-    secret_files: tuple[str, ...]
-    seconds: float
-    rebuilt: bool
-    reason: str
-    """Why the index was built from nothing; "" when it was not."""
-
-    def as_json(self) -> dict[str, object]:
-        return {
-            "added": self.added,
-            "changed": self.changed,
-            "removed": self.removed,
-            "unchanged": self.unchanged,
-            "files": self.files,
-            "chunks": self.chunks,
-            "lines": self.lines,
-            "skipped": self.skipped,
-            "secrets": self.secrets,
-            "secret_files": list(self.secret_files),
-            "seconds": round(self.seconds, 3),
-            "rebuilt": self.rebuilt,
-            "reason": self.reason,
-        }
 
 
 class Indexer:

@@ -18,8 +18,8 @@ from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from gardener.errors import LockedError
+from gardener.index.lance_tables import CHUNKS
 from gardener.index.storage import Storage
-from gardener.index.table import CHUNKS
 from gardener.locks import ProcessLock
 from gardener.paths import embed_lock, ensure_directory, open_private, project_lock
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from gardener.errors import DiskFull, LockedError, NotFoundError
-from gardener.index.indexer import Difference, Indexer, IndexReport, ProgressCallback
+from gardener.index.index_report import Difference, IndexReport, ProgressCallback
+from gardener.index.indexer import Indexer
 from gardener.index.redact import redact
 from gardener.index.repository_map import repository_map
 from gardener.index.search import QueryEmbedder, Searcher, SearchRequest, SearchResult

@@ -23,7 +23,7 @@ from gardener.index.file_names import name_verdict
 if TYPE_CHECKING:
     from watchfiles._rust_notify import RustNotify
 
-    from gardener.index.indexer import Difference
+    from gardener.index.index_report import Difference
 
 log = logging.getLogger("gardener.index")
 

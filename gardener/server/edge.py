@@ -31,7 +31,7 @@ from gardener.vector_work import index_version, missing_vectors, more_important
 if TYPE_CHECKING:
     from gardener.app import Gardener
     from gardener.index.embed import EmbedProgress
-    from gardener.index.indexer import IndexProgress
+    from gardener.index.index_report import IndexProgress
 
 log = logging.getLogger("gardener.server")
 

@@ -9,7 +9,7 @@ from gardener.types import Answer, AnswerEvent, Retrieved, TextDelta, ThinkingDe
 
 if TYPE_CHECKING:
     from gardener.index.embed import EmbedProgress
-    from gardener.index.indexer import IndexProgress
+    from gardener.index.index_report import IndexProgress
 
 JsonObject = dict[str, Any]
 

@@ -16,8 +16,9 @@ import pytest
 
 from gardener.app import Gardener
 from gardener.index.integrity import FileHashes, Verdict
+from gardener.index.lance_tables import CHUNKS
 from gardener.index.search import SearchRequest
-from gardener.index.table import CHUNKS, VECTORS
+from gardener.index.vector_tables import VECTORS
 from gardener.index.vectors import check_store
 from gardener.types import ProjectContext
 from gardener.upkeep import Sweep, repair_index, repair_store
