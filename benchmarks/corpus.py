@@ -12,7 +12,7 @@ from benchmarks.measure import WORK
 DJANGO = "Django==5.2.8"
 LARGE = (
     DJANGO, "sympy==1.14.0", "SQLAlchemy==2.1.9", "kubernetes==37.0.2", "Faker==40.54.0", "ansible-core==2.19.14",
-    "nltk==3.10.4", "networkx==3.6.1", "pylint==4.1.4", "babel==2.18.0",
+    "nltk==3.10.4", "networkx==3.6.1", "pylint==4.1.4", "buildbot==4.3.0",
 )  # fmt: skip
 """Ten packages of more than 100,000 lines each."""
 

@@ -124,7 +124,9 @@ def serve(home: str, names: list[str]) -> int:
     """The other side of _Asked: searches each project once, then Django for every line of stdin."""
     from gardener.app import Gardener
     from gardener.index.search import SearchRequest
+    from gardener.memory import be_frugal
 
+    be_frugal()  # as the app does when it starts
     with Gardener(home) as opened:
         for name in names:
             words_only = name != "django"  # the others have no vectors, and would make some while one waits

@@ -108,7 +108,8 @@ def disk_use(gardener: Gardener) -> DiskUse:
     shared = []
     for fingerprint in _stores(paths.embeddings):
         folder = os.path.join(paths.embeddings, fingerprint)
-        bytes_, count, unused = _store(folder, used)
+        in_use = fingerprint in users or fingerprint == gardener.embedding.fingerprint
+        bytes_, count, unused = _store(folder, used if in_use or used is None else set())
         shared.append(
             {"what": "vectors", "name": fingerprint, "bytes": bytes_, "vectors": count, "unused": unused,
              "used_by": users.get(fingerprint, [])}
@@ -143,11 +144,12 @@ def clean(gardener: Gardener, progress: Callable[[str], None] = lambda _: None) 
     skipped: list[str] = []
     complete = True
     used: set[str] = set()
+    embedders = {gardener.embedding.fingerprint}
     for context in gardener.registry.list(include_removed=True):
         progress(f"Looking at {context.name}")
         try:
             with _alone(context):
-                done += _clean_project(gardener, context, used)
+                done += _clean_project(gardener, context, used, embedders)
         except GardenerError as error:
             skipped.append(f"{context.name}: {error.message}")
             complete = False
@@ -157,12 +159,12 @@ def clean(gardener: Gardener, progress: Callable[[str], None] = lambda _: None) 
         skipped.append("vectors that no project uses: not every project could be asked")
     else:
         progress("Looking for vectors that no project uses")
-        done += _clean_stores(gardener, used)
+        done += _clean_stores(gardener, used, embedders)
     return Cleaned(done, skipped, max(0, before - _bytes(gardener.paths.home)))
 
 
-def _clean_project(gardener: Gardener, context: ProjectContext, used: set[str]) -> list[str]:
-    """Under the project's locks. Adds the hashes of its chunks to `used`."""
+def _clean_project(gardener: Gardener, context: ProjectContext, used: set[str], embedders: set[str]) -> list[str]:
+    """Under the project's locks. Adds the hashes of its chunks to `used`, and whose vectors it has to `embedders`."""
     done = []
     if not _is_indexed(context):
         return []
@@ -174,13 +176,14 @@ def _clean_project(gardener: Gardener, context: ProjectContext, used: set[str]) 
     used |= table.hashes()
     stale = indexer.drop_stale_tables(now=True)
     done += [f"{context.name}: an index that was replaced or never finished ({name})" for name in stale]
-    current = gardener.embedding.fingerprint
-    # Only when the wanted embedder's are complete: until then a former one's answer.
     if gardener.embedding.finished(summary(index_directory(context.home))):
+        # Otherwise the former embedder's vectors answer until the new ones are all there.
+        wanted = {VECTORS + gardener.embedding.fingerprint, VECTORS + gardener.serving_embedder(context)}
         for name in table.vector_tables():
-            if name != VECTORS + current:
+            if name not in wanted:
                 table.remove_table(name)
                 done.append(f"{context.name}: vectors of a former embedder ({name.removeprefix(VECTORS)})")
+    embedders.update(name.removeprefix(VECTORS) for name in table.vector_tables())
     if _dead_bytes(table) > WORTH_COMPACTING:
         table.compact_if_needed(force=True, alone=True)
         table.compact_if_needed(force=True, alone=True, vectors_only=True)
@@ -190,7 +193,7 @@ def _clean_project(gardener: Gardener, context: ProjectContext, used: set[str]) 
     return done
 
 
-def _clean_stores(gardener: Gardener, used: set[str]) -> list[str]:
+def _clean_stores(gardener: Gardener, used: set[str], embedders: set[str]) -> list[str]:
     from gardener.index.vectors import VectorStore
 
     done = []
@@ -201,7 +204,7 @@ def _clean_stores(gardener: Gardener, used: set[str]) -> list[str]:
             continue
         store = VectorStore(gardener.paths.embeddings, fingerprint, dimensions)
         with closing(store):
-            gone = store.retain(used)
+            gone = store.retain(used if fingerprint in embedders else ())
         if gone:
             done.append(f"{gone:,} vectors of {fingerprint} that no project uses")
         for name in os.listdir(folder):

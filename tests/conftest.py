@@ -50,16 +50,36 @@ def embedder(home: Path, exported_models: Path) -> None:
         folder.chmod(0o700)
 
 
-@pytest.fixture
-def json_project(tmp_path: Path) -> Path:
-    """The standard library's json package as a project: real code that nobody here wrote."""
-    root = tmp_path / "json-project"
+@pytest.fixture(scope="session")
+def json_vectors(exported_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A shared store with every vector of `json_project`, made once for all tests that need one."""
+    from gardener.app import Gardener
+
+    place = tmp_path_factory.mktemp("vectors")
+    root = _json_project(place / "json-project")
+    shutil.copytree(exported_models, place / "home" / "models")
+    for folder in (place / "home", place / "home" / "models"):
+        folder.chmod(0o700)
+    with Gardener(str(place / "home")) as gardener:
+        context = gardener.registry.add(str(root), "json")
+        gardener.update_index(context)
+        assert gardener.embed(context).remaining == 0
+    return place / "home" / "embeddings"
+
+
+def _json_project(root: Path) -> Path:
     source = Path(json_package.__file__).parent
     shutil.copytree(source, root / "json", ignore=shutil.ignore_patterns("__pycache__"))
     (root / "README.md").write_text(
         "# json\n\nEncode and decode JSON documents.\n\n## Command line\n\nRun json.tool.\n"
     )
     return root
+
+
+@pytest.fixture
+def json_project(tmp_path: Path) -> Path:
+    """The standard library's json package as a project: real code that nobody here wrote."""
+    return _json_project(tmp_path / "json-project")
 
 
 def git(root: Path, *arguments: str) -> str:

@@ -30,7 +30,8 @@ def gardener(home: Path, embedder: None) -> Iterator[Gardener]:
 
 
 @pytest.fixture
-def embedded(gardener: Gardener, json_project: Path) -> ProjectContext:
+def embedded(gardener: Gardener, json_project: Path, json_vectors: Path) -> ProjectContext:
+    shutil.copytree(json_vectors, gardener.paths.embeddings)
     context = gardener.registry.add(str(json_project), "json")
     gardener.update_index(context)
     assert gardener.embed(context).remaining == 0

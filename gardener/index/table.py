@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FRAGMENT_LIMIT = 40
 """Fragments before a compaction."""
-UNINDEXED_LIMIT = 600
+UNINDEXED_LIMIT = 400
 """Rows that the full-text index does not cover before a compaction: each query reads them all, about 3 ms for 1,000
 (benchmarks/growth.py)."""
 VERSION_LIMIT = 200

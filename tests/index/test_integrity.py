@@ -53,7 +53,8 @@ def top(gardener: Gardener, context: ProjectContext, query: str) -> str:
 
 
 @pytest.fixture
-def embedded(gardener: Gardener, indexed: ProjectContext) -> ProjectContext:
+def embedded(gardener: Gardener, indexed: ProjectContext, json_vectors: Path) -> ProjectContext:
+    shutil.copytree(json_vectors, gardener.paths.embeddings)
     assert gardener.embed(indexed).remaining == 0
     return indexed
 
@@ -199,9 +200,12 @@ def test_the_app_finds_and_mends_damage_by_itself(gardener: Gardener, embedded: 
 
 KILLED = """
 import os, signal, sys
+import gardener.index.indexer as indexer
 from gardener.app import Gardener
 from gardener.index.manifest import Manifest
 from gardener.index.table import IndexTable
+
+indexer.ROWS_PER_COMMIT, indexer.BATCH_BYTES = 20, 10_000  # several portions
 
 def kill(*_, **__):
     os.kill(os.getpid(), signal.SIGKILL)

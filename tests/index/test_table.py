@@ -120,3 +120,52 @@ def test_lancedbs_cloud_client_is_loaded_only_when_asked_for() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def versions_of(table: IndexTable) -> int:
+    return table.storage.versions(table.chunks_table, table._open("chunks"))
+
+
+def test_edits_of_one_file_leave_few_versions(table: IndexTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gardener.index.table.VERSION_LIMIT", 10)
+    most = 0
+    for number in range(35):
+        table.replace_files(["a.py"], [row("a.py", 1, f"edition{number}")])
+        table.compact_if_needed()
+        most = max(most, versions_of(table))
+    assert most <= 11
+    assert found(table, "edition34") == ["a.py:1"]
+    assert found(table, "edition33") == []
+    assert table.count() == 2
+
+
+def test_many_rows_outside_the_index_of_words_are_folded_in(table: IndexTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gardener.index.table.UNINDEXED_LIMIT", 20)
+    table.replace_files(["b.py"], [row("b.py", line, "eta") for line in range(15)])
+    assert not table.compact_if_needed()
+    table.replace_files(["c.py"], [row("c.py", line, "theta") for line in range(15)])
+    assert not table.compact_if_needed(patient=True), "somebody is waiting"
+    assert table.compact_if_needed()
+    assert table._open("chunks").index_stats("words_idx").num_unindexed_rows == 0
+    assert len(found(table, "theta")) == 10 and table.count() == 33
+
+
+def test_a_table_is_built_beside_the_one_that_counts(tmp_path: object) -> None:
+    counts = ""
+    table = IndexTable(f"{tmp_path}/index", current=lambda: counts)
+    assert table.free_name() == "chunks"
+    table.create(arrow_table([row("a.py", 1, "alpha")]))
+    reader = table.reader()
+    assert table.free_name() == "chunks-2"
+    table.create(arrow_table([row("a.py", 1, "beta")]), name="chunks-2")
+    table.append(arrow_table([row("b.py", 1, "beta")]), name="chunks-2")
+    reader.refresh()
+    assert found(reader, "alpha") == ["a.py:1"] and table.count() == 1
+    counts = "chunks-2"
+    for handle in (table, reader):
+        handle.refresh()
+        assert found(handle, "alpha") == [] and handle.count() == 2
+    assert table.chunk_tables() == ["chunks", "chunks-2"]
+    assert table.free_name() == "chunks-3"
+    table.destroy()
+    assert table.chunk_tables() == []
