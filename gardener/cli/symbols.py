@@ -41,8 +41,8 @@ def configure_symbols(parser: argparse.ArgumentParser) -> None:
 
 def configure_callers(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """Each line says how sure it is: "by name" means that several symbols of that name come into
-question, because the type of the object is not known. Functions that are handed over without being called
-are not seen.
+question, because the type of the object is not known. "named only" is a use without a call: a function that is handed
+over, a type, a base class.
 
 examples:
   gardener callers parse_header
@@ -157,9 +157,10 @@ def callees(args: argparse.Namespace, console: Console) -> int:
 
 
 def _sure(edge: Edge) -> str:
+    how = _HOW[edge.resolution]
     if edge.resolution == "name" and edge.candidates > 1:
-        return f"by name, one of {edge.candidates}"
-    return _HOW[edge.resolution]
+        how = f"by name, one of {edge.candidates}"
+    return how if edge.called else f"named only, {how}"
 
 
 def _note_rest(console: Console, shown: Sequence[Edge], total: int, limit: int, nothing: str) -> None:

@@ -3,20 +3,24 @@ travel from a worker process by the hundred thousand."""
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
 from typing import TYPE_CHECKING, NamedTuple
 
-from gardener.index.references import imports, references
+from gardener.index.imports import imports
+from gardener.index.references import MOST_REFERENCES, calls, code_of
+from gardener.index.uses import is_parameter, uses
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from gardener.index.declared import Item
 
 DefinitionRow = tuple[str, str, str, int, int, str]
 """Name, qualified name, kind, first and last line (1-based, inclusive; comments above not counted), signature."""
-ReferenceRow = tuple[int, str, str, int]
-"""Position of the innermost definition around it (-1: none), name, receiver, first line where it stands."""
+ReferenceRow = tuple[int, str, str, int, bool]
+"""Position of the innermost definition around it (-1: none), name, receiver, first line where it stands, and whether
+it is called there rather than only named."""
 ImportRow = tuple[str, str, str]
 """Module, name, alias: `references.Import`."""
 
@@ -33,6 +37,8 @@ class FileSymbols(NamedTuple):
 
 
 NO_SYMBOLS = FileSymbols()
+_CALLS_WITHOUT_PARENTHESES = frozenset({"ruby", "scala"})
+_C_TYPE = re.compile(r"\b([A-Za-z_]\w*)[\s*&]+(?=\w)")
 _UNNAMED = frozenset({"section", "rule", "block", "table", "text"})
 
 
@@ -48,8 +54,16 @@ def file_symbols(language: str, text: str, items: Sequence[Item], *, with_refere
 
 def placed_references(language: str, text: str, definitions: Sequence[DefinitionRow]) -> tuple[ReferenceRow, ...]:
     """What a file mentions, each in the innermost of its definitions, which are in the order of their lines."""
-    starts = [row[3] for row in definitions]
+    code = code_of(language, text)
     around = _enclosing(definitions)
+    starts = [row[3] for row in definitions]
+
+    def innermost(line: int) -> int:
+        inside = bisect_right(starts, line) - 1
+        while inside >= 0 and definitions[inside][4] < line:
+            inside = around[inside]
+        return inside
+
     own = {
         position: row[0]
         for position, row in enumerate(definitions)
@@ -57,15 +71,52 @@ def placed_references(language: str, text: str, definitions: Sequence[Definition
     }
     """Definitions whose header reads like a call of themselves, until it has been seen."""
     found: dict[tuple[int, str, str], int] = {}
-    for name, receiver, line in references(language, text):
-        inside = bisect_right(starts, line) - 1
-        while inside >= 0 and definitions[inside][4] < line:
-            inside = around[inside]
+    for name, receiver, line in calls(language, code):
+        inside = innermost(line)
         if inside in own and own[inside] == name and line - definitions[inside][3] <= _HEADER_LINES:
             del own[inside]
             continue
         found.setdefault((inside, name, receiver), line)
-    return tuple((inside, name, receiver, line) for (inside, name, receiver), line in found.items())
+    named = _named(language, code, text, definitions, innermost) if code else {}
+    return (
+        *((*key, line, True) for key, line in found.items()),
+        *((*key, line, called) for key, (line, called) in named.items() if key not in found),
+    )
+
+
+def _named(
+    language: str, code: str, text: str, definitions: Sequence[DefinitionRow], innermost: Callable[[int], int]
+) -> dict[tuple[int, str, str], tuple[int, bool]]:
+    """What is named without parentheses: its first line, and whether that is a call all the same, as in Ruby."""
+    members = frozenset(row[0] for row in definitions if row[2] == "method")
+    known = {item.alias.split(".", 1)[0] for item in imports(language, text)} - {""}
+    known.update(row[0] for row in definitions if row[2] != "method" or language in _CALLS_WITHOUT_PARENTHESES)
+    if language in ("c", "cpp"):  # whose types need not begin with a capital
+        known.update(name for row in definitions for name in _C_TYPE.findall(row[5]))
+    found: dict[tuple[int, str, str], tuple[int, bool]] = {}
+    variables: set[tuple[int, str]] = set()
+    hidden: dict[tuple[int, str], bool] = {}
+    for name, receiver, line, binds in uses(language, code, frozenset(known), members):
+        inside = innermost(line)
+        if binds:
+            variables.add((inside, name))
+            continue
+        key = (inside, name, receiver)
+        if key in found:
+            continue
+        if not receiver and inside >= 0:
+            row = definitions[inside]
+            if row[0] == name and line - row[3] <= _HEADER_LINES:
+                continue
+            if (inside, name) not in hidden:
+                hidden[inside, name] = is_parameter(name, row[5])
+            if hidden[inside, name]:
+                continue
+        called = language in _CALLS_WITHOUT_PARENTHESES and name in members and not receiver
+        found[key] = line, called
+        if len(found) >= MOST_REFERENCES:
+            break
+    return {key: value for key, value in found.items() if key[2] or key[:2] not in variables}
 
 
 def _definitions(items: Sequence[Item], parents: tuple[str, ...]) -> Iterator[DefinitionRow]:

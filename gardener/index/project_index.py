@@ -203,7 +203,9 @@ class ProjectIndex:
             edges = self.symbols().callers(symbol, path).edges
         except NotFoundError:
             return []
-        return self.searcher.at([(edge.path, edge.line) for edge in edges if edge.caller is not None][:MOST_CALLERS])
+        return self.searcher.at(
+            [(edge.path, edge.line) for edge in edges if edge.caller is not None and edge.called][:MOST_CALLERS]
+        )
 
     def languages(self) -> dict[str, int]:
         """Indexed files by language."""

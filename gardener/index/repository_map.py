@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING
 
 from gardener.index.rank import ROLE_CODE, role_of
 from gardener.index.symbol_graph import SymbolGraph
+from gardener.index.symbol_resolution import owner_of
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from gardener.index.symbol_network import SymbolNetwork
     from gardener.index.symbol_store import Definition
 
 DAMPING = 0.85
 ITERATIONS = 30
 """Enough for the order of the first hundreds to stand still: 0.85 to the 30th is below 1 %."""
-NOT_CODE = 0.05
-"""Weight of a mention in tests and other people's code."""
+TO_CLASS = 0.5
+"""Share of what a method passes on that goes to its class, compared with all that it mentions."""
 SIGNATURE_LIMIT = 120
 FEWEST_TOKENS = 50
 
@@ -72,8 +74,9 @@ def repository_map(
     graph: SymbolGraph, count_tokens: Callable[[str], int], budget: int, focus: Sequence[Definition] = ()
 ) -> RepositoryMap:
     """The best of a project's definitions that fit in `budget` tokens; never more. `focus` are where to look from."""
-    definitions = graph.store.definitions()
-    ranks = _ranks(graph, definitions, focus)
+    network = graph.network()
+    definitions = network.definitions
+    ranks = _ranks(network, focus)
     order = sorted(range(len(definitions)), key=lambda i: (-ranks[i], definitions[i].path, definitions[i].start_line))
     shown = [i for i in order if _worth_showing(definitions[i])]
     per_file: dict[str, float] = {}
@@ -117,51 +120,46 @@ def _lines(entry: MapEntry) -> str:
     return "\n".join(lines)
 
 
-def _ranks(graph: SymbolGraph, definitions: Sequence[Definition], focus: Sequence[Definition]) -> NDArray[np.float64]:
+def _ranks(network: SymbolNetwork, focus: Sequence[Definition]) -> NDArray[np.float64]:
     """PageRank of each definition, shape (n,), adding up to 1."""
     import numpy as np
 
-    n = len(definitions)
+    n = len(network.definitions)
     if n == 0:
         return np.empty(0, np.float64)
-    position = {one.id: i for i, one in enumerate(definitions)}
-    by_name: dict[str, list[Definition]] = {}
-    for one in definitions:
-        by_name.setdefault(one.name, []).append(one)
-    sources: list[int] = []
-    targets: list[int] = []
-    weights: list[float] = []
-    graph.resolver.refresh()
-    for mention in map(graph.resolver.original, graph.store.mentions()):
-        named = by_name.get(mention.name)
-        if named is None or mention.inside not in position:
-            continue
-        source = position[mention.inside]
-        resolution, candidates = graph.resolver.resolve(mention, named, definitions[source])
-        if not candidates or resolution == "name":  # get(), push(): what is guessed at must not be called important
-            continue
-        weight = 1.0 if role_of(mention.path, mention.language) == ROLE_CODE else NOT_CODE
-        weight /= len(candidates)
-        for candidate in candidates:
-            target = position[candidate.id]
-            if target != source:
-                sources.append(source)
-                targets.append(target)
-                weights.append(weight)
+    position = {one.id: i for i, one in enumerate(network.definitions)}
+    sources, targets, weights = network.sources, network.targets, network.weights.astype(np.float64)
+    # A method that is called much makes its class worth knowing.
+    members, classes = _memberships(network.definitions)
+    sources = np.concatenate([sources, members])
+    targets = np.concatenate([targets, classes])
+    leaving = np.bincount(network.sources, weights, minlength=n)
+    weights = np.concatenate([weights, np.maximum(leaving[members], 1.0) * TO_CLASS])
     start = np.full(n, 1 / n)
     wanted = [position[one.id] for one in focus if one.id in position]
     if wanted:
         start = np.zeros(n)
         start[wanted] = 1 / len(wanted)
         # A focus looks both ways: what it calls, and who calls it.
-        sources, targets, weights = sources + targets, targets + sources, weights + [w / 2 for w in weights]
-    return _pagerank(n, np.array(sources, np.int64), np.array(targets, np.int64), np.array(weights), start)
+        sources, targets = np.concatenate([sources, targets]), np.concatenate([targets, sources])
+        weights = np.concatenate([weights, weights / 2])
+    return _pagerank(n, sources, targets, weights, start)
+
+
+def _memberships(definitions: Sequence[Definition]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Positions of what is in a class and of that class, both of shape (memberships,)."""
+    import numpy as np
+
+    at = {(one.path, one.qualified): i for i, one in enumerate(definitions)}
+    pairs = [(i, at.get((one.path, owner_of(one)), -1)) for i, one in enumerate(definitions) if owner_of(one)]
+    found = np.array([pair for pair in pairs if pair[1] >= 0], np.int32).reshape(-1, 2)
+    return found[:, 0], found[:, 1]
 
 
 def _pagerank(
     n: int,
-    sources: NDArray[np.int64],
-    targets: NDArray[np.int64],
+    sources: NDArray[np.int32],
+    targets: NDArray[np.int32],
     weights: NDArray[np.float64],
     start: NDArray[np.float64],
 ) -> NDArray[np.float64]:

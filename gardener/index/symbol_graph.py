@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from gardener.errors import NotFoundError
 from gardener.index.rank import ROLE_CODE, role_of
-from gardener.index.symbol_resolution import SURENESS, Resolution, Resolver, owner_of
-from gardener.index.symbol_store import Definition, SymbolStore
+from gardener.index.symbol_network import SymbolNetwork
+from gardener.index.symbol_resolution import SURENESS, Candidates, Resolution, Resolver, owner_of
+from gardener.index.symbol_store import Definition, Mention, SymbolStore
 from gardener.index.words import split_identifier
 
 
@@ -25,6 +26,8 @@ class Edge(NamedTuple):
     resolution: Resolution
     candidates: int
     """How many definitions the mention may stand for."""
+    called: bool = True
+    """False where it is only named: handed over, as a type, as a base class."""
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -37,6 +40,7 @@ class Edge(NamedTuple):
             "callee_line": self.callee.start_line,
             "resolution": self.resolution,
             "candidates": self.candidates,
+            "relation": "call" if self.called else "reference",
         }
 
 
@@ -54,6 +58,15 @@ class SymbolGraph:
         self.store = store
         self.project = project
         self.resolver = Resolver(store)
+        self._network: SymbolNetwork | None = None
+
+    def network(self) -> SymbolNetwork:
+        """All definitions and edges at once, in memory; made anew when the symbols have changed."""
+        self.resolver.refresh()
+        version = self.store.version()
+        if self._network is None or self._network.version != version:
+            self._network = SymbolNetwork(self.store, self.resolver, version)
+        return self._network
 
     # ---- questions -----------------------------------------------------------------------------------
 
@@ -110,14 +123,15 @@ class SymbolGraph:
         return [one for one in self.store.definitions() if below(one.path)] or self.find(place)
 
     def callers(self, symbol: str, path: str = "") -> Callers:
-        """Every place that calls one of the definitions of `symbol`, surest first, program code before tests."""
+        """Every place that calls one of the definitions of `symbol` or names it otherwise: calls first, the surest
+        first, program code before tests."""
         found = self.find(symbol, path)
         targets = {one.id: one for one in found}
         names = {one.name for one in found}
         edges: list[Edge] = []
         unattributed = 0
         for name in sorted(names):
-            definitions = self._exactly(name)
+            named = Candidates(self._exactly(name))
             mentions = self.store.mentions_of(name)
             for importing, alias in self.resolver.other_names(name):
                 mentions += [
@@ -127,37 +141,41 @@ class SymbolGraph:
                 ]
             around = self.store.by_id(mention.inside for mention in mentions)
             for mention in mentions:
-                resolution, candidates = self.resolver.resolve(mention, definitions, around.get(mention.inside))
-                unattributed += not candidates
+                resolution, candidates = self.resolver.resolve(mention, named, around.get(mention.inside))
+                unattributed += bool(mention.called) and not candidates
                 edges += [
-                    Edge(mention.path, mention.line, around.get(mention.inside), one, resolution, len(candidates))
+                    _edge(mention, around.get(mention.inside), one, resolution, len(candidates))
                     for one in candidates
-                    if one.id in targets
+                    if one.id in targets and one.id != (0 if mention.called else mention.inside)
                 ]
         return Callers(tuple(found), tuple(_ordered(_one_per_place(edges))), unattributed)
 
     def callees(self, symbol: str, path: str = "") -> list[Edge]:
-        """What the definitions of `symbol` call, of what the project itself defines, in the order of the lines."""
+        """What the definitions of `symbol` call or name, of what the project itself defines, in the order of the
+        lines."""
         edges: list[Edge] = []
+        known: dict[str, Candidates] = {}
         for caller in self.find(symbol, path):
-            inner = [
-                one.id
+            inner = {
+                one.id: one
                 for one in self.store.in_file(caller.path)
                 if caller.start_line <= one.start_line and one.end_line <= caller.end_line
-            ]
+            }
             for inside in inner:
                 for mention in self.store.mentions_inside(inside):
                     mention = self.resolver.original(mention)
-                    resolution, candidates = self.resolver.resolve(mention, self._exactly(mention.name), caller)
+                    if mention.name not in known:
+                        known[mention.name] = Candidates(self._exactly(mention.name))
+                    resolution, candidates = self.resolver.resolve(mention, known[mention.name], inner[inside])
                     edges += [
-                        Edge(mention.path, mention.line, caller, one, resolution, len(candidates))
+                        _edge(mention, caller, one, resolution, len(candidates))
                         for one in candidates
-                        if one.id != caller.id
+                        if one.id not in inner
                     ]
         first: dict[tuple[int, int], Edge] = {}
-        for edge in sorted(edges, key=lambda edge: (edge.path, edge.line, SURENESS[edge.resolution])):
+        for edge in sorted(edges, key=lambda edge: (edge.path, not edge.called, edge.line, SURENESS[edge.resolution])):
             first.setdefault((edge.caller.id if edge.caller else 0, edge.callee.id), edge)
-        return list(first.values())
+        return sorted(first.values(), key=lambda edge: (edge.path, edge.line))
 
     def _exactly(self, name: str) -> list[Definition]:
         return [one for one in self.store.named(name) if one.name == name]
@@ -168,6 +186,10 @@ class SymbolGraph:
         last = wanted.rsplit(".", 1)[-1].lower()
         names = {one.name.lower(): one.name for one in self.store.definitions()}
         return [names[near] for near in difflib.get_close_matches(last[:100], list(names), n=3, cutoff=0.6)]
+
+
+def _edge(mention: Mention, caller: Definition | None, callee: Definition, resolution: Resolution, of: int) -> Edge:
+    return Edge(mention.path, mention.line, caller, callee, resolution, of, bool(mention.called))
 
 
 def _matches(one: Definition, pattern: str) -> int | None:
@@ -204,14 +226,18 @@ def _one_per_place(edges: Iterable[Edge]) -> list[Edge]:
     best: dict[tuple[str, int], Edge] = {}
     for edge in edges:
         key = (edge.path, edge.line)
-        if key not in best or SURENESS[edge.resolution] < SURENESS[best[key].resolution]:
+        if key not in best or _rank(edge) < _rank(best[key]):
             best[key] = edge
     return list(best.values())
 
 
+def _rank(edge: Edge) -> tuple[bool, int]:
+    return not edge.called, SURENESS[edge.resolution]
+
+
 def _ordered(edges: list[Edge]) -> list[Edge]:
-    def place(edge: Edge) -> tuple[bool, int, str, int]:
+    def place(edge: Edge) -> tuple[bool, bool, int, str, int]:
         language = edge.callee.language
-        return (role_of(edge.path, language) != ROLE_CODE, SURENESS[edge.resolution], edge.path, edge.line)
+        return (role_of(edge.path, language) != ROLE_CODE, *_rank(edge), edge.path, edge.line)
 
     return sorted(edges, key=place)

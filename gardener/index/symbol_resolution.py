@@ -23,6 +23,11 @@ SURENESS: Final[dict[Resolution, int]] = {
 }  # fmt: skip
 """Best first."""
 
+Among = Literal["every", "free", "methods"]
+_INHERITANCE_DEPTH = 4
+_CLASS_NAME: Final = re.compile(r"\b[A-Z]\w*")
+_HEADER: Final = re.compile(r"\.(?:h|hh|hpp|hxx|inl|inc|ipp|tpp)$")
+
 MOST_AMBIGUOUS = 20
 """Definitions that one mention may stand for; of a more common name nothing is said."""
 
@@ -63,6 +68,8 @@ class Resolver:
         self._renamed: dict[str, set[tuple[str, str]]] = {}
         """By original name: the files that import it under another, and that other name."""
         self._known_files: dict[tuple[str, str], frozenset[str]] = {}
+        self._classes: dict[str, list[Definition]] = {}
+        """By name: what others can be based on."""
 
     def other_names(self, name: str) -> list[tuple[str, str]]:
         """Files that import something of this name under another, and that other name."""
@@ -78,96 +85,130 @@ class Resolver:
         return mention
 
     def resolve(
-        self, mention: Mention, definitions: Sequence[Definition], around: Definition | None
+        self, mention: Mention, named: Candidates, around: Definition | None
     ) -> tuple[Resolution, list[Definition]]:
         """Which of the definitions of its name a mention stands for; none when there are too many to say.
 
-        Of overloads, which share path and qualified name, only the longest is given. Call `refresh` before.
+        Of overloads, which share path and qualified name, only the longest is given. A name that is not called is
+        never guessed: it may be a variable. Call `refresh` before.
         """
-        if not definitions:
+        if not named.every:
             return "name", []
-        return self._resolve(mention, _without_overloads(definitions), around)
+        resolution, found = self._resolve(mention, named, around)
+        if not mention.called:
+            if not mention.receiver:  # x without an object is no method
+                found = [one for one in found if one.kind != "method"]
+            if resolution == "name" or (resolution == "unique" and any(one.kind not in _CLASS_KINDS for one in found)):
+                return "name", []
+        return resolution, found
 
     def _resolve(
-        self, mention: Mention, definitions: Sequence[Definition], around: Definition | None
+        self, mention: Mention, named: Candidates, around: Definition | None
     ) -> tuple[Resolution, list[Definition]]:
         receiver = mention.receiver
         root = receiver.split(".", 1)[0]
         last = receiver.rsplit(".", 1)[-1]
+        here = named.by_path.get(mention.path, [])
         if receiver in _OWN:
-            own_class = around.qualified.rpartition(".")[0] if around else ""
-            same = [one for one in definitions if one.path == mention.path and owner_of(one) == own_class and own_class]
+            own_class = owner_of(around) if around else ""
+            same = [one for one in here if own_class and owner_of(one) == own_class]
             if same and receiver != "super":
                 return "local", same
-            methods = [one for one in definitions if owner_of(one)]
-            return self._unsure(mention, methods, known=True)
+            inherited = self._inherited(own_class, mention.path, named) if own_class else []
+            if inherited:
+                return "type", inherited
+            return self._unsure(mention, named, "methods", known=receiver != "super")
         if not receiver:
-            local = [one for one in definitions if one.path == mention.path and self._reachable(one, mention, around)]
+            local = [one for one in here if self._reachable(one, mention, around)]
             if local:
                 owner = owner_of(around) if around else ""
                 return "local", [one for one in local if owner and owner_of(one) == owner] or local
-            top = [one for one in definitions if not owner_of(one) or one.kind in _CLASS_KINDS]
-            imported = self._imported(mention.path, mention.name, top)
+            imported = self._imported(mention.path, mention.name, named)
             if imported:
                 return "import", imported
-            free = [one for one in definitions if not owner_of(one) or mention.language in _FREE_CALLS_REACH_METHODS]
+            anywhere: Among = "every" if mention.language in _FREE_CALLS_REACH_METHODS else "free"
+            if anywhere == "every" and around and owner_of(around):
+                inherited = self._inherited(owner_of(around), mention.path, named)
+                if inherited:
+                    return "type", inherited
             if mention.language in _FOLDER_PACKAGES:
-                folder = posixpath.dirname(mention.path)
-                near = [one for one in free if posixpath.dirname(one.path) == folder]
+                near = [
+                    one
+                    for one in named.by_folder.get(posixpath.dirname(mention.path), ())
+                    if (anywhere == "every" or _is_free(one)) and _visible(one, mention.path)
+                ]
                 if near:
                     return "package", near
-            return self._unsure(mention, free, known=True)
-        of_class = [one for one in definitions if owner_of(one).rsplit(".", 1)[-1] == last and last]
+            return self._unsure(mention, named, anywhere, known=True)
+        of_class = named.by_class.get(last, [])
         if of_class:
-            here = [one for one in of_class if one.path == mention.path]
-            return ("local", here) if here else self._unsure(mention, of_class, known=True)
+            same = [one for one in of_class if one.path == mention.path]
+            return ("local", same) if same else self._few(mention, of_class)
         typed = _declared_type(around.signature, receiver) if around else ""
-        if typed:
-            of_type = [one for one in definitions if owner_of(one).rsplit(".", 1)[-1] == typed]
-            if of_type:
-                return "type", of_type
-        by_module = self._in_module(mention.path, root, receiver, definitions)
+        if typed and typed in named.by_class:
+            return "type", named.by_class[typed]
+        by_module = self._in_module(mention.path, root, receiver, named)
         if by_module:
             return "import", by_module
         if any(not item.name for item in self._imports.get(mention.path, {}).get(root, ())):
             return "name", []  # a function of a module that is not in the project
         # What is called on an object is a method, but where modules are plain tables.
-        methods = [one for one in definitions if owner_of(one) or mention.language == "lua"]
-        return self._unsure(mention, methods, known=False)
+        return self._unsure(mention, named, "every" if mention.language == "lua" else "methods", known=False)
 
     def _unsure(
-        self, mention: Mention, definitions: Sequence[Definition], *, known: bool
+        self, mention: Mention, named: Candidates, among: Among, *, known: bool
     ) -> tuple[Resolution, list[Definition]]:
         """By name alone. `known` says that the mention is not a method of some unknown object."""
-        if role_of(mention.path, mention.language) == ROLE_CODE:  # code does not call what tests define
-            definitions = [one for one in definitions if role_of(one.path, one.language) == ROLE_CODE]
-        definitions = [one for one in definitions if _same_family(one.language, mention.language)]
-        if len(definitions) == 1 and (known or mention.name not in _EVERYBODYS):
-            return "unique", list(definitions)
-        return "name", list(definitions) if len(definitions) <= MOST_AMBIGUOUS else []
+        found = named.visible_to(mention, among)
+        if len(found) == 1 and (known or mention.name not in _EVERYBODYS):
+            return "unique", found
+        return "name", found if len(found) <= MOST_AMBIGUOUS else []
+
+    @staticmethod
+    def _few(mention: Mention, definitions: Sequence[Definition]) -> tuple[Resolution, list[Definition]]:
+        found = visible_to(mention, definitions)
+        return ("unique" if len(found) == 1 else "name"), found if len(found) <= MOST_AMBIGUOUS else []
+
+    def _inherited(self, own_class: str, path: str, named: Candidates) -> list[Definition]:
+        """Methods of that name in the nearest classes that the class in this file says it is based on."""
+        name = own_class.rsplit(".", 1)[-1]
+        level = [one for one in self._classes.get(name, ()) if one.path == path] or self._classes.get(name, [])[:1]
+        seen = {name}
+        for _ in range(_INHERITANCE_DEPTH):
+            bases = {word for one in level for word in _CLASS_NAME.findall(one.signature)} - seen
+            found = [one for base in sorted(bases) for one in named.by_class.get(base, ())]
+            if found:
+                return found if len(found) <= MOST_AMBIGUOUS else []
+            level = [one for base in sorted(bases) for one in self._classes.get(base, ())[:4]]
+            seen |= bases
+        return []
 
     @staticmethod
     def _reachable(one: Definition, mention: Mention, around: Definition | None) -> bool:
-        """Whether a bare call in the same file can mean this definition."""
+        """Whether a bare name in the same file can mean this definition."""
         owner = owner_of(one)
         if not owner or one.kind in _CLASS_KINDS:
             return True
         if mention.language in _FREE_CALLS_REACH_METHODS:
             return True
-        return around is not None and around.qualified == owner  # in the body of the class itself
+        # In the body of the class itself, or defined inside the function that calls it or in one around that.
+        return (
+            around is not None
+            and (around.qualified == owner or around.qualified.startswith(owner + "."))
+            and (one.kind != "method" or around.qualified == owner)
+        )
 
-    def _imported(self, path: str, name: str, definitions: Sequence[Definition]) -> list[Definition]:
+    def _imported(self, path: str, name: str, named: Candidates) -> list[Definition]:
         """Definitions that a file imports under this name, or with everything else of a module."""
-        found: list[Definition] = []
         imports = self._imports.get(path)
-        if not imports or not definitions:
-            return found
+        if not imports:
+            return []
+        found: list[Definition] = []
         for item in (*imports.get(name, ()), *imports.get("", ())):
-            modules = self._files_of(path, item.module)
-            found += [one for one in definitions if one.path in modules]
-        return list(dict.fromkeys(found))
+            found += [one for one in named.inside(self._files_of(path, item.module)) if _is_free(one)]
+        return [one for one in dict.fromkeys(found) if _visible(one, path)]
 
-    def _in_module(self, path: str, root: str, receiver: str, definitions: Sequence[Definition]) -> list[Definition]:
+    def _in_module(self, path: str, root: str, receiver: str, named: Candidates) -> list[Definition]:
         """Definitions in the module, or of the class, that the receiver is an import of."""
         found: list[Definition] = []
         for item in self._imports.get(path, {}).get(root, ()):
@@ -175,13 +216,13 @@ class Resolver:
             module = item.module if not item.name else _below(item.module, item.name)
             if rest:
                 module = _below(module, rest)
-            modules = self._files_of(path, module)
             if item.name:  # the name of a class in the module, rather than of a module
-                named = self._files_of(path, item.module)
                 found += [
-                    one for one in definitions if one.path in named and owner_of(one).rsplit(".", 1)[-1] == item.name
+                    one
+                    for one in named.inside(self._files_of(path, item.module))
+                    if owner_of(one).rsplit(".", 1)[-1] == item.name
                 ]
-            found += [one for one in definitions if one.path in modules and not owner_of(one)]
+            found += [one for one in named.inside(self._files_of(path, module)) if not owner_of(one)]
         return list(dict.fromkeys(found))
 
     def _files_of(self, path: str, module: str) -> frozenset[str]:
@@ -219,6 +260,9 @@ class Resolver:
             if folder:
                 self._by_folder.setdefault(folder, []).append(path)
         self._known_files = {}
+        self._classes = {}
+        for one in self.store.of_kinds(("class", "struct", "interface", "trait")):
+            self._classes.setdefault(one.name, []).append(one)
         self._imports = {}
         self._renamed = {}
         for item in self.store.imports():
@@ -229,13 +273,68 @@ class Resolver:
                 self._renamed.setdefault(item.name, set()).add((item.path, item.alias))
 
 
-def _without_overloads(definitions: Sequence[Definition]) -> list[Definition]:
-    longest: dict[tuple[str, str], Definition] = {}
-    for one in definitions:
-        known = longest.get((one.path, one.qualified))
-        if known is None or one.end_line - one.start_line > known.end_line - known.start_line:
-            longest[one.path, one.qualified] = one
-    return list(longest.values())
+class Candidates:
+    """The definitions of one name, without overloads, in the ways that resolution asks for them."""
+
+    __slots__ = ("_visible", "by_class", "by_folder", "by_path", "every", "free", "methods")
+
+    def __init__(self, definitions: Sequence[Definition]) -> None:
+        longest: dict[tuple[str, str], Definition] = {}
+        for one in definitions:
+            known = longest.get((one.path, one.qualified))
+            if known is None or one.end_line - one.start_line > known.end_line - known.start_line:
+                longest[one.path, one.qualified] = one
+        self.every = list(longest.values())
+        self.free: list[Definition] = []
+        self.methods: list[Definition] = []
+        self.by_path: dict[str, list[Definition]] = {}
+        self.by_folder: dict[str, list[Definition]] = {}
+        self.by_class: dict[str, list[Definition]] = {}
+        """By the last name of what they are in."""
+        self._visible: dict[tuple[Among, str, bool], list[Definition]] = {}
+        for one in self.every:
+            owner = owner_of(one)
+            (self.methods if owner else self.free).append(one)
+            self.by_path.setdefault(one.path, []).append(one)
+            self.by_folder.setdefault(posixpath.dirname(one.path), []).append(one)
+            if owner:
+                self.by_class.setdefault(owner.rsplit(".", 1)[-1], []).append(one)
+
+    def inside(self, paths: frozenset[str]) -> list[Definition]:
+        if len(paths) < len(self.by_path):
+            return [one for path in sorted(paths) for one in self.by_path.get(path, ())]
+        return [one for path, ones in self.by_path.items() if path in paths for one in ones]
+
+    def visible_to(self, mention: Mention, among: Among) -> list[Definition]:
+        """Those of a group that the mention may mean as far as its language and the part of its file go."""
+        key = (among, mention.language, role_of(mention.path, mention.language) == ROLE_CODE)
+        if key not in self._visible:
+            group = self.every if among == "every" else self.free if among == "free" else self.methods
+            self._visible[key] = visible_to(mention, group)
+        # What only its own file sees depends on the file.
+        return [one for one in self._visible[key] if _visible(one, mention.path)][: MOST_AMBIGUOUS + 1]
+
+
+def visible_to(mention: Mention, definitions: Sequence[Definition]) -> list[Definition]:
+    """Those of the same family of languages; code does not call what tests define."""
+    code = role_of(mention.path, mention.language) == ROLE_CODE
+    return [
+        one
+        for one in definitions
+        if _same_family(one.language, mention.language) and not (code and role_of(one.path, one.language) != ROLE_CODE)
+    ]
+
+
+def _is_free(one: Definition) -> bool:
+    """Whether it can be named without an object."""
+    return not owner_of(one) or one.kind in _CLASS_KINDS
+
+
+def _visible(one: Definition, path: str) -> bool:
+    """Whether another file can see a definition: not static ones and bare prototypes in C's source files."""
+    if one.language not in ("c", "cpp", "objc") or one.path == path or _HEADER.search(one.path):
+        return True
+    return not (one.signature.startswith("static ") or (one.kind == "function" and one.start_line == one.end_line))
 
 
 @lru_cache(maxsize=50_000)
@@ -253,7 +352,12 @@ def _declared_type(signature: str, variable: str) -> str:
 
 def owner_of(definition: Definition) -> str:
     """The qualified name of what the definition is in; "" at the top level."""
-    return definition.qualified.rpartition(".")[0]
+    return _owner(definition.qualified)
+
+
+@lru_cache(maxsize=200_000)
+def _owner(qualified: str) -> str:
+    return qualified.rpartition(".")[0]
 
 
 def _below(module: str, name: str) -> str:

@@ -19,8 +19,9 @@ from gardener.index.file_symbols import DefinitionRow, FileSymbols, ReferenceRow
 from gardener.paths import ensure_directory, open_private
 from gardener.sqlite_full_disk import connect_even_when_full, is_full
 
-SCHEMA = 1
+SCHEMA = 2
 FILE = "symbols.db"
+MENTIONS_AT_ONCE = 20_000
 
 _TABLES = """
 CREATE TABLE files (
@@ -31,7 +32,8 @@ CREATE TABLE definitions (
     start_line INTEGER NOT NULL, end_line INTEGER NOT NULL, signature TEXT NOT NULL
 );
 CREATE TABLE mentions (
-    file INTEGER NOT NULL, inside INTEGER NOT NULL, name TEXT NOT NULL, receiver TEXT NOT NULL, line INTEGER NOT NULL
+    file INTEGER NOT NULL, inside INTEGER NOT NULL, name TEXT NOT NULL, receiver TEXT NOT NULL, line INTEGER NOT NULL,
+    called INTEGER NOT NULL
 );
 CREATE TABLE imports (file INTEGER NOT NULL, module TEXT NOT NULL, name TEXT NOT NULL, alias TEXT NOT NULL);
 """
@@ -72,7 +74,7 @@ class Definition(NamedTuple):
 
 
 class Mention(NamedTuple):
-    """A name followed by a parenthesis, somewhere in a file."""
+    """A name that is called or used somewhere in a file."""
 
     path: str
     language: str
@@ -81,6 +83,8 @@ class Mention(NamedTuple):
     name: str
     receiver: str
     line: int
+    called: int = 1
+    """0 for a use without a call: a function handed over, a type, a base class, a constant."""
 
 
 class ImportOf(NamedTuple):
@@ -237,14 +241,29 @@ class SymbolStore:
     def definitions(self) -> list[Definition]:
         return self._definitions("", ())
 
+    def of_kinds(self, kinds: Sequence[str]) -> list[Definition]:
+        return self._definitions(f"WHERE d.kind IN ({','.join('?' * len(kinds))})", kinds)
+
     def mentions_of(self, name: str) -> list[Mention]:
         return self._mentions("WHERE m.name = ?", (name,))
 
     def mentions_inside(self, definition: int) -> list[Mention]:
         return self._mentions("WHERE m.inside = ?", (definition,))
 
-    def mentions(self) -> list[Mention]:
-        return self._mentions("", ())
+    def each_mention(self) -> Iterator[Mention]:
+        """Every mention, a portion at a time: a large project has millions."""
+        after = 0
+        while True:
+            with self._reading() as database:
+                rows = database.execute(
+                    "SELECT m.rowid, f.path, f.language, m.inside, m.name, m.receiver, m.line, m.called "
+                    "FROM mentions m JOIN files f ON f.id = m.file WHERE m.rowid > ? ORDER BY m.rowid LIMIT ?",
+                    (after, MENTIONS_AT_ONCE),
+                ).fetchall()
+            if not rows:
+                return
+            after = rows[-1][0]
+            yield from (Mention._make(row[1:]) for row in rows)
 
     def imports_of(self, path: str) -> list[ImportOf]:
         return self._imports("WHERE f.path = ?", (path,))
@@ -273,7 +292,7 @@ class SymbolStore:
             return [
                 Mention._make(row)
                 for row in database.execute(
-                    "SELECT f.path, f.language, m.inside, m.name, m.receiver, m.line "
+                    "SELECT f.path, f.language, m.inside, m.name, m.receiver, m.line, m.called "
                     f"FROM mentions m JOIN files f ON f.id = m.file {where} ORDER BY f.path, m.line",
                     values,
                 )
@@ -319,7 +338,10 @@ class SymbolStore:
         try:
             database.execute("PRAGMA journal_mode=WAL")
             database.execute("PRAGMA synchronous=NORMAL")  # it can be made anew from the disk
-            if int(database.execute("PRAGMA user_version").fetchone()[0]) != SCHEMA:
+            version = int(database.execute("PRAGMA user_version").fetchone()[0])
+            if version not in (0, SCHEMA):
+                raise sqlite3.DatabaseError(f"it has version {version}, and this program reads version {SCHEMA}")
+            if not version:
                 database.executescript(f"BEGIN IMMEDIATE; {_TABLES} PRAGMA user_version = {SCHEMA}; COMMIT;")
         except BaseException:
             database.close()
@@ -355,10 +377,10 @@ def _insert_mentions(
     database: sqlite3.Connection, file: int, first_definition: int, references: Sequence[ReferenceRow]
 ) -> None:
     database.executemany(
-        "INSERT INTO mentions VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO mentions VALUES (?, ?, ?, ?, ?, ?)",
         [
-            (file, first_definition + inside if inside >= 0 else 0, name, receiver, line)
-            for inside, name, receiver, line in references
+            (file, first_definition + inside if inside >= 0 else 0, name, receiver, line, called)
+            for inside, name, receiver, line, called in references
         ],
     )
 

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gardener.index.references import Import, imports, references
+from gardener.index.imports import Import, imports
+from gardener.index.references import references
 
 
 def calls(language: str, text: str) -> list[tuple[str, str]]:
@@ -19,7 +20,7 @@ def calls(language: str, text: str) -> list[tuple[str, str]]:
         ("python", "if (a): return (b)\n", []),
         ("python", "a()[0].b().c()\n", [("", "a"), ("?", "b"), ("?", "c")]),
         ("python", "@app.route('/x')\n@cached\ndef f(): pass\n", [("app", "route"), ("", "f"), ("", "cached")]),
-        ("python", "super().save()\n", [("?", "save")]),
+        ("python", "super().save()\n", [("super", "save")]),
         ("go", "x := c.Writer.Header().Get(`a()`)\n", [("c.Writer", "Header"), ("?", "Get")]),
         ("rust", 'let a: &\'a str = b::c(d); println!("{}", e());\n', [("b", "c"), ("", "println"), ("", "e")]),
         ("rust", "Vec::<u8>::with_capacity(3)", [("?", "with_capacity")]),

@@ -98,7 +98,7 @@ def callers(graph: SymbolGraph, symbol: str) -> dict[str, str]:
 
 
 def callees(graph: SymbolGraph, symbol: str) -> dict[str, str]:
-    return {edge.callee.qualified: edge.resolution for edge in graph.callees(symbol)}
+    return {edge.callee.qualified: edge.resolution for edge in graph.callees(symbol) if edge.called}
 
 
 def test_how_mentions_are_resolved(graph: SymbolGraph) -> None:
