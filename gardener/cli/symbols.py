@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _HOW = {
     "local": "same file",
     "import": "imported",
-    "type": "type in the signature",
+    "type": "declared type",
     "package": "same folder",
     "unique": "only one of that name",
     "name": "by name",

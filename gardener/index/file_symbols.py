@@ -93,6 +93,7 @@ def _named(
     known.update(row[0] for row in definitions if row[2] != "method" or language in _CALLS_WITHOUT_PARENTHESES)
     if language in ("c", "cpp"):  # whose types need not begin with a capital
         known.update(name for row in definitions for name in _C_TYPE.findall(row[5]))
+    functions = {row[0] for row in definitions if row[2] in ("method", "function")}
     found: dict[tuple[int, str, str], tuple[int, bool]] = {}
     variables: set[tuple[int, str]] = set()
     hidden: dict[tuple[int, str], bool] = {}
@@ -112,7 +113,7 @@ def _named(
                 hidden[inside, name] = is_parameter(name, row[5])
             if hidden[inside, name]:
                 continue
-        called = language in _CALLS_WITHOUT_PARENTHESES and name in members and not receiver
+        called = language in _CALLS_WITHOUT_PARENTHESES and name in functions and receiver in ("", "self")
         found[key] = line, called
         if len(found) >= MOST_REFERENCES:
             break

@@ -102,6 +102,7 @@ def references(language: str, text: str) -> list[Reference]:
 
 def calls(language: str, code: str) -> list[Reference]:
     """The same for what `code_of` has made."""
+    ruby = language == "ruby"  # where the mark belongs to the name; elsewhere it is a macro's, or unwraps
     marked = language in ("rust", "ruby", "elixir", "swift")
     found: list[Reference] = []
     line, counted = 1, 0
@@ -110,6 +111,10 @@ def calls(language: str, code: str) -> list[Reference]:
         if name in _NEVER_CALLED or len(name) > NAME_LIMIT or (match["mark"] and not marked):
             continue
         start = match.start()
+        if code[start - 2 : start] in ('".', "'.") and language != "php":
+            continue  # a method of a string
+        if ruby:
+            name += match["mark"]
         line += code.count("\n", counted, start)
         counted = start
         chain = match["chain"]

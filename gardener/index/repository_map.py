@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gardener.index.rank import ROLE_CODE, role_of
 from gardener.index.symbol_graph import SymbolGraph
-from gardener.index.symbol_resolution import owner_of
+from gardener.index.symbol_network import is_test
+from gardener.index.symbol_resolution import is_extension, owner_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 DAMPING = 0.85
 ITERATIONS = 30
 """Enough for the order of the first hundreds to stand still: 0.85 to the 30th is below 1 %."""
-TO_CLASS = 0.5
+TO_CLASS = 0.25
 """Share of what a method passes on that goes to its class, compared with all that it mentions."""
+_OF_KIND = {"constant": 0.2, "type": 0.5, "module": 0.05}
+"""Much used and little said: version flags, aliases, namespaces. Macros count as constants."""
 SIGNATURE_LIMIT = 120
 FEWEST_TOKENS = 50
 
@@ -77,8 +79,9 @@ def repository_map(
     network = graph.network()
     definitions = network.definitions
     ranks = _ranks(network, focus)
-    order = sorted(range(len(definitions)), key=lambda i: (-ranks[i], definitions[i].path, definitions[i].start_line))
-    shown = [i for i in order if _worth_showing(definitions[i])]
+    worth = [rank * _worth(one) for one, rank in zip(definitions, ranks, strict=True)]
+    order = sorted(range(len(definitions)), key=lambda i: (-worth[i], definitions[i].path, definitions[i].start_line))
+    shown = _once_each(definitions, [i for i in order if _worth_showing(definitions[i])])
     per_file: dict[str, float] = {}
     for one, rank in zip(definitions, ranks, strict=True):
         per_file[one.path] = per_file.get(one.path, 0.0) + rank
@@ -105,8 +108,26 @@ def repository_map(
     return RepositoryMap(tuple(entries), text, count_tokens(text), len(per_file), len(definitions))
 
 
+def _once_each(definitions: Sequence[Definition], order: Sequence[int]) -> list[int]:
+    """The same without what is there twice: overloads, a prototype and its function, a source and what is built of it.
+    The longest stands for all, in the best place."""
+    chosen: dict[tuple[str, str, str], int] = {}
+    for i in order:
+        one = definitions[i]
+        folder, _, file = one.path.rpartition("/")
+        key = folder.rpartition("/")[2], file.split(".", 1)[0], one.qualified
+        known = definitions[chosen[key]] if key in chosen else None
+        if known is None or one.end_line - one.start_line > known.end_line - known.start_line:
+            chosen[key] = i
+    return list(chosen.values())
+
+
+def _worth(one: Definition) -> float:
+    return _OF_KIND["constant"] if one.signature.startswith("#") else _OF_KIND.get(one.kind, 1.0)
+
+
 def _worth_showing(one: Definition) -> bool:
-    return role_of(one.path, one.language) == ROLE_CODE and not one.name.startswith("__") and one.signature != ""
+    return not is_test(one) and not one.name.startswith("__") and not is_extension(one) and one.signature != ""
 
 
 def _lines(entry: MapEntry) -> str:
@@ -152,7 +173,8 @@ def _memberships(definitions: Sequence[Definition]) -> tuple[NDArray[np.int32], 
 
     at = {(one.path, one.qualified): i for i, one in enumerate(definitions)}
     pairs = [(i, at.get((one.path, owner_of(one)), -1)) for i, one in enumerate(definitions) if owner_of(one)]
-    found = np.array([pair for pair in pairs if pair[1] >= 0], np.int32).reshape(-1, 2)
+    kept = [pair for pair in pairs if pair[1] >= 0 and definitions[pair[1]].kind != "module"]
+    found = np.array(kept, np.int32).reshape(-1, 2)
     return found[:, 0], found[:, 1]
 
 

@@ -146,13 +146,13 @@ class SymbolGraph:
                 edges += [
                     _edge(mention, around.get(mention.inside), one, resolution, len(candidates))
                     for one in candidates
-                    if one.id in targets and one.id != (0 if mention.called else mention.inside)
+                    if one.id in targets and (mention.called or not _within(around.get(mention.inside), one))
                 ]
         return Callers(tuple(found), tuple(_ordered(_one_per_place(edges))), unattributed)
 
     def callees(self, symbol: str, path: str = "") -> list[Edge]:
         """What the definitions of `symbol` call or name, of what the project itself defines, in the order of the
-        lines."""
+        lines; what is guessed by name comes last."""
         edges: list[Edge] = []
         known: dict[str, Candidates] = {}
         for caller in self.find(symbol, path):
@@ -175,7 +175,7 @@ class SymbolGraph:
         first: dict[tuple[int, int], Edge] = {}
         for edge in sorted(edges, key=lambda edge: (edge.path, not edge.called, edge.line, SURENESS[edge.resolution])):
             first.setdefault((edge.caller.id if edge.caller else 0, edge.callee.id), edge)
-        return sorted(first.values(), key=lambda edge: (edge.path, edge.line))
+        return sorted(first.values(), key=lambda edge: (edge.resolution == "name", edge.path, edge.line))
 
     def _exactly(self, name: str) -> list[Definition]:
         return [one for one in self.store.named(name) if one.name == name]
@@ -190,6 +190,13 @@ class SymbolGraph:
 
 def _edge(mention: Mention, caller: Definition | None, callee: Definition, resolution: Resolution, of: int) -> Edge:
     return Edge(mention.path, mention.line, caller, callee, resolution, of, bool(mention.called))
+
+
+def _within(caller: Definition | None, callee: Definition) -> bool:
+    """A class that names itself, or a method the class that it is in, is no news."""
+    return caller is not None and (
+        caller.id == callee.id or (caller.path == callee.path and caller.qualified.startswith(callee.qualified + "."))
+    )
 
 
 def _matches(one: Definition, pattern: str) -> int | None:

@@ -25,6 +25,13 @@ NOT_CODE: Final = 0.05
 """Times this for a mention in tests and other people's code."""
 
 
+def is_test(one: Definition) -> bool:
+    """Whether a definition is no program code of the project: in a test, documentation or other people's code."""
+    if role_of(one.path, one.language) != ROLE_CODE:
+        return True
+    return one.language == "rust" and one.qualified.split(".", 1)[0] in ("tests", "test")  # beside what they test
+
+
 class Neighbour(NamedTuple):
     definition: Definition
     weight: float
@@ -65,7 +72,7 @@ class SymbolNetwork:
             if not weight:
                 continue
             weight /= len(candidates)
-            if role_of(mention.path, mention.language) != ROLE_CODE:
+            if is_test(self.definitions[source]):
                 weight *= NOT_CODE
             for candidate in candidates:
                 target = position[candidate.id]

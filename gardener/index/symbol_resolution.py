@@ -160,14 +160,14 @@ class Resolver:
     ) -> tuple[Resolution, list[Definition]]:
         """By name alone. `known` says that the mention is not a method of some unknown object."""
         found = named.visible_to(mention, among)
-        if len(found) == 1 and (known or mention.name not in _EVERYBODYS):
+        if _one_symbol(found) and (known or mention.name not in _EVERYBODYS):
             return "unique", found
         return "name", found if len(found) <= MOST_AMBIGUOUS else []
 
     @staticmethod
     def _few(mention: Mention, definitions: Sequence[Definition]) -> tuple[Resolution, list[Definition]]:
         found = visible_to(mention, definitions)
-        return ("unique" if len(found) == 1 else "name"), found if len(found) <= MOST_AMBIGUOUS else []
+        return ("unique" if _one_symbol(found) else "name"), found if len(found) <= MOST_AMBIGUOUS else []
 
     def _inherited(self, own_class: str, path: str, named: Candidates) -> list[Definition]:
         """Methods of that name in the nearest classes that the class in this file says it is based on."""
@@ -284,7 +284,12 @@ class Candidates:
             known = longest.get((one.path, one.qualified))
             if known is None or one.end_line - one.start_line > known.end_line - known.start_line:
                 longest[one.path, one.qualified] = one
-        self.every = list(longest.values())
+        self.every = [
+            one  # but constructors, which are called by the name of their class
+            for one in longest.values()
+            if (owner_of(one).rsplit(".", 1)[-1] != one.name or (one.path, owner_of(one)) not in longest)
+            and not is_extension(one)
+        ]
         self.free: list[Definition] = []
         self.methods: list[Definition] = []
         self.by_path: dict[str, list[Definition]] = {}
@@ -323,6 +328,16 @@ def visible_to(mention: Mention, definitions: Sequence[Definition]) -> list[Defi
         for one in definitions
         if _same_family(one.language, mention.language) and not (code and role_of(one.path, one.language) != ROLE_CODE)
     ]
+
+
+def is_extension(one: Definition) -> bool:
+    """Swift's extensions are found by the name of the type that they add to, which is defined elsewhere."""
+    return one.language == "swift" and "extension" in one.signature.split("(", 1)[0].split(" where ", 1)[0].split()
+
+
+def _one_symbol(definitions: Sequence[Definition]) -> bool:
+    """Whether these are one thing: the parts of a class, or a function with its prototype."""
+    return len({(one.qualified, posixpath.dirname(one.path)) for one in definitions}) == 1
 
 
 def _is_free(one: Definition) -> bool:

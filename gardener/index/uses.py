@@ -58,9 +58,13 @@ def uses(language: str, code: str, known: frozenset[str], members: frozenset[str
     )
     capitals = language in _SEEN_WITHOUT_IMPORT
     labels = language in _SCRIPTS
+    marked = language == "ruby"
     line, counted = 1, 0
     for match in _USE.finditer(code):
         chain, name, after = match.groups()
+        if marked and (mark := code[match.end() : match.end() + 1]) in ("!", "?"):
+            name += mark
+            after = code[match.end() + 1 : match.end() + 2]
         if not chain:
             if name not in known and not (capitals and name[0].isupper() and len(name) > 1):
                 continue

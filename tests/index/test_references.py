@@ -27,7 +27,7 @@ def calls(language: str, text: str) -> list[tuple[str, str]]:
         ("java", "new Gson(); List<String> x = foo<Bar>(1); // no()\n", [("", "Gson"), ("", "foo")]),
         ("typescript", "a?.b(`${c()}`); /* d() */ e<string>(1)", [("a", "b"), ("", "e")]),
         ("cpp", "std::sort(a->begin(), b.end());", [("std", "sort"), ("a", "begin"), ("b", "end")]),
-        ("ruby", "x.save!(1) # no()\nempty?(y)\n", [("x", "save"), ("", "empty")]),
+        ("ruby", "x.save!(1) # no()\nempty?(y)\n", [("x", "save!"), ("", "empty?")]),
         ("php", "Foo\\Bar::make($x->get(1)); # no()\n", [("Foo.Bar", "make"), ("x", "get")]),
         ("markdown", "f()", []),
     ],
