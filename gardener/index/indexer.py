@@ -297,7 +297,12 @@ class Indexer:
         self.manifest.commit(removed=doubtful)
         if orphans:
             self.table.replace_files(orphans, [])
-            self.symbols.replace(orphans, ())
+        # The symbols may be one step behind the table, or ahead of the manifest: what neither confirms goes, and comes
+        # back with its file.
+        known = self.manifest.files()
+        stale = [path for path in self.symbols.paths() if path not in known or known[path].skipped]
+        if stale:
+            self.symbols.replace(stale, ())
         self.table.ensure_words_index()
 
     def _write(

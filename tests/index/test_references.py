@@ -4,8 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gardener.index.file_symbols import placed_references
 from gardener.index.imports import Import, imports
-from gardener.index.references import references
+from gardener.index.references import code_of, references
+from gardener.index.uses import uses
 
 
 def calls(language: str, text: str) -> list[tuple[str, str]]:
@@ -97,3 +99,59 @@ def test_any_text_gives_lines_that_exist(text: str, language: str) -> None:
         assert 1 <= one.line <= text.count("\n") + 1
         assert one.name
     imports(language, text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a." * 300_000,
+        "a::" * 200_000,
+        "1" * 600_000,
+        "import x " * 60_000,
+        "from . import (a,\n" * 30_000,
+        "import (\n" * 60_000,
+        "import a.{\n" * 50_000,
+        "export {" * 70_000,
+        "use a::{" * 70_000,
+        "/* " * 200_000,
+        '"' + '\\"' * 300_000,
+        "'" + "\\'" * 300_000,
+        "`" + "\\`" * 300_000,
+        '"""' + '\\"""' * 100_000,
+        "a<" * 300_000,
+    ],
+    ids=lambda text: text[:10],
+)
+@pytest.mark.parametrize("language", ["python", "typescript", "go", "rust", "scala", "php", "ruby"])
+def test_no_text_takes_more_than_linear_time(text: str, language: str) -> None:
+    """With a quadratic expression this would take hours."""
+    placed_references(language, text, ())
+
+
+def named(language: str, text: str, *known: str) -> list[tuple[str, str]]:
+    return [
+        (one.receiver, one.name)
+        for one in uses(language, code_of(language, text), frozenset(known), frozenset())
+        if not one.binds
+    ]
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "known", "found"),
+    [
+        ("python", "from a import f\nrun(f, other)\n", ["f"], [("", "f")]),
+        ("python", "from . import (\n  views,\n)\npath('', views.index)\n", ["views"], [("views", "index")]),
+        ("python", "x.f\nf = 1\ng(f=2)\n# f\n'f'\n", ["f"], []),
+        ("python", "class A(models.Model): pass\n", ["models"], [("models", "Model")]),
+        ("typescript", "import { f } from './f';\nlisten({ f: 1, g: f });\n", ["f"], [("", "f")]),
+        ("go", "type A struct { b *Handler }\nfunc f(w http.Writer) {}\n", ["http"], [("", "Handler"), ("http", "Writer")]),
+        ("rust", "use a::B;\nlet x: B = C::new();\n", ["B"], [("", "B"), ("", "C")]),
+        ("java", "import a.B;\nclass A extends B<C> {}\n", [], [("", "A"), ("", "B"), ("", "C")]),
+        ("ruby", "before { authorize! }\n", ["authorize!"], [("", "authorize!")]),
+        ("markdown", "Foo", ["Foo"], []),
+    ],
+)
+def test_names_that_are_used_without_a_call(
+    language: str, text: str, known: list[str], found: list[tuple[str, str]]
+) -> None:
+    assert [one for one in named(language, text, *known) if one[1] != "String"] == found

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -217,3 +218,151 @@ def test_what_a_large_update_leaves_for_afterwards_comes_out_the_same(tmp_path: 
     later.update()
     assert "f0" not in callers(graph, "total")
     later.close()
+
+
+MORE_FILES = {
+    "app/base.py": """class Base:
+    def __init__(self, handler=None):
+        self.handler = handler
+
+    def run(self):
+        return self.handler
+
+    @property
+    def size(self):
+        return 1
+""",
+    "app/views.py": """from .base import Base
+from . import jobs
+
+
+class View(Base):
+    def show(self):
+        self.run()
+        super().run()
+        return self.size
+
+
+def index(request):
+    return View(handler=jobs.work)
+
+
+def shadowed(jobs):
+    return jobs
+""",
+    "app/jobs.py": """def work():
+    pass
+
+
+def outer():
+    def inner():
+        pass
+    def other():
+        inner()
+    return other
+""",
+    "app/urls.py": "from app import views\n\nurlpatterns = [('', views.index)]\n",
+    "c/a.c": '#include "a.h"\nstatic int hidden(int x)\n{\n  return x;\n}\nvoid *malloc(unsigned long);\n'
+    "int shown(int x)\n{\n  return hidden(x);\n}\n",
+    "c/a.h": "int shown(int x);\n",
+    "c/b.c": '#include "a.h"\nint user(void)\n{\n  malloc(1);\n  return shown(1) + hidden(2);\n}\n',
+    "src/lib.rs": "pub struct Walk;\n\nimpl Walk {\n    pub fn new() -> Walk { Walk }\n}\n\nfn start() {\n"
+    "    let w = Walk::new();\n}\n",
+    "lib/app.rb": "class App\n  def call\n    route!\n    helper :x\n  end\n\n  def route!\n  end\n\n"
+    "  def helper(name)\n  end\nend\n",
+}
+
+
+@pytest.fixture
+def more(indexer: Indexer, graph: SymbolGraph) -> SymbolGraph:
+    for path, text in MORE_FILES.items():
+        file = Path(indexer.context.root, path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    indexer.update()
+    return graph
+
+
+def relations(graph: SymbolGraph, symbol: str) -> set[tuple[str, str, str]]:
+    return {
+        (edge.caller.qualified if edge.caller else "", edge.resolution, "call" if edge.called else "reference")
+        for edge in graph.callers(symbol).edges
+    }
+
+
+def test_names_that_are_handed_over_or_inherited_are_references(more: SymbolGraph) -> None:
+    assert relations(more, "work") == {("index", "import", "reference")}
+    assert relations(more, "Base") == {("View", "import", "reference")}
+    assert relations(more, "views.index") == {("urlpatterns", "import", "reference")}
+    assert relations(more, "Base.size") == {("View.show", "type", "reference")}
+    assert relations(more, "Walk") == {("start", "local", "reference")}, "its own methods name it, which is no news"
+    assert more.callers("work").edges[0].as_json()["relation"] == "reference"
+
+
+def test_methods_of_base_classes_and_nested_functions_are_found(more: SymbolGraph) -> None:
+    assert relations(more, "Base.run") == {("View.show", "type", "call")}
+    assert relations(more, "outer.inner") == {("outer.other", "local", "call")}
+
+
+def test_what_c_files_keep_for_themselves_is_not_called_from_elsewhere(more: SymbolGraph) -> None:
+    assert relations(more, "hidden") == {("shown", "local", "call")}
+    assert relations(more, "malloc") == set()
+    assert {one[0] for one in relations(more, "shown")} == {"user"}
+
+
+def test_ruby_calls_without_parentheses(more: SymbolGraph) -> None:
+    assert relations(more, "route!") == {("App.call", "local", "call")}
+    assert relations(more, "App.helper") == {("App.call", "local", "call")}
+
+
+def test_neighbours_and_centrality(more: SymbolGraph) -> None:
+    network = more.network()
+    near = {(one.definition.qualified, one.outgoing) for one in network.neighbours("app/views.py", "View.show")}
+    assert near == {("Base.run", True), ("Base.size", True)}
+    assert {one.definition.qualified for one in network.neighbours("app/base.py", "Base")} == {"View"}
+    assert network.neighbours("app/base.py", "no such") == network.neighbours("nowhere", "x") == []
+    assert len(network.sources) == len(network.targets) == len(network.weights) > 0
+    base = more.find("Base")[0]
+    head, body, nothing = network.chunk_centrality(
+        [("app/base.py", 1, base.end_line), ("app/base.py", 3, 3), ("app/none.py", 1, 9)]
+    )
+    assert head >= 1.0 and body == nothing == 0.0
+    assert more.network() is network
+    more.store.replace(["app/views.py"], ())
+    assert more.network() is not network
+    assert more.network().neighbours("app/base.py", "Base") == []
+
+
+def test_symbols_of_another_version_are_made_anew(indexer: Indexer, graph: SymbolGraph) -> None:
+    indexer.symbols.close()
+    with sqlite3.connect(indexer.symbols.path) as database:
+        database.execute("PRAGMA user_version = 1")
+    database.close()
+    assert not indexer.symbols.exists()
+    with pytest.raises(IndexDamaged, match="version"):
+        graph.find("total")
+    assert indexer.update().rebuilt
+    assert graph.find("total")
+
+
+def test_symbols_of_a_removed_file_go_even_if_the_update_was_killed(indexer: Indexer, graph: SymbolGraph) -> None:
+    Path(indexer.context.root, "shop/money.py").unlink()
+    indexer.table.replace_files(["shop/money.py"], [])  # and then it was killed
+    indexer.update()
+    with pytest.raises(NotFoundError):
+        graph.find("rounded")
+    assert graph.find("Cart.price")
+
+
+def test_a_map_shows_each_thing_once_and_types_before_macros(indexer: Indexer, graph: SymbolGraph) -> None:
+    root = Path(indexer.context.root)
+    (root / "m.h").write_text("#define USE(x) (x)\nint shown(int x);\n")
+    (root / "m.c").write_text(
+        '#include "m.h"\nint shown(int x)\n{\n  return USE(x);\n}\n'
+        + "".join(f"int f{i}(int x)\n{{\n  return shown(USE(x));\n}}\n" for i in range(9))
+    )
+    indexer.update()
+    drawn = repository_map(graph, lambda text: len(text.split()), 10_000)
+    assert [one.path for entry in drawn.entries for one in entry.definitions if one.name == "shown"] == ["m.c"]
+    first = repository_map(graph, lambda text: len(text.split()), 5)
+    assert [one.name for entry in first.entries for one in entry.definitions] == ["shown"]
