@@ -145,13 +145,15 @@ class Gardener:
 
     def _embedder_spec(self) -> EmbedderSpec:
         from gardener.models.embedder_spec import parse_spec
+        from gardener.settings import load_settings
 
+        settings = load_settings(self.paths, flags=self._flags)  # afresh: asked again when the file has changed
         return parse_spec(
-            self.settings.text("embedder.name"),
-            url=self.settings.text("embedder.url"),
-            key_variable=self.settings.text("embedder.key_variable"),
-            query_prefix=self.settings.text("embedder.query_prefix"),
-            text_prefix=self.settings.text("embedder.text_prefix"),
+            settings.text("embedder.name"),
+            url=settings.text("embedder.url"),
+            key_variable=settings.text("embedder.key_variable"),
+            query_prefix=settings.text("embedder.query_prefix"),
+            text_prefix=settings.text("embedder.text_prefix"),
         )
 
     def embedder(self) -> Embedder:
@@ -203,7 +205,7 @@ class Gardener:
             if context.id != purged.id and (table := self._table(context)).exists():
                 used.update(table.hashes())
                 table.close()
-        return self.embedding.store().retain(used)
+        return sum(store.retain(used) for store in self.embedding.stores())
 
     def _table(self, context: ProjectContext) -> IndexTable:
         """The project's tables through handles of their own."""
@@ -423,10 +425,29 @@ class Gardener:
             "contents": int(facts.get("contents", "0")),
             "vectors_by": maker,
             "vectors_paused": facts.get("vectors_paused", "") if maker else "",
+            "embedder": self._embedder_state(active, facts),
             "updated_at": float(facts.get("updated_at", "0")),
             "level": choice.degradation,
             "level_reason": choice.reason,
         }
+
+    def _embedder_state(self, context: ProjectContext, facts: Mapping[str, str]) -> dict[str, str]:
+        """The wanted embedder, whose vectors answer while its own are not complete ("" otherwise), and its problem.
+
+        Loads and asks nothing.
+        """
+        from gardener.models.embedder_spec import PACKAGED
+
+        service = self.embedding
+        try:
+            wanted = service.spec.text
+            serving = service.known(self.serving_embedder(context)) if facts.get("table_version") else None
+            # Checking the packaged one's files is the doctor's work.
+            problem = service.problem() if wanted != PACKAGED else ""
+        except ConfigError as error:
+            return {"name": "", "searched_with": "", "problem": error.message}
+        other = serving.spec.text if serving is not None and serving.spec != service.spec else ""
+        return {"name": wanted, "searched_with": other, "problem": problem}
 
     def close(self) -> None:
         """Closes everything that was opened. Calling it twice is allowed."""

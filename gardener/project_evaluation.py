@@ -121,7 +121,7 @@ def _setup(gardener: Gardener, index: ProjectIndex, vectors: bool) -> dict[str, 
     from gardener.index.indexer import INDEX_FORMAT
 
     return {
-        "vectors": gardener.embedding.fingerprint if vectors else "",
+        "vectors": gardener.serving_embedder(index.context) if vectors else "",
         "ranking": index.searcher.weights.fingerprint,
         "index format": INDEX_FORMAT,
         "version": __version__,

@@ -65,13 +65,13 @@ def repair_index(
 
 def repair_store(gardener: Gardener) -> list[str]:
     """Drops damaged vectors from the shared store; they are made again when a project needs them."""
-    if not gardener.embedding.has_store():
-        return []
-    store = gardener.embedding.store()
-    dropped = store.drop_damaged()
-    done = [f"{dropped:,} damaged vectors were dropped from the shared store"] if dropped else []
-    if store.moved_aside:
-        done.append(f"the shared store could not be read and was moved to {store.moved_aside}")
+    done = []
+    for store in gardener.embedding.stores():
+        dropped = store.drop_damaged()
+        if dropped:
+            done.append(f"{dropped:,} damaged vectors were dropped from the shared store")
+        if store.moved_aside:
+            done.append(f"the shared store could not be read and was moved to {store.moved_aside}")
     return done
 
 

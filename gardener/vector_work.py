@@ -29,7 +29,7 @@ LOOK_S = 2.0
 def missing_vectors(gardener: Gardener, leave_out: Mapping[str, str] | None = None) -> list[ProjectContext]:
     """Projects with chunks that have no vector yet, most important first.
 
-    `leave_out` are ids and the "updated_at" of the index with which a project was dealt with already.
+    `leave_out` are ids and the `index_version` with which a project was dealt with already.
     """
     found = []
     for context in gardener.projects_by_use():
@@ -39,7 +39,7 @@ def missing_vectors(gardener: Gardener, leave_out: Mapping[str, str] | None = No
             continue  # damaged: `gardener doctor` and the next search say so, and there is nothing to do here
         if (
             facts.get("table_version")
-            and (leave_out or {}).get(context.id) != facts.get("updated_at", "")
+            and (leave_out or {}).get(context.id) != _version(gardener, facts)
             and not gardener.embedding.finished(facts)
             and gardener.settings_for(context).flag("index.background_embedding")
         ):
@@ -110,9 +110,14 @@ class WaitingRule:
             self._show("")
 
 
-def index_version(context: ProjectContext) -> str:
+def index_version(gardener: Gardener, context: ProjectContext) -> str:
     """What `missing_vectors` compares; read before the work, so that an update in the middle of it counts."""
-    return summary(index_directory(context.home)).get("updated_at", "")
+    return _version(gardener, summary(index_directory(context.home)))
+
+
+def _version(gardener: Gardener, facts: Mapping[str, str]) -> str:
+    """Changes with every update of the index and with the wanted embedder."""
+    return f"{facts.get('updated_at', '')} {gardener.embedding.glance()}"
 
 
 def work_off(gardener: Gardener, over: Callable[[], bool]) -> None:
@@ -126,7 +131,7 @@ def work_off(gardener: Gardener, over: Callable[[], bool]) -> None:
         if first is None:
             return
         later = more_important(gardener, first, left_out)
-        version = index_version(first)
+        version = index_version(gardener, first)
         gave_way = False
 
         def give_way(later: Callable[[], bool] = later) -> bool:
@@ -156,6 +161,7 @@ def make_vectors(
     asked_for: bool,
 ) -> EmbedReport:
     """Gives every chunk of one project its vector, and its symbols what a large update left out; see Gardener.embed."""
+    from gardener.embedding_service import UNKNOWN, EmbedderChanged
     from gardener.index.embed import embed_missing
 
     service = gardener.embedding
@@ -173,6 +179,7 @@ def make_vectors(
             (not asked_for and gardener.vectors_asked_for.anybody())
             or give_way()
             or (cancel is not None and cancel.is_set())
+            or service.fingerprint != fingerprint
         ),
         show=lambda reason: indexer.manifest.commit(facts={"vectors_paused": reason}),
         unload=service.unload,
@@ -182,6 +189,7 @@ def make_vectors(
     def record(done: int, total: int) -> None:
         complete = str(int(done == total))
         facts = {"vectors": str(done), "contents": str(total), "vectors_complete": complete}
+        facts["vectors_counted_of"] = fingerprint
         if done == total:
             facts["vectors_of"] = fingerprint  # from now on these answer; the other embedder's go afterwards
         indexer.manifest.commit(facts=facts)
@@ -189,11 +197,11 @@ def make_vectors(
     try:
         with gardener.vectors_asked_for.busy() if asked_for else nullcontext():
             indexer.complete_symbols(cancel)
-            return embed_missing(
+            report = embed_missing(
                 context,
                 indexer.table,
-                service.store(),
-                service.embedder,
+                service.store(fingerprint),
+                lambda: service.embedder(fingerprint),
                 fingerprint,
                 record=record,
                 progress=progress or (lambda _: None),
@@ -201,5 +209,12 @@ def make_vectors(
                 pause=rule,
                 lock_timeout_s=lock_timeout_s,
             )
+    except EmbedderChanged:
+        report = None  # what is stored stays; the model that is there now makes vectors of its own
     finally:
         rule.over()
+    if report is not None and service.fingerprint in (fingerprint, UNKNOWN):
+        return report
+    return make_vectors(
+        gardener, context, progress, cancel, lock_timeout_s=lock_timeout_s, give_way=give_way, asked_for=asked_for
+    )

@@ -21,6 +21,7 @@ class EmbeddingServer:
         self.digest = "sha256:aaaa"
         self.model = "words"
         self.key = ""
+        self.context_length = 512
         self.failures: list[tuple[int, str]] = []
         """Statuses and bodies of the next answers."""
         self.spoil: Any = None
@@ -28,6 +29,8 @@ class EmbeddingServer:
         self.texts: list[str] = []
         """Everything that was embedded."""
         self.url = ""
+        self.hold: threading.Event | None = None
+        """While it is not set, answers come byte by byte, without end."""
 
     def vector(self, text: str) -> list[float]:
         vector = [0.01] * self.dimensions
@@ -45,6 +48,8 @@ class EmbeddingServer:
         if path == "/api/tags":
             name = f"{self.model}:latest"
             return 200, json.dumps({"models": [{"name": name, "model": name, "digest": self.digest}]})
+        if path == "/api/show":
+            return 200, json.dumps({"details": {}, "model_info": {"bert.context_length": self.context_length}})
         texts = [body["input"]] if isinstance(body.get("input"), str) else body.get("input", [])
         if body.get("model") != self.model:
             return 404, json.dumps({"error": f'model "{body.get("model")}" not found, try pulling it first'})
@@ -76,8 +81,14 @@ def embedding_server() -> Iterator[EmbeddingServer]:
             status, text = state.answer(path, body, self.headers.get("Authorization", ""))
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text.encode())))
+            self.send_header("Content-Length", str(len(text.encode()) + (10_000 if state.hold else 0)))
             self.end_headers()
+            hold = state.hold
+            while hold is not None and not hold.wait(0.02):
+                try:
+                    self.wfile.write(b" ")
+                except OSError:
+                    return
             self.wfile.write(text.encode())
 
         def log_message(self, format: str, *args: object) -> None:

@@ -11,10 +11,15 @@ from pathlib import Path
 import pytest
 
 from gardener.app import Gardener
-from gardener.index.search import SearchRequest
+from gardener.disk import clean
+from gardener.embedding_service import RETRY_S, EmbeddingService
+from gardener.errors import EmbedderUnavailable
+from gardener.index.search import QueryEmbedder, SearchRequest
 from gardener.models.embedder_registry import packaged
+from gardener.models.embedder_spec import EmbedderSpec
 from gardener.settings_edit import set_value
 from gardener.types import ProjectContext
+from gardener.vector_work import index_version, missing_vectors
 from tests.embedding_server import EmbeddingServer, embedding_server
 
 QUERY = "decode a document from text"
@@ -90,7 +95,7 @@ def test_an_embedder_that_cannot_be_had_leaves_the_old_one_serving(
     with Gardener() as gardener:
         result = gardener.search(project, SearchRequest(QUERY))
         assert any("vector" in hit.sources for hit in result.hits)
-        assert "does not answer" in gardener.embedding.problem()
+        assert "does not answer" in gardener.embedding.problem(ask=True)
         assert tables(project) == {f"vectors-{packaged().fingerprint}.lance"}
 
 
@@ -106,6 +111,92 @@ def test_going_back_costs_nothing(project: ProjectContext, server: EmbeddingServ
         assert gardener.serving_embedder(project) == packaged().fingerprint
 
 
+def test_a_swap_in_the_middle_of_a_search_mixes_nothing(project: ProjectContext, server: EmbeddingServer) -> None:
+    change_to(server)
+    with Gardener() as gardener:
+        searcher = gardener.index(project).searcher
+        current = searcher._embedder
+
+        def swapping() -> QueryEmbedder | None:
+            chosen = current()
+            gardener.embed(project)  # completes the new vectors as soon as the search has chosen the old ones
+            server.texts.clear()
+            return chosen
+
+        searcher._embedder = swapping
+        # Not through gardener.search, for which the background work would wait.
+        result = gardener.index(project).search(SearchRequest(QUERY))
+        searcher._embedder = current
+        assert any("vector" in hit.sources for hit in result.hits)
+        assert any(hit.similarity is not None for hit in result.hits)
+        assert server.texts == []
+        assert gardener.serving_embedder(project) == gardener.embedding.fingerprint != packaged().fingerprint
+
+
+def test_a_newer_pull_gets_vectors_of_its_own(
+    project: ProjectContext, server: EmbeddingServer, json_project: Path
+) -> None:
+    change_to(server)
+    with Gardener() as gardener:
+        gardener.embed(project)
+        old = gardener.embedding.fingerprint
+        stored = gardener.embedding.store(old).count()
+    server.digest = "sha256:bbbb"
+    (json_project / "added.py").write_text("def added_later():\n    return 'something new'\n")
+    with Gardener() as gardener:
+        gardener.update_index(project)
+        assert gardener.embed(project).remaining == 0
+        new = gardener.embedding.fingerprint
+        assert new != old
+        assert gardener.embedding.store(old).count() == stored, "the newer model's vectors are not among the older's"
+        assert tables(project) == {f"vectors-{new}.lance"}
+        assert gardener.serving_embedder(project) == new
+
+
+def test_a_running_app_follows_the_settings(project: ProjectContext, server: EmbeddingServer) -> None:
+    with Gardener() as gardener:
+        assert gardener.embedding.finished(gardener.index(project).indexer.manifest.facts())
+        before = index_version(gardener, project)
+        change_to(server)
+        assert missing_vectors(gardener, {project.id: before}) == [project]
+        assert gardener.embed(project).remaining == 0
+        assert gardener.serving_embedder(project).startswith("ollama-32-")
+        Path(gardener.paths.config).write_text("[embedder\n")
+        assert gardener.embedding.spec.text == "ollama:words", "a damaged file changes nothing"
+
+
+def test_a_server_that_was_down_is_asked_again(project: ProjectContext, server: EmbeddingServer) -> None:
+    now = 0.0
+    spec = EmbedderSpec("ollama", "words", server.url)
+    with Gardener() as gardener:
+        service = EmbeddingService(gardener.paths, spec=lambda: spec, clock=lambda: now)
+        server.failures = [(503, '{"error":"server busy"}')] * 3
+        for _ in range(2):
+            with pytest.raises(EmbedderUnavailable, match="busy"):
+                service.embedder()
+        now = RETRY_S
+        assert service.embedder().dimensions == 32
+        service.close()
+
+
+def test_cleaning_up_leaves_the_vectors_that_answer(project: ProjectContext, server: EmbeddingServer) -> None:
+    change_to(server)
+    with Gardener() as gardener:
+        clean(gardener)
+        assert tables(project) == {f"vectors-{packaged().fingerprint}.lance"}
+
+
+def test_a_purge_looks_into_every_store(project: ProjectContext, server: EmbeddingServer) -> None:
+    change_to(server)
+    with Gardener() as gardener:
+        gardener.embed(project)
+        assert [store.count() > 0 for store in gardener.embedding.stores()] == [True, True]
+        server.failures = [(503, "down")] * 50
+        gardener.registry.remove("json")
+        gardener.purge("json")
+        assert [store.count() for store in gardener.embedding.stores()] == [0, 0]
+
+
 def run(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "gardener.cli.main", "embedder", *words], capture_output=True, text=True, check=False
@@ -113,6 +204,7 @@ def run(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command(project: ProjectContext, server: EmbeddingServer) -> None:
+    cli("config", "set", "index.background_embedding", "false")
     assert "Vectors are made by packaged, 384 numbers each." in run().stdout
     nobody = run("use", "ollama:words", "--url", server.url)
     assert nobody.returncode == 2, nobody.stderr
@@ -133,5 +225,29 @@ def test_the_command(project: ProjectContext, server: EmbeddingServer) -> None:
     shown = json.loads(run("--json").stdout)
     assert shown["embedder"] == "ollama:words"
     assert shown["projects"] == [
-        {"project": "json", "searched with": "packaged", "vectors": "0 % of the new ones made"}
-    ] or (shown["projects"][0]["searched with"] == "packaged")
+        {"project": "json", "searched with": "packaged", "vectors": "none of the new ones made"}
+    ]
+
+
+def test_cancel_goes_back_to_the_embedder_that_answers(project: ProjectContext, server: EmbeddingServer) -> None:
+    cli("config", "set", "index.background_embedding", "false")
+    nothing = run("cancel")
+    assert nothing.returncode == 4
+    assert "No change is under way" in nothing.stderr
+    assert run("use", "ollama:words", "--url", server.url, "--yes").returncode == 0
+    with Gardener() as gardener:
+        assert gardener.status()["embedder"] == {"name": "ollama:words", "searched_with": "packaged", "problem": ""}
+    server.failures = [(500, "down")] * 50
+    doctor = cli("doctor")
+    assert "XX  embedder: " in doctor.stdout
+    assert "does not answer" in doctor.stdout
+    back = run("cancel")
+    assert back.returncode == 0, back.stderr
+    with Gardener() as gardener:
+        assert gardener.embedding.spec == EmbedderSpec()
+        assert gardener.embed(project).embedded == 0
+
+
+def cli(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "gardener.cli.main", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False)

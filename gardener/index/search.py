@@ -144,7 +144,9 @@ class Searcher:
 
     def snapshot(self) -> Snapshot:
         """The index as it is now; reads only what has changed since the last call."""
-        query_embedder = self._embedder()
+        return self._snapshot_for(self._embedder())
+
+    def _snapshot_for(self, query_embedder: QueryEmbedder | None) -> Snapshot:
         with self._lock:
             self.table.refresh()
             fingerprint = query_embedder.fingerprint if query_embedder else ""
@@ -192,7 +194,9 @@ class Searcher:
         from dataclasses import replace
 
         started = time.perf_counter()
-        snapshot = self.snapshot()
+        # One for the whole search: the project may change its embedder meanwhile, and vectors of two must not meet.
+        embedder = self._embedder()
+        snapshot = self._snapshot_for(embedder)
         timings = {"open": _milliseconds(started)}
         notes: list[str] = []
         words = query_words(query or request.symbol)
@@ -203,9 +207,9 @@ class Searcher:
         if not words:
             notes.append("The query has no words or names to look for.")
             return SearchResult((), replace(state, embedded_fraction=snapshot.embedded_fraction), tuple(notes))
-        ranking = self._rank(snapshot, request, query, words, notes, timings)
+        ranking = self._rank(snapshot, embedder, request, query, words, notes, timings)
         fetched = time.perf_counter()
-        hits = self._hits(snapshot, ranking, request.limit, notes)
+        hits = self._hits(snapshot, embedder, ranking, request.limit, notes)
         timings["fetch"] = _milliseconds(fetched)
         state = replace(state, embedded_fraction=snapshot.embedded_fraction)  # after those made on demand
         timings["total"] = _milliseconds(started)
@@ -226,13 +230,14 @@ class Searcher:
         ranking = Ranking(
             np.array(positions, np.int64), np.ones(n, np.float64), sources, np.full(n, np.nan, np.float32)
         )
-        return self._hits(snapshot, ranking, n, []) if n else []
+        return self._hits(snapshot, None, ranking, n, []) if n else []
 
     # ---- finding and ranking -------------------------------------------------------------------------
 
     def _rank(
         self,
         snapshot: Snapshot,
+        embedder: QueryEmbedder | None,
         request: SearchRequest,
         query: str,
         words: Sequence[str],
@@ -270,10 +275,12 @@ class Searcher:
         cosine = np.full(snapshot.size, np.nan, np.float32)
         on_demand = [int(p) for p in by_words[:ON_DEMAND_CANDIDATES]] + by_symbol
         query_vector = (
-            None if request.words_only else self._query_vector(snapshot, query or request.symbol, on_demand, notes)
+            None
+            if request.words_only
+            else self._query_vector(snapshot, embedder, query or request.symbol, on_demand, notes)
         )
         if query_vector is not None:
-            self._embed_on_demand(snapshot, on_demand, notes)
+            self._embed_on_demand(snapshot, embedder, on_demand, notes)
             cosine = snapshot.cosines(query_vector)
             eligible = np.where(np.isnan(cosine), -np.inf, cosine)
             if allowed is not None:
@@ -311,9 +318,13 @@ class Searcher:
         return Ranking(order, scores[best], sources, cosine[order])
 
     def _query_vector(
-        self, snapshot: Snapshot, query: str, on_demand: Sequence[int], notes: list[str]
+        self,
+        snapshot: Snapshot,
+        embedder: QueryEmbedder | None,
+        query: str,
+        on_demand: Sequence[int],
+        notes: list[str],
     ) -> NDArray[np.float32] | None:
-        embedder = self._embedder()
         if embedder is None:
             notes.append("Vectors are switched off: results are by words and symbols.")
             return None
@@ -326,12 +337,13 @@ class Searcher:
         vector: NDArray[np.float32] = vectors[0]
         return vector
 
-    def _embed_on_demand(self, snapshot: Snapshot, positions: Sequence[int], notes: list[str]) -> None:
+    def _embed_on_demand(
+        self, snapshot: Snapshot, embedder: QueryEmbedder | None, positions: Sequence[int], notes: list[str]
+    ) -> None:
         """Gives the best lexical candidates vectors now, best first, as far as the time budget goes."""
         import numpy as np
 
         missing = [p for p in dict.fromkeys(positions) if snapshot.vectors.row_of[p] < 0]
-        embedder = self._embedder()
         if not missing or embedder is None:
             return
         if self.on_demand_budget_ms <= 0:
@@ -368,13 +380,13 @@ class Searcher:
     def _hits(
         self,
         snapshot: Snapshot,
+        embedder: QueryEmbedder | None,
         ranking: Ranking,
         limit: int,
         notes: list[str],
     ) -> list[SearchHit]:
         """The first `limit` hits that the disk still confirms."""
         order, scores, sources, cosine = ranking
-        embedder = self._embedder()
         calibrated = embedder is None or embedder.calibrated
         hits: list[SearchHit] = []
         records = self._files()

@@ -31,15 +31,19 @@ class FolderEmbedder:
         self._model: Any = _load(spec.model)
         tokens = int(getattr(self._model, "max_seq_length", 0) or 256)
         self._window = max(tokens - 2, 16) * CHARACTERS_PER_TOKEN
+        prompts = dict(getattr(self._model, "prompts", None) or {})
+        # What the model's own configuration asks for, unless the settings say otherwise.
+        self._query_prefix = spec.query_prefix or prompts.get("query") or ""
+        self._text_prefix = spec.text_prefix or prompts.get("document") or prompts.get("passage") or ""
         self.name = os.path.basename(spec.model)
         self.dimensions = len(self._encode(["x"], "")[0])
         self.fingerprint = spec.fingerprint(identity, self.dimensions)
 
     def embed(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return self._embed(texts, self._spec.text_prefix)
+        return self._embed(texts, self._text_prefix)
 
     def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return self._embed(texts, self._spec.query_prefix)
+        return self._embed(texts, self._query_prefix)
 
     def _embed(self, texts: Sequence[str], prefix: str) -> NDArray[np.float32]:
         import numpy as np
@@ -54,7 +58,10 @@ class FolderEmbedder:
                 raise EmbedderUnavailable(f"The embedder {self.name} has been closed.", next_step="gardener status")
             clean = [prefix + text.encode("utf-8", "replace").decode() for text in texts]
             try:
-                raw = self._model.encode(clean, batch_size=16, show_progress_bar=False, convert_to_numpy=True)
+                # prompt="" so that the model's default prompt is not put before ours.
+                raw = self._model.encode(
+                    clean, prompt="", batch_size=16, show_progress_bar=False, convert_to_numpy=True,
+                )  # fmt: skip
             except (RuntimeError, ValueError, IndexError) as error:
                 raise EmbedderUnavailable(
                     f"The model in {self._spec.model} failed: {str(error)[:200]}", next_step="gardener embedder"

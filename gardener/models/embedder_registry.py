@@ -37,7 +37,13 @@ def load(spec: EmbedderSpec, models_dir: str, *, threads: int | None = None) -> 
     else:
         from gardener.models.embedder_server import ServerEmbedder
 
-        made = ServerEmbedder(spec)
+        same = [one for one in known(models_dir).values() if one.spec == spec]
+
+        def dimensions_of(identity: str) -> int:
+            fits = (one.dimensions for one in same if spec.fingerprint(identity, one.dimensions) == one.fingerprint)
+            return next(fits, 0)
+
+        made = ServerEmbedder(spec, dimensions_of=dimensions_of)
     remember(models_dir, KnownEmbedder(spec, made.fingerprint, made.dimensions))
     return made
 

@@ -7,20 +7,26 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gardener.errors import BackendUnavailable, EmbedderUnavailable
+from gardener.errors import BackendError, BackendUnavailable, EmbedderUnavailable
 from gardener.models.embedder_spec import OLLAMA, EmbedderSpec
 from gardener.models.embedder_vectors import checked, in_windows
-from gardener.resilience import CircuitBreaker, retry_call
+from gardener.resilience import CircuitBreaker, Deadline, retry_call
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 BATCH = 16
-CONNECT_S, READ_S, IN_ALL_S = 5.0, 60.0, 120.0
-"""A server that loads its model first can take long for the first answer."""
+CONNECT_S = 5.0
+ANSWER_S, IN_ALL_S = 60.0, 120.0
+"""One answer, and with repetitions. A server that loads its model first can take long."""
+QUERY_S = 5.0
+"""A question does not wait longer and is not repeated: words and names still answer it."""
+MOST_BYTES = 64_000_000
 WINDOW_CHARACTERS = 6_000
-"""Servers' embedding models usually read 2,048 tokens or more; this is the longest text that the index embeds."""
+"""2,000 tokens of code, and the longest text that the index embeds; less when Ollama says that the model reads less,
+as it would cut what is beyond without a word."""
+CHARACTERS_PER_TOKEN = 3
 
 
 class _Again(Exception):
@@ -30,8 +36,11 @@ class _Again(Exception):
 class ServerEmbedder:
     """Behind models.base.Embedder: Ollama's /api/embed or OpenAI's /embeddings. Thread-safe."""
 
-    def __init__(self, spec: EmbedderSpec) -> None:
-        """Asks the server which model it has and how long its vectors are. Raises EmbedderUnavailable."""
+    def __init__(self, spec: EmbedderSpec, *, dimensions_of: Callable[[str], int] = lambda _: 0) -> None:
+        """Asks the server which model it has, and how long its vectors are unless `dimensions_of(identity)` knows.
+
+        Raises EmbedderUnavailable.
+        """
         import httpx
 
         self._spec = spec
@@ -47,16 +56,21 @@ class ServerEmbedder:
             headers["Authorization"] = f"Bearer {key}"
         # Not the environment's proxies: code goes where the user said and nowhere else.
         self._client = httpx.Client(
-            base_url=spec.url, headers=headers, timeout=httpx.Timeout(READ_S, connect=CONNECT_S), trust_env=False,
-            follow_redirects=False,
+            base_url=spec.url, headers=headers, timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
+            trust_env=False, follow_redirects=False,
         )  # fmt: skip
         self._closed = threading.Event()
         self._breaker = CircuitBreaker(f"the embedding server {spec.url}")
         self.name = spec.model
         self.dimensions = 0
+        self._window = WINDOW_CHARACTERS
         try:
-            identity = self._digest() if spec.kind == OLLAMA else spec.url
-            self.dimensions = self._request(["x"]).shape[1]
+            identity = spec.url
+            if spec.kind == OLLAMA:
+                digest = self._digest()
+                self._window = self._ollama_window()
+                identity = f"{digest} {self._window}"
+            self.dimensions = dimensions_of(identity) or self._request(["x"]).shape[1]
         except BaseException:
             self._client.close()
             raise
@@ -66,9 +80,9 @@ class ServerEmbedder:
         return self._embed(texts, self._spec.text_prefix)
 
     def embed_queries(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        return self._embed(texts, self._spec.query_prefix)
+        return self._embed(texts, self._spec.query_prefix, in_a_hurry=True)
 
-    def _embed(self, texts: Sequence[str], prefix: str) -> NDArray[np.float32]:
+    def _embed(self, texts: Sequence[str], prefix: str, *, in_a_hurry: bool = False) -> NDArray[np.float32]:
         import numpy as np
 
         if not texts:
@@ -76,9 +90,10 @@ class ServerEmbedder:
 
         def batches(windows: list[str]) -> NDArray[np.float32]:
             clean = [prefix + window.encode("utf-8", "replace").decode() for window in windows]
-            return np.concatenate([self._request(clean[at : at + BATCH]) for at in range(0, len(clean), BATCH)])
+            portions = [clean[at : at + BATCH] for at in range(0, len(clean), BATCH)]
+            return np.concatenate([self._request(portion, in_a_hurry=in_a_hurry) for portion in portions])
 
-        return in_windows(texts, WINDOW_CHARACTERS, batches)
+        return in_windows(texts, self._window, batches)
 
     def close(self) -> None:
         self._closed.set()
@@ -86,14 +101,15 @@ class ServerEmbedder:
 
     # ---- the wire ------------------------------------------------------------------------------------
 
-    def _request(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def _request(self, texts: Sequence[str], *, in_a_hurry: bool = False) -> NDArray[np.float32]:
         if self._spec.kind == OLLAMA:
             # An empty text makes some models answer with no vector at all.
-            answer = self._post("/api/embed", {"model": self._spec.model, "input": [text or " " for text in texts]})
+            body: dict[str, object] = {"model": self._spec.model, "input": [text or " " for text in texts]}
+            answer = self._call("POST", "/api/embed", body, in_a_hurry=in_a_hurry)
             raw = answer.get("embeddings")
         else:
             body = {"model": self._spec.model, "input": [text or " " for text in texts], "encoding_format": "float"}
-            answer = self._post("/embeddings", body)
+            answer = self._call("POST", "/embeddings", body, in_a_hurry=in_a_hurry)
             entries = answer.get("data")
             try:
                 entries = sorted(entries, key=lambda entry: int(entry["index"])) if entries else entries
@@ -104,7 +120,7 @@ class ServerEmbedder:
 
     def _digest(self) -> str:
         """Ollama's digest of the model, so that a newer pull is noticed."""
-        models = self._call(lambda: self._client.get("/api/tags")).get("models")
+        models = self._call("GET", "/api/tags").get("models")
         wanted = {self._spec.model, f"{self._spec.model}:latest"}
         for model in models if isinstance(models, list) else ():
             if isinstance(model, dict) and (model.get("name") in wanted or model.get("model") in wanted):
@@ -114,26 +130,45 @@ class ServerEmbedder:
             next_step=f"ollama pull {self._spec.model}",
         )
 
-    def _post(self, path: str, body: Mapping[str, object]) -> dict[str, Any]:
-        return self._call(lambda: self._client.post(path, json=body))
+    def _ollama_window(self) -> int:
+        """Characters that the model reads at once, as /api/show has it ("bert.context_length")."""
+        facts = self._call("POST", "/api/show", {"model": self._spec.model}).get("model_info")
+        found = facts.items() if isinstance(facts, dict) else ()
+        tokens = [n for key, n in found if key.endswith(".context_length") and isinstance(n, int) and n > 16]
+        return min([WINDOW_CHARACTERS, *((n - 2) * CHARACTERS_PER_TOKEN for n in tokens)])
 
-    def _call(self, send: Callable[[], Any]) -> dict[str, Any]:
+    def _call(
+        self, method: str, path: str, body: Mapping[str, object] | None = None, *, in_a_hurry: bool = False
+    ) -> dict[str, Any]:
+        import json
+
         import httpx
 
         if self._closed.is_set():
             raise EmbedderUnavailable(f"The embedder {self.name} has been closed.", next_step="gardener status")
 
         def attempt() -> dict[str, Any]:
+            limit_s = QUERY_S if in_a_hurry else ANSWER_S
+            deadline = Deadline(limit_s)
+            content = bytearray()
+            timeout = httpx.Timeout(limit_s, connect=min(CONNECT_S, limit_s))
             try:
-                response = send()
-            except httpx.HTTPError as error:
+                with self._client.stream(method, path, json=body, timeout=timeout) as response:
+                    for piece in response.iter_bytes():
+                        content += piece
+                        # A timeout of httpx is for each read: a server that sends a byte a second never meets it.
+                        deadline.check(self._where)
+                        if len(content) > MOST_BYTES:
+                            raise self._wrong("an answer without end")
+            except (httpx.HTTPError, BackendError) as error:
                 raise _Again(f"{type(error).__name__} {error}".strip()) from error
+            said = _said(content.decode("utf-8", "replace"))
             if response.status_code == 429 or response.status_code >= 500:
-                raise _Again(f"status {response.status_code}: {_said(response.text)}")
+                raise _Again(f"status {response.status_code}: {said}")
             if response.status_code != 200:
-                raise self._wrong(f"status {response.status_code}: {_said(response.text)}")
+                raise self._wrong(f"status {response.status_code}: {said}")
             try:
-                value = response.json()
+                value = json.loads(content)
             except ValueError as error:
                 raise self._wrong("something that is not JSON") from error
             if not isinstance(value, dict):
@@ -142,7 +177,7 @@ class ServerEmbedder:
 
         try:
             with self._breaker.calling(failures=_Again):
-                return retry_call(attempt, on=_Again, attempts=3, timeout_s=IN_ALL_S)
+                return retry_call(attempt, on=_Again, attempts=1 if in_a_hurry else 3, timeout_s=IN_ALL_S)
         except _Again as error:
             raise EmbedderUnavailable(
                 f"The embedding server {self._spec.url} does not answer: {str(error)[:200]}",

@@ -13,6 +13,8 @@ PACKAGED, FOLDER, OLLAMA, OPENAI = "packaged", "folder", "ollama", "openai"
 DEFAULT_URLS = {OLLAMA: "http://127.0.0.1:11434", OPENAI: ""}
 FORMS = "packaged, folder:PATH, ollama:MODEL or openai:MODEL"
 _SAMPLE = 1 << 20
+RECIPE = 2
+"""How texts are cut and windows joined (embedder_vectors, WINDOW_CHARACTERS): raise it when the vectors change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,10 @@ class EmbedderSpec:
         return self.kind if self.kind == PACKAGED else f"{self.kind}:{self.model}"
 
     @property
+    def of_server(self) -> bool:
+        return self.kind in (OLLAMA, OPENAI)
+
+    @property
     def leaves_the_machine(self) -> bool:
         """Whether code is sent to another computer."""
         from urllib.parse import urlsplit
@@ -51,7 +57,7 @@ class EmbedderSpec:
 
         `identity` is what tells two states of the model apart: a digest of its files, or the server's own.
         """
-        facts = json.dumps([self.kind, self.model, self.query_prefix, self.text_prefix, identity, dimensions])
+        facts = json.dumps([RECIPE, self.kind, self.model, self.query_prefix, self.text_prefix, identity, dimensions])
         return f"{self.kind}-{dimensions}-{hashlib.sha256(facts.encode()).hexdigest()[:16]}"
 
 
@@ -75,6 +81,11 @@ def parse_spec(
         raise ConfigError(
             f"embedder.url is '{url[:100]}'; {kind} needs an http or https address.",
             next_step="gardener config set embedder.url http://127.0.0.1:1234/v1",
+        )
+    if "@" in url.partition("://")[2].partition("/")[0]:
+        raise ConfigError(
+            "embedder.url holds a user name or password, which would be stored and shown.",
+            next_step="gardener config set embedder.key_variable NAME",
         )
     return EmbedderSpec(kind, model.strip(), url, key_variable, query_prefix, text_prefix)
 

@@ -179,7 +179,7 @@ class Edge:
             job.say(embed_progress_json(step))
 
         later = more_important(self.gardener, context, self._not_now)
-        version = index_version(context)
+        version = index_version(self.gardener, context)
         gave_way = False
 
         def give_way() -> bool:

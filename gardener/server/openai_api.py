@@ -66,7 +66,7 @@ def router(edge: Edge) -> APIRouter:
             return sse_response(streamed(edge, reply))
         return await whole(edge, reply, request)
 
-    @routes.post("/embeddings", summary="Vectors of the packaged embedder")
+    @routes.post("/embeddings", summary="Vectors of the embedder in use")
     def embeddings(body: EmbeddingsBody) -> JSONResponse:
         return JSONResponse(embed(edge, body))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import pytest
 
 from gardener.errors import EmbedderUnavailable
-from gardener.models import embedder_registry
+from gardener.models import embedder_registry, embedder_server
 from gardener.models.base import Embedder
 from gardener.models.embedder_spec import FOLDER, OLLAMA, OPENAI, EmbedderSpec
 from tests.embedding_server import EmbeddingServer, embedding_server
@@ -157,6 +158,43 @@ def test_wrong_answers_are_refused(
     embedder.close()
 
 
+@pytest.mark.parametrize("ask", ["embed", "embed_queries"])
+def test_a_server_that_goes_on_for_ever_is_left(
+    server: EmbeddingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: str
+) -> None:
+    embedder = embedder_registry.load(ollama(server), str(tmp_path))
+    monkeypatch.setattr(embedder_server, "ANSWER_S" if ask == "embed" else "QUERY_S", 0.2)
+    server.hold = threading.Event()
+    try:
+        with pytest.raises(EmbedderUnavailable, match=r"longer than 0\.2 s"):
+            getattr(embedder, ask)(["a"])
+    finally:
+        server.hold.set()
+        embedder.close()
+
+
+def test_windows_follow_what_ollama_says_of_the_model(server: EmbeddingServer, tmp_path: Path) -> None:
+    server.context_length = 66
+    embedder = embedder_registry.load(ollama(server), str(tmp_path))
+    server.texts.clear()
+    embedder.embed(["word " * 100])
+    assert [len(text) for text in server.texts] == [192, 192, 116]
+    server.context_length = 130
+    other = embedder_registry.load(ollama(server), str(tmp_path))
+    assert other.fingerprint != embedder.fingerprint
+    embedder.close()
+    other.close()
+
+
+def test_a_known_model_is_not_asked_for_its_dimension_again(server: EmbeddingServer, tmp_path: Path) -> None:
+    embedder_registry.load(ollama(server), str(tmp_path)).close()
+    server.texts.clear()
+    again = embedder_registry.load(ollama(server), str(tmp_path))
+    assert server.texts == []
+    assert again.dimensions == 32
+    again.close()
+
+
 def test_a_model_that_is_not_there_and_a_server_that_is_not_there(server: EmbeddingServer, tmp_path: Path) -> None:
     with pytest.raises(EmbedderUnavailable, match="no model 'other'") as caught:
         embedder_registry.load(EmbedderSpec(OLLAMA, "other", server.url), str(tmp_path))
@@ -216,6 +254,24 @@ def test_folders_that_are_no_model(tmp_path: Path, model_folder: Path) -> None:
             target.write_bytes(path.read_bytes()[:100] if path.suffix == ".safetensors" else path.read_bytes())
     with pytest.raises(EmbedderUnavailable, match="cannot be loaded"):
         embedder_registry.load(EmbedderSpec(FOLDER, str(broken)), str(tmp_path))
+
+
+def test_the_prompts_of_the_models_own_configuration(tmp_path: Path, model_folder: Path) -> None:
+    import shutil
+
+    copy = tmp_path / "copy"
+    shutil.copytree(model_folder, copy)
+    settings = copy / "config_sentence_transformers.json"
+    facts = json.loads(settings.read_text())
+    facts |= {"prompts": {"query": "q: ", "document": "d: "}, "default_prompt_name": "document"}
+    settings.write_text(json.dumps(facts))
+    own = embedder_registry.load(EmbedderSpec(FOLDER, str(copy)), str(tmp_path))
+    plain = embedder_registry.load(EmbedderSpec(FOLDER, str(model_folder)), str(tmp_path))
+    assert np.allclose(own.embed(["abc"]), plain.embed(["d: abc"]), atol=1e-5)
+    assert np.allclose(own.embed_queries(["abc"]), plain.embed(["q: abc"]), atol=1e-5)
+    assert own.fingerprint != plain.fingerprint
+    own.close()
+    plain.close()
 
 
 def test_a_changed_weight_changes_the_fingerprint(tmp_path: Path, model_folder: Path) -> None:
