@@ -7,7 +7,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from gardener.errors import GardenerError
+from gardener.errors import GardenerError, LockedError
 from gardener.index.facts import summary
 from gardener.index.vector_tables import VECTORS
 from gardener.locks import ProcessLock
@@ -75,9 +75,9 @@ def repair_store(gardener: Gardener) -> list[str]:
     return done
 
 
-def _lock(path: str, context: ProjectContext) -> ProcessLock:
+def _lock(path: str, context: ProjectContext, *, wait_s: float = _LOCK_WAIT_S) -> ProcessLock:
     lock = ProcessLock(path, "gardener index --repair", subject=f"'{context.name}'")
-    lock.acquire(_LOCK_WAIT_S)
+    lock.acquire(wait_s)
     return lock
 
 
@@ -112,6 +112,8 @@ class Sweep:
     def look_at(self, context: ProjectContext) -> list[str]:
         """Checks one project if its last check is a day old. Returns what was mended."""
         facts = summary(index_directory(context.home))
+        if facts.get("replaced_table"):
+            self._drop_replaced(context)
         checked = float(facts.get("hashes_checked_at", "0"))
         if not facts.get("table_version") or 0 <= time.time() - checked < SWEEP_EVERY_S:
             return []
@@ -129,6 +131,17 @@ class Sweep:
             self._make_vectors(context)
         indexer.manifest.commit(facts={"hashes_checked_at": str(time.time())})
         return done
+
+    def _drop_replaced(self, context: ProjectContext) -> None:
+        """Deletes what a rebuild left behind, should no update have done it since."""
+        indexer = self._gardener.index(context).indexer
+        if indexer.table.storage.remote or len(indexer.table.chunk_tables()) < 2:
+            return
+        try:
+            with _lock(project_lock(context.home), context, wait_s=0):
+                indexer.drop_stale_tables()
+        except LockedError:
+            return  # an update is at work, and does this itself at its end
 
     def _pause(self, count: int) -> bool:
         return self._stop.wait(count / SWEEP_BYTES_PER_S)

@@ -22,6 +22,11 @@ class EmbeddingServer:
         self.model = "words"
         self.key = ""
         self.context_length = 512
+        self.most_characters = 0
+        """A longer text is refused, and with it all that were sent with it; 0: none is."""
+        self.refusal = (400, '{"error":{"message":"This model\'s maximum context length is 512 tokens"}}')
+        """OpenAI-compatible servers differ in how they put it; Ollama's is its own."""
+        self.requests = 0
         self.failures: list[tuple[int, str]] = []
         """Statuses and bodies of the next answers."""
         self.spoil: Any = None
@@ -53,6 +58,13 @@ class EmbeddingServer:
         texts = [body["input"]] if isinstance(body.get("input"), str) else body.get("input", [])
         if body.get("model") != self.model:
             return 404, json.dumps({"error": f'model "{body.get("model")}" not found, try pulling it first'})
+        self.requests += 1
+        if self.most_characters and max(map(len, texts)) > self.most_characters:
+            if path != "/api/embed":
+                return self.refusal
+            if not body.get("truncate", True):
+                return 400, json.dumps({"error": "the input length exceeds the context length"})
+            texts = [text[: self.most_characters] for text in texts]
         self.texts += texts
         vectors: Any = [self.vector(text) for text in texts]
         if self.spoil is not None:

@@ -251,3 +251,17 @@ def test_cancel_goes_back_to_the_embedder_that_answers(project: ProjectContext, 
 def cli(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "gardener.cli.main", *words]
     return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_one_text_that_the_server_refuses_does_not_hold_up_the_change(
+    project: ProjectContext, server: EmbeddingServer
+) -> None:
+    Path(project.root, "table.py").write_text("TABLE = [\n" + "    0x3F, 0xA2, 0x00,\n" * 40 + "]\n")
+    server.most_characters = 300
+    change_to(server)
+    with Gardener() as gardener:
+        gardener.update_index(project)
+        report = gardener.embed(project)
+        assert report.remaining == 0
+        assert gardener.serving_embedder(project).startswith("ollama-")
+        assert any("0x3F" in text for text in server.texts)

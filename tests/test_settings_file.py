@@ -57,7 +57,7 @@ def load(paths: Paths, **layers: object) -> Settings:
         ("[models]\norder = ['gpt']\n", 2, ["models.order", '"extractive"']),
         ("a = 1\n[search]\nlimti = 3\n", 3, ["search.limti", "Did you mean search.limit?"]),
         ("[serach]\n", 1, ["[serach]", "Did you mean [search]?"]),
-        ("\n[zzz]\na = 1\n", 2, ["[zzz]", "Sections: index, search"]),
+        ("\n[zzz]\na = 1\n", 2, ["[zzz]", "Sections: index, embedder, search"]),
         ("limit = 3\n", 1, ["limit", "Did you mean search.limit?"]),
         ("index = 3\n", 1, ["index"]),
         ("[index.exclude]\na = 1\n", 1, ["index.exclude", "a list of texts"]),

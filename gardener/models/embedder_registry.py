@@ -33,7 +33,7 @@ def load(spec: EmbedderSpec, models_dir: str, *, threads: int | None = None) -> 
     if spec.kind == FOLDER:
         from gardener.models.embedder_folder import FolderEmbedder
 
-        made = FolderEmbedder(spec)
+        made = FolderEmbedder(spec, models_dir)
     else:
         from gardener.models.embedder_server import ServerEmbedder
 
@@ -79,9 +79,9 @@ def fingerprint_of(spec: EmbedderSpec, models_dir: str) -> KnownEmbedder | None:
         return packaged()
     remembered = [one for one in known(models_dir).values() if one.spec == spec]
     if spec.kind == FOLDER:
-        from gardener.models.embedder_spec import folder_identity
+        from gardener.models.folder_identity import folder_identity
 
-        identity = folder_identity(spec.model)
+        identity = folder_identity(spec.model, models_dir)
         return next((one for one in remembered if spec.fingerprint(identity, one.dimensions) == one.fingerprint), None)
     return remembered[-1] if remembered else None
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gardener.errors import BackendError, BackendUnavailable, EmbedderUnavailable
 from gardener.models.embedder_spec import OLLAMA, EmbedderSpec
-from gardener.models.embedder_vectors import checked, in_windows
+from gardener.models.embedder_vectors import by_characters, checked, halves, in_windows, joined
 from gardener.resilience import CircuitBreaker, Deadline, retry_call
 
 if TYPE_CHECKING:
@@ -25,12 +26,23 @@ QUERY_S = 5.0
 MOST_BYTES = 64_000_000
 WINDOW_CHARACTERS = 6_000
 """2,000 tokens of code, and the longest text that the index embeds; less when Ollama says that the model reads less,
-as it would cut what is beyond without a word."""
+so that few windows are refused for their length; one that is gets halved."""
 CHARACTERS_PER_TOKEN = 3
+SHORTEST_HALVED = 128
+"""Characters. A server that refuses a text shorter than this means something else than its length."""
+_EMBED = ("/api/embed", "/embeddings")
+_TOO_LONG = re.compile(
+    r"(?i)too (?:large|long|big|many tokens)|context (?:length|size)|maximum .{0,40}(?:length|tokens)"
+)
 
 
 class _Again(Exception):
     """Worth another try: the server could not be reached, is busy, or failed inside."""
+
+
+class _Refused(Exception):
+    """The server does not take one of these texts; what it said. Mostly it is longer than the model reads: Ollama
+    says 400, llama.cpp 500, text-embeddings-inference 413."""
 
 
 class ServerEmbedder:
@@ -70,7 +82,7 @@ class ServerEmbedder:
                 digest = self._digest()
                 self._window = self._ollama_window()
                 identity = f"{digest} {self._window}"
-            self.dimensions = dimensions_of(identity) or self._request(["x"]).shape[1]
+            self.dimensions = dimensions_of(identity) or self._fitting(["x"], "").shape[1]
         except BaseException:
             self._client.close()
             raise
@@ -89,11 +101,29 @@ class ServerEmbedder:
             return np.empty((0, self.dimensions), np.float32)
 
         def batches(windows: list[str]) -> NDArray[np.float32]:
-            clean = [prefix + window.encode("utf-8", "replace").decode() for window in windows]
+            clean = [window.encode("utf-8", "replace").decode() for window in windows]
             portions = [clean[at : at + BATCH] for at in range(0, len(clean), BATCH)]
-            return np.concatenate([self._request(portion, in_a_hurry=in_a_hurry) for portion in portions])
+            return np.concatenate([self._fitting(portion, prefix, in_a_hurry=in_a_hurry) for portion in portions])
 
-        return in_windows(texts, self._window, batches)
+        return in_windows(texts, lambda text: by_characters(text, self._window), batches)
+
+    def _fitting(self, texts: Sequence[str], prefix: str, *, in_a_hurry: bool = False) -> NDArray[np.float32]:
+        """Vectors of `texts`. The one that the server does not take, as it is too long, is found and halved, so that
+        it costs the others nothing and its end still counts."""
+        import numpy as np
+
+        try:
+            return self._request([prefix + text for text in texts], in_a_hurry=in_a_hurry)
+        except _Refused as error:
+            if len(texts) > 1:
+                parts: tuple[Sequence[str], Sequence[str]] = texts[: len(texts) // 2], texts[len(texts) // 2 :]
+            elif len(texts[0]) > SHORTEST_HALVED:
+                first, second = halves(texts[0])
+                parts = [first], [second]
+            else:
+                raise self._wrong(str(error)) from error
+            vectors = np.concatenate([self._fitting(part, prefix, in_a_hurry=in_a_hurry) for part in parts])
+            return vectors if len(texts) > 1 else joined(vectors)[None]
 
     def close(self) -> None:
         self._closed.set()
@@ -104,7 +134,9 @@ class ServerEmbedder:
     def _request(self, texts: Sequence[str], *, in_a_hurry: bool = False) -> NDArray[np.float32]:
         if self._spec.kind == OLLAMA:
             # An empty text makes some models answer with no vector at all.
-            body: dict[str, object] = {"model": self._spec.model, "input": [text or " " for text in texts]}
+            # Cutting a long text without a word is what it does unless told otherwise.
+            sent = [text or " " for text in texts]
+            body: dict[str, object] = {"model": self._spec.model, "input": sent, "truncate": False}
             answer = self._call("POST", "/api/embed", body, in_a_hurry=in_a_hurry)
             raw = answer.get("embeddings")
         else:
@@ -163,6 +195,11 @@ class ServerEmbedder:
             except (httpx.HTTPError, BackendError) as error:
                 raise _Again(f"{type(error).__name__} {error}".strip()) from error
             said = _said(content.decode("utf-8", "replace"))
+            refused = response.status_code in (400, 413, 422) or (
+                response.status_code >= 500 and _TOO_LONG.search(said)
+            )
+            if refused and path in _EMBED:
+                raise _Refused(f"status {response.status_code}: {said}")
             if response.status_code == 429 or response.status_code >= 500:
                 raise _Again(f"status {response.status_code}: {said}")
             if response.status_code != 200:

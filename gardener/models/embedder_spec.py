@@ -7,14 +7,14 @@ import json
 import os
 from dataclasses import asdict, dataclass
 
-from gardener.errors import ConfigError, EmbedderUnavailable
+from gardener.errors import ConfigError
 
 PACKAGED, FOLDER, OLLAMA, OPENAI = "packaged", "folder", "ollama", "openai"
 DEFAULT_URLS = {OLLAMA: "http://127.0.0.1:11434", OPENAI: ""}
 FORMS = "packaged, folder:PATH, ollama:MODEL or openai:MODEL"
-_SAMPLE = 1 << 20
-RECIPE = 2
-"""How texts are cut and windows joined (embedder_vectors, WINDOW_CHARACTERS): raise it when the vectors change."""
+RECIPE = 3
+"""How texts are cut and windows joined (embedder_vectors, embedder_folder, embedder_server): raise it when the vectors
+change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,37 +88,3 @@ def parse_spec(
             next_step="gardener config set embedder.key_variable NAME",
         )
     return EmbedderSpec(kind, model.strip(), url, key_variable, query_prefix, text_prefix)
-
-
-def folder_identity(folder: str) -> str:
-    """A digest of a model's folder: names and sizes, small files whole, of large ones the first and last megabyte.
-
-    Reads at most two megabytes of each file, so that it can be asked for at every start. Raises EmbedderUnavailable.
-    """
-    digest = hashlib.sha256()
-    try:
-        found = []
-        for parent, folders, names in os.walk(folder):
-            folders[:] = sorted(name for name in folders if not name.startswith("."))
-            found += [os.path.join(parent, name) for name in names if not name.startswith(".")]
-        if not any(os.path.basename(path) in ("modules.json", "config.json") for path in found):
-            raise EmbedderUnavailable(
-                f"{folder} is not a sentence-transformers model: it has no modules.json or config.json."
-                if os.path.isdir(folder)
-                else f"The model's folder does not exist: {folder}",
-                next_step="gardener embedder use packaged",
-            )
-        for path in sorted(found):
-            size = os.path.getsize(path)
-            digest.update(f"{os.path.relpath(path, folder)}\0{size}\0".encode("utf-8", "surrogateescape"))
-            with open(path, "rb") as opened:
-                digest.update(opened.read(_SAMPLE))
-                if size > 2 * _SAMPLE:
-                    opened.seek(-_SAMPLE, os.SEEK_END)
-                digest.update(opened.read(_SAMPLE))
-    except OSError as error:
-        raise EmbedderUnavailable(
-            f"The model's folder cannot be read: {error.filename or folder}: {error.strerror}",
-            next_step="gardener embedder use packaged",
-        ) from error
-    return digest.hexdigest()[:32]

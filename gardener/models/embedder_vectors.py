@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 LATER_WEIGHT = 0.5
 """Of windows after the first, as measured for the packaged embedder (models/embeddings.py)."""
-MOST_WINDOWS = 4
+LONGEST_TEXT = 16_384
+"""Characters of a text that are looked at; the index embeds at most 6,000 of a chunk."""
 
 
 def checked(raw: Any, count: int, who: str, dimensions: int = 0) -> NDArray[np.float32]:
@@ -43,23 +44,42 @@ def checked(raw: Any, count: int, who: str, dimensions: int = 0) -> NDArray[np.f
 
 
 def in_windows(
-    texts: Sequence[str], characters: int, embed: Callable[[list[str]], NDArray[np.float32]]
+    texts: Sequence[str], cut: Callable[[str], list[str]], embed: Callable[[list[str]], NDArray[np.float32]]
 ) -> NDArray[np.float32]:
-    """Embeds texts that may be longer than a model reads: window by window, the first counting twice the others.
+    """Embeds texts that may be longer than a model reads, window by window: see `joined`.
 
-    `embed` takes texts of at most `characters` and gives unit rows; so does this.
+    `cut` gives the windows of a text, at least one; `embed` takes windows and gives unit rows; so does this.
     """
     import numpy as np
 
-    windows = [
-        [text[at : at + characters] for at in range(0, max(len(text), 1), characters)][:MOST_WINDOWS] for text in texts
-    ]
+    windows = [cut(text[:LONGEST_TEXT]) for text in texts]
     vectors = embed([window for of_text in windows for window in of_text])
     rows = []
     at = 0
     for of_text in windows:
-        own = vectors[at : at + len(of_text)]
+        rows.append(joined(vectors[at : at + len(of_text)]))
         at += len(of_text)
-        pooled = own[0] + LATER_WEIGHT * own[1:].sum(axis=0)
-        rows.append(pooled / np.linalg.norm(pooled))
     return np.stack(rows).astype(np.float32)
+
+
+def joined(windows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One unit vector for a text out of its windows', shape (n, dimensions); the first counts twice the others."""
+    import numpy as np
+
+    pooled = windows[0] + LATER_WEIGHT * windows[1:].sum(axis=0)
+    norm = np.linalg.norm(pooled)
+    # Opposite windows can cancel out; the beginning says most.
+    return np.asarray(pooled / norm if norm > 1e-6 else windows[0], np.float32)
+
+
+def by_characters(text: str, characters: int) -> list[str]:
+    """Windows of at most so many characters; the empty text has one, which is empty."""
+    return [text[at : at + characters] for at in range(0, max(len(text), 1), characters)]
+
+
+def halves(text: str) -> tuple[str, str]:
+    """Cut at the line break nearest to the middle, if there is one in the middle half."""
+    middle = len(text) // 2
+    breaks = (text.rfind("\n", middle // 2, middle) + 1, text.find("\n", middle, middle + middle // 2) + 1)
+    at = min((place for place in breaks if place), key=lambda place: abs(place - middle), default=middle)
+    return text[:at], text[at:]

@@ -237,6 +237,41 @@ def test_the_proxy_of_the_environment_is_not_used(
     embedder_registry.load(ollama(server), str(tmp_path)).close()
 
 
+REFUSALS = {
+    "ollama": (0, ""),
+    "openai": (400, '{"error":{"message":"This model\'s maximum context length is 8192 tokens"}}'),
+    "inference": (413, '{"error":"Input validation error: `inputs` must have less than 512 tokens"}'),
+    "llama.cpp": (500, '{"error":{"message":"input (992 tokens) is too large to process"}}'),
+}
+
+
+@pytest.mark.parametrize("kind", REFUSALS)
+def test_a_text_that_the_server_refuses_for_its_length_is_halved(
+    server: EmbeddingServer, tmp_path: Path, kind: str
+) -> None:
+    spec = ollama(server) if kind == "ollama" else EmbedderSpec(OPENAI, "words", server.url + "/v1", text_prefix="p: ")
+    embedder = embedder_registry.load(spec, str(tmp_path))
+    server.most_characters, server.refusal = 400, REFUSALS[kind]
+    server.context_length = 8192
+    long = "alpha beta\n" * 70
+    texts = ["one", long + "gamma", "two", long + "delta", "three"]
+    vectors = embedder.embed(texts)
+    assert [np.argmax(vectors @ vector) for vector in embedder.embed(texts)] == [0, 1, 2, 3, 4]
+    assert np.allclose(vectors[0], embedder.embed(["one"])[0], atol=1e-6), "the others are what they were"
+    assert not np.allclose(vectors[1], vectors[3], atol=1e-3), "the end counts"
+    assert max(map(len, server.texts)) <= 400
+    embedder.close()
+
+
+def test_a_server_that_refuses_everything_is_soon_left(server: EmbeddingServer, tmp_path: Path) -> None:
+    embedder = embedder_registry.load(ollama(server), str(tmp_path))
+    server.most_characters, server.requests = 1, 0
+    with pytest.raises(EmbedderUnavailable, match="exceeds the context length"):
+        embedder.embed(["some text\n" * 600] * 16)
+    assert server.requests < 16
+    embedder.close()
+
+
 # ---- folders ---------------------------------------------------------------------------------------------
 
 
@@ -274,17 +309,32 @@ def test_the_prompts_of_the_models_own_configuration(tmp_path: Path, model_folde
     plain.close()
 
 
-def test_a_changed_weight_changes_the_fingerprint(tmp_path: Path, model_folder: Path) -> None:
-    from gardener.models.embedder_spec import folder_identity
+def test_windows_of_a_folder_are_cut_by_its_own_tokens(tmp_path: Path, model_folder: Path) -> None:
+    """A character is a token of this model, and there is place for 256."""
+    embedder = embedder_registry.load(EmbedderSpec(FOLDER, str(model_folder), text_prefix="p" * 100), str(tmp_path))
+    text = "{0x3f,-1};" * 130
+    for place in (5, 300, 700, 1290):
+        other = text[:place] + "@@@@" + text[place + 4 :]
+        one, two = embedder.embed([text, other])
+        assert not np.allclose(one, two, atol=1e-6), place
+    embedder.close()
 
-    copy = tmp_path / "copy"
-    copy.mkdir()
-    (copy / "config.json").write_text("{}")
-    weights = copy / "weights.safetensors"
-    weights.write_bytes(bytes(1000))
-    before = folder_identity(str(copy))
-    weights.write_bytes(bytes(999) + b"\1")
-    assert folder_identity(str(copy)) != before
+
+def test_static_vectors_have_no_window(tmp_path: Path) -> None:
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import StaticEmbedding
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0, "one": 1, "two": 2}, "[UNK]"))
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    weights = np.eye(3, 8, dtype=np.float32)
+    folder = str(tmp_path / "static")
+    SentenceTransformer(modules=[StaticEmbedding(tokenizer, embedding_weights=weights)]).save(folder)
+    embedder = embedder_registry.load(EmbedderSpec(FOLDER, folder), str(tmp_path))
+    assert embedder.dimensions == 8
+    one, other = embedder.embed(["one " * 3000, "one " * 2999 + "two"])
+    assert not np.allclose(one, other, atol=1e-9)
+    embedder.close()
 
 
 def test_a_damaged_memory_is_survived(tmp_path: Path) -> None:

@@ -296,9 +296,12 @@ def test_a_replaced_table_goes_when_nobody_can_be_reading_it(
     table = gardener.index(indexed).indexer.table
     assert table.chunk_tables() == ["chunks", "chunks-2"]
     monkeypatch.setattr("gardener.index.indexer.REPLACED_TABLE_S", 0.0)
+    Sweep(gardener, make_vectors=lambda context: None).look_at(indexed)
+    assert table.chunk_tables() == ["chunks-2"]
+    gardener.update_index(indexed, rebuild=True)
     write("json/more.py", "def more():\n    return 1\n")
     gardener.update_index(indexed)
-    assert table.chunk_tables() == ["chunks-2"]
-    shutil.rmtree(index_folder(indexed) / "chunks-2.lance")
+    assert table.chunk_tables() == ["chunks-3"]
+    shutil.rmtree(index_folder(indexed) / "chunks-3.lance")
     gardener.update_index(indexed)
-    assert table.chunks_table == "chunks-3"
+    assert table.chunks_table == "chunks-4"
