@@ -31,7 +31,8 @@ _GO_BLOCK = re.compile(r"^import[ \t]*+(?:\((?P<block>[^)]{0,20000}+)\)|(?P<one>
 _GO_SPEC = re.compile(r'(?P<alias>[\w.]+)?[ \t]*"(?P<module>[^"\n]+)"')
 _DOTTED_IMPORT = re.compile(
     r"^[ \t]*(?:global[ \t]+)?(?:import|using)[ \t]+(?:static[ \t]+)?(?:(?P<alias>\w+)[ \t]*=[ \t]*)?"
-    r"(?P<module>[\w.]+?)(?P<all>\.\*|\._)?(?:\.\{(?P<names>[^}]{0,2000}+)\})?(?:[ \t]+as[ \t]+(?P<as>\w+))?[ \t]*;?[ \t]*$",
+    r"(?P<module>[\w.]+?)(?P<all>\.\*|\._)?(?:\.\{(?P<names>[^}]{0,2000}+)\})?"
+    r"(?:[ \t]+as[ \t]+(?P<as>\w+))?[ \t]*;?[ \t]*$",
     re.MULTILINE,
 )
 _RUST_USE = re.compile(r"^[ \t]*(?:pub(?:\([^)]*\))?[ \t]+)?use[ \t]+(?P<path>[^;]{1,2000}+);", re.MULTILINE)

@@ -34,7 +34,8 @@ _SEEN_WITHOUT_IMPORT: Final = frozenset(
 """Languages in which a file sees what its package, folder, module or included headers define."""
 
 _USE: Final = re.compile(
-    r"\b(?P<chain>(?:[\w$]++(?:\.|::|->|\?\.|\\)){0,12}+)(?P<name>[^\W\d][\w$]*+)(?P<after>[ \t]*+(?:\(|:(?!:)|=(?![=>~]))|)"
+    r"\b(?P<chain>(?:[\w$]++(?:\.|::|->|\?\.|\\)){0,12}+)(?P<name>[^\W\d][\w$]*+)"
+    r"(?P<after>[ \t]*+(?:\(|:(?!:)|=(?![=>~]))|)"
 )
 
 _IMPORT_STATEMENT: Final = {
@@ -91,7 +92,10 @@ def uses(language: str, code: str, known: frozenset[str], members: frozenset[str
         end = after[-1:]
         if end == "(" or (end == ":" and labels and not chain):
             continue
-        binds = not chain and (end == "=" or (end == ":" and code[match.end() : match.end() + 1] == "="))
+        annotation = code[max(0, start - 2) : start].rstrip().endswith(":")  # as in `x: Type = …`
+        binds = (
+            not chain and not annotation and (end == "=" or (end == ":" and code[match.end() : match.end() + 1] == "="))
+        )
         yield Use(name, chain[-NAME_LIMIT:], line, binds)
 
 
