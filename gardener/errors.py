@@ -17,9 +17,14 @@ GardenerError                    internal             1
 ├── ModelError                   model                5
 │   ├── ModelNotFound            model-not-found      5
 │   ├── ModelDamaged             model-damaged        5
+│   ├── ModelTooLarge            model-too-large      5
+│   ├── AdapterUnfit             adapter-unfit        5
 │   └── EmbedderUnavailable      embedder-unavailable 5
 ├── BackendError                 backend              6
 │   ├── BackendUnavailable       backend-unavailable  6
+│   ├── BackendTimeout           backend-timeout      6
+│   ├── BackendBusy              backend-busy         6
+│   ├── BackendRefused           backend-refused      6
 │   ├── StorageUnreachable       storage-unreachable  6
 │   └── AppUnreachable           app-unreachable      6
 ├── LockedError                  locked               7
@@ -148,6 +153,18 @@ class ModelDamaged(ModelError):
     code = "model-damaged"
 
 
+class ModelTooLarge(ModelError):
+    """Refused before it is loaded, with what it needs, what there is, and what would be left."""
+
+    code = "model-too-large"
+
+
+class AdapterUnfit(ModelError):
+    """An adapter that is damaged, missing, or was made for another base model."""
+
+    code = "adapter-unfit"
+
+
 class EmbedderUnavailable(ModelError):
     code = "embedder-unavailable"
 
@@ -159,6 +176,24 @@ class BackendError(GardenerError):
 
 class BackendUnavailable(BackendError):
     code = "backend-unavailable"
+
+
+class BackendTimeout(BackendError):
+    """No first word, or silence in the middle, or too long altogether."""
+
+    code = "backend-timeout"
+
+
+class BackendBusy(BackendError):
+    """A rate limit, or a queue that is full."""
+
+    code = "backend-busy"
+
+
+class BackendRefused(BackendError):
+    """The server understood the request and will not do it: a wrong key, a wrong field, too long a prompt."""
+
+    code = "backend-refused"
 
 
 class StorageUnreachable(BackendError):

@@ -15,6 +15,10 @@ CitationState = Literal["current", "changed", "missing"]
 DegradationLevel = Literal["full", "no enhancement", "small or cached", "search only"]
 """How far an answer is from what was configured; shown in the answer, the page, `gardener status` and /metrics."""
 HitSource = Literal["lexical", "vector", "symbol"]
+ProblemKind = Literal[
+    "", "network", "rate limit", "validation", "model failure", "timeout", "cancelled", "memory", "unknown"
+]
+"""What kind of thing went wrong with a generation; "" when nothing did. Each kind has one sentence of advice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,14 @@ class Usage:
     prompt_tokens: int = 0
     completion_tokens: int = 0
     estimated: bool = True
+    cached_tokens: int = 0
+    """Of the prompt, those that came out of a cache and were not read again."""
+    load_s: float = 0.0
+    """Seconds that went into loading the base model for this generation; 0.0 when it was resident."""
+    prompt_s: float = 0.0
+    """Seconds of reading the prompt, as the backend says; 0.0 when it does not say."""
+    completion_s: float = 0.0
+    """Seconds of writing the answer, likewise."""
 
 
 # ---- What a chat backend streams -------------------------------------------------------------------------
@@ -176,6 +188,8 @@ class Done:
     finish: Literal["stop", "length", "cancelled", "error"]
     usage: Usage = Usage()
     error: str = ""
+    problem: ProblemKind = ""
+    """Of which kind `error` is."""
 
 
 BackendEvent = TextDelta | ThinkingDelta | Done

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 import threading
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple, Protocol, runtime_checkable
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, runtime_checkable
 
 from gardener.types import BackendEvent, Message, SearchHit
 
@@ -75,6 +75,31 @@ def numbered_sources(evidence: Sequence[Evidence]) -> tuple[SearchHit, ...]:
 
 
 @dataclass(frozen=True, slots=True)
+class AdapterRef:
+    """A project's adapter on the disk, as a backend needs it. Made by `adapters.AdapterStore`."""
+
+    name: str
+    folder: str
+    """Holds adapters.safetensors and adapter_config.json in mlx-lm's form."""
+    fingerprint: str
+    """Changes with every byte of the two files."""
+    base: str
+    """`model_folder.ModelFolder.identity` of the model that it was trained on."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamLimits:
+    """Deadlines of one generation, in seconds."""
+
+    connect_s: float = 5.0
+    first_token_s: float = 120.0
+    """Until the first token: the server may have to load the model and read the prompt."""
+    idle_s: float = 60.0
+    """Longest silence after that."""
+    total_s: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One question in both forms: counted messages for a model, evidence for the extractive backend."""
 
@@ -94,6 +119,12 @@ class ChatRequest:
     """The project's name, for sentences that mention it."""
     searched_for: str = ""
     """The retrieval query when it differs from the question (a follow-up joined with what it refers to)."""
+    scope: str = ""
+    """The project's id. What a backend keeps of a request (a prompt cache) is used for the same scope only."""
+    adapter: AdapterRef | None = None
+    """Given only to backends whose capabilities say `adapters`."""
+    json_schema: str = ""
+    """A JSON schema that the text must meet; given only to backends whose capabilities say `structured`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +148,10 @@ class Capabilities:
     """Questions and code are sent to another machine."""
     adapters: bool = False
     """Can swap a project's adapter onto a resident base model."""
+    structured: bool = False
+    """Can hold the text to a JSON schema."""
+    warm_prefix: bool = False
+    """Keeps the state of a read prefix and restores it: see `Resident`."""
 
 
 class TokenCount(NamedTuple):
@@ -171,6 +206,70 @@ class ChatBackend(Protocol):
 
     def close(self) -> None:
         """Frees what it holds. Calling it twice is allowed."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Preparation:
+    """What a project needs in memory before its first question."""
+
+    scope: str
+    """The project's id."""
+    prefix: tuple[Message, ...]
+    """The messages that every request of the project begins with: the system prompt."""
+    model: str = ""
+    adapter: AdapterRef | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What `Resident.prepare` did. Times in seconds."""
+
+    state: Literal["ready", "needs load", "nothing resident"]
+    """"needs load": another base is resident, or none, and loading was not allowed."""
+    adapter_swapped: bool = False
+    prefix: Literal["resident", "restored", "read", "none"] = "none"
+    """Where the prefix's state came from: memory, the disk, or the model just read it."""
+    prefix_tokens: int = 0
+    took_s: float = 0.0
+    detail: str = ""
+    """For the user, when something is not as wished: which adapter does not fit, what a load would cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResidentState:
+    """What a backend holds in memory, and counters since it was made that only grow."""
+
+    model: str = ""
+    """Name of the resident base; "" for none."""
+    identity: str = ""
+    """Changes whenever the weights in memory are other ones; the same object reloaded is another identity, too."""
+    weight_bytes: int = 0
+    cache_bytes: int = 0
+    """Prompt caches in memory."""
+    adapter: str = ""
+    counters: Mapping[str, int] = field(default_factory=dict)
+    """base_loads, weight_bytes_read, adapter_swaps, prefixes_read, prefixes_restored, prefixes_saved, reloads (that
+    nobody asked for), option_changes …: whatever the backend counts, by its metric name."""
+
+
+@runtime_checkable
+class Resident(Protocol):
+    """A chat backend that keeps a model in memory. Safe to call from several threads."""
+
+    def prepare(self, wanted: Preparation, *, may_load: bool, cancel: threading.Event) -> Prepared:
+        """Adapter on the resident base, prefix read or restored. Never touches the base unless `may_load`.
+
+        Raises AdapterUnfit or ModelError; what was resident stays whole then.
+        """
+        ...
+
+    def resident(self) -> ResidentState:
+        """Never waits for a generation that is running."""
+        ...
+
+    def release(self, what: Literal["caches", "model"]) -> int:
+        """Frees memory when nothing is being generated; returns the bytes given back (0 when it was busy)."""
         ...
 
 
