@@ -53,7 +53,7 @@ class ModelFolder:
 
 
 def read_model_folder(path: str) -> ModelFolder:
-    """Looks at a model's folder. Raises ModelNotFound when there is none, ModelDamaged when it cannot be used by MLX."""
+    """Looks at a model's folder. Raises ModelNotFound when there is none, ModelDamaged when MLX cannot use it."""
     path = os.path.abspath(os.path.expanduser(path))
     if not os.path.isdir(path):
         raise ModelNotFound(f"There is no model folder {path}.", next_step="gardener models list")
@@ -81,7 +81,8 @@ def read_model_folder(path: str) -> ModelFolder:
         if os.path.isfile(file):
             with open(file, "rb") as opened:
                 digest.update(f"{name}\0".encode() + hashlib.file_digest(opened, "sha256").digest())
-    text = config.get("text_config") if isinstance(config.get("text_config"), dict) else config
+    inner = config.get("text_config")
+    text: dict[str, Any] = inner if isinstance(inner, dict) else config
     quantisation = config.get("quantization") or config.get("quantization_config") or {}
     return ModelFolder(
         path,
