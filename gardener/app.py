@@ -17,7 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from gardener.chat.answer import Answerer
+    from gardener.chat.system_prompt import SystemPrompts
     from gardener.embedding_service import EmbeddingService
     from gardener.index.embed import EmbedProgress, EmbedReport
     from gardener.index.index_report import IndexReport, ProgressCallback
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from gardener.index.source import SourceView
     from gardener.index.symbol_graph import SymbolGraph
     from gardener.index.table import IndexTable
-    from gardener.models.base import Embedder
+    from gardener.model_service import ModelService
+    from gardener.models.base import Embedder, Prepared
     from gardener.models.embedder_spec import EmbedderSpec
     from gardener.models.registry import BackendRegistry
     from gardener.project_context import ProjectContext
@@ -54,9 +55,10 @@ class Gardener:
         self._state: State | None = None
         self._registry: Registry | None = None
         self._history: History | None = None
-        self._backends: BackendRegistry | None = None
+        self._models: ModelService | None = None
         self._embedding: EmbeddingService | None = None
         self._indexes: dict[str, ProjectIndex] = {}
+        self._system_prompts: SystemPrompts | None = None
         self._settings_problems: dict[str, str] = {}
         self.watch_state: Callable[[ProjectContext], str] = lambda _: ""
         """How the running app keeps a project fresh; "" when nobody does and only a search looks at the disk."""
@@ -124,14 +126,27 @@ class Gardener:
             return self._history
 
     @property
-    def backends(self) -> BackendRegistry:
+    def models(self) -> ModelService:
+        """The chat backends, and what of them is resident."""
         with self._lock:
-            if self._backends is None:
-                from gardener.models.registry import BackendRegistry
+            if self._models is None:
+                from gardener.model_service import ModelService
 
-                self._backends = BackendRegistry(self.settings.texts("models.order"))
-                self._backends.register_installed()
-            return self._backends
+                self._models = ModelService(self.paths, self.settings, admit=lambda folder, kv_bytes: None)
+            return self._models
+
+    @property
+    def backends(self) -> BackendRegistry:
+        return self.models.registry
+
+    @property
+    def system_prompts(self) -> SystemPrompts:
+        with self._lock:
+            if self._system_prompts is None:
+                from gardener.chat.system_prompt import SystemPrompts
+
+                self._system_prompts = SystemPrompts()
+            return self._system_prompts
 
     @property
     def embedding(self) -> EmbeddingService:
@@ -341,19 +356,14 @@ class Gardener:
 
     # ---- answers -------------------------------------------------------------------------------------
 
-    def _answerer(self, context: ProjectContext) -> Answerer:
-        from gardener.chat.answer import Answerer
-        from gardener.index.search import SearchRequest
+    def prepare(
+        self, context: ProjectContext, *, may_load: bool = False, cancel: threading.Event | None = None
+    ) -> Prepared:
+        """Makes ready what the next answer of a project needs in memory. See ModelService.prepare."""
+        from gardener.answering import answerer
 
-        settings = self.settings_for(context)
-        return Answerer(
-            search=lambda ctx, query, limit: self.search(ctx, SearchRequest(query, limit)),
-            callers=lambda ctx, symbol: self.index(ctx).callers(symbol),
-            backends=self.backends,
-            default_backend=settings.text("models.backend"),
-            budget_tokens=settings.integer("answer.context_tokens"),
-            repository_map=lambda ctx, tokens: self.index(ctx).map_text(tokens),
-        )
+        plan = answerer(self, context).plan(context)
+        return self.models.prepare(context, plan, may_load=may_load, cancel=cancel or threading.Event())
 
     def ask(
         self,
@@ -372,16 +382,17 @@ class Gardener:
         the answer (default: answer.hits). Whatever ends the stream early, what
         had been said is stored, marked incomplete.
         """
+        from gardener.answering import answerer
         from gardener.recorded_answer import recorded_answer
         from gardener.secret_patterns import redact_text
 
         question = redact_text(question)  # what somebody pastes must not end up in prompts, history or logs
         settings = self.settings_for(context)
-        answerer = self._answerer(context)
+        answers = answerer(self, context)
         stop = cancel or threading.Event()
 
         def answer(messages: Sequence[Message]) -> Iterator[AnswerEvent]:
-            return answerer.answer(
+            return answers.answer(
                 context, question, messages, cancel=stop, limit=hits or settings.integer("answer.hits")
             )
 
@@ -458,9 +469,9 @@ class Gardener:
             if self._embedding is not None:
                 self._embedding.close()
                 self._embedding = None
-            if self._backends is not None:
-                self._backends.close()
-                self._backends = None
+            if self._models is not None:
+                self._models.close()
+                self._models = None
             if self._state is not None:
                 self._state.close()
                 self._state = self._registry = self._history = None

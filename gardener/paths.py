@@ -91,6 +91,10 @@ def index_directory(project_home: str) -> str:
     return os.path.join(project_home, "index")
 
 
+def prompt_cache_directory(project_home: str) -> str:
+    return os.path.join(project_home, "prompt-cache")
+
+
 def project_lock(project_home: str) -> str:
     return os.path.join(project_home, "lock")
 

@@ -28,7 +28,7 @@ MAX_TEXT = 4096
 MAX_TEXTS = 1000
 """Most entries in a list value."""
 
-BACKENDS = ("extractive",)
+BACKENDS = ("mlx", "ollama", "openai", "extractive")
 """Names of the chat backends that exist, in the order in which "auto" tries them."""
 
 
@@ -300,6 +300,135 @@ SETTINGS: tuple[Setting, ...] = (
         "models.order", "texts", BACKENDS,
         'The order in which "auto" tries the chat backends.',
         choices=BACKENDS, scope="trusted",
+    ),
+    Setting(
+        "models.preload", "flag", False,
+        "Load the active project's model when the app starts, instead of with the first question.",
+    ),
+    Setting(
+        "models.memory_mb", "integer", 0,
+        "Most memory that models, their caches and the embedder may take together; 0 takes what the machine can spare.",
+        minimum=0, maximum=4_000_000, unit="MB",
+    ),
+    Setting(
+        "models.prefix_disk_mb", "integer", 2_000,
+        "Disk space for the read beginnings of prompts, which make a switch cheap; 0 keeps none.",
+        minimum=0, maximum=1_000_000, unit="MB", live=False,
+    ),
+    Setting(
+        "models.connect_s", "number", 5.0,
+        "Longest time until a model server accepts a connection.",
+        minimum=0.1, maximum=300, unit="s", live=False,
+    ),
+    Setting(
+        "models.first_token_s", "number", 180.0,
+        "Longest time until an answer's first word: the model may have to be loaded, and the prompt read.",
+        minimum=1, maximum=7_200, unit="s", live=False,
+    ),
+    Setting(
+        "models.idle_s", "number", 60.0,
+        "Longest silence in the middle of an answer.",
+        minimum=1, maximum=7_200, unit="s", live=False,
+    ),
+    Setting(
+        "models.total_s", "number", 900.0,
+        "Longest time for one answer.",
+        minimum=1, maximum=86_400, unit="s", live=False,
+    ),
+    Setting(
+        "mlx.model", "text", "",
+        "The MLX model: a folder, or the name of one under models/ in Gardener's home. Nothing is downloaded unasked.",
+        live=False,
+    ),
+    Setting(
+        "mlx.draft_model", "text", "",
+        "A small MLX model with the same tokenizer that guesses ahead for the large one; empty for none.",
+        live=False,
+    ),
+    Setting(
+        "mlx.context_tokens", "integer", 8_192,
+        "Longest prompt and answer together; the memory for it is set aside.",
+        minimum=1_024, maximum=1_000_000, unit="tokens", live=False,
+    ),
+    Setting(
+        "mlx.kv_bits", "integer", 0,
+        "Bits of a stored key or value, 4 or 8, to fit a longer window into memory; 0 leaves them as they are.",
+        minimum=0, maximum=8, unit="bits", live=False,
+    ),
+    Setting(
+        "mlx.cache_mb", "integer", 1_024,
+        "Most memory for prompts that have been read, of all projects together.",
+        minimum=0, maximum=1_000_000, unit="MB", live=False,
+    ),
+    Setting(
+        "ollama.url", "text", "http://127.0.0.1:11434",
+        "Address of the Ollama server; empty never asks one. Questions and code are sent there.",
+        live=False,
+    ),
+    Setting(
+        "ollama.model", "text", "",
+        "The Ollama model; empty takes the one that was changed last.",
+        live=False,
+    ),
+    Setting(
+        "ollama.context_tokens", "integer", 8_192,
+        "The window that Ollama is asked for, the same for every project: another one would reload the model.",
+        minimum=1_024, maximum=1_000_000, unit="tokens", live=False,
+    ),
+    Setting(
+        "ollama.keep_alive", "text", "30m",
+        'How long Ollama keeps the model in memory after an answer, such as "30m"; "-1" is for ever.',
+        minimum=1, live=False,
+    ),
+    Setting(
+        "openai.url", "text", "",
+        "Address of an OpenAI-compatible server (llama.cpp, LM Studio, vLLM, …). Questions and code are sent there.",
+        live=False,
+    ),
+    Setting(
+        "openai.model", "text", "",
+        "The model's name on that server; empty takes the first that it lists.",
+        live=False,
+    ),
+    Setting(
+        "openai.key_variable", "text", "",
+        "Environment variable that holds the server's key.",
+        live=False,
+    ),
+    Setting(
+        "openai.key_keyring", "text", "",
+        "Entry of the system's keyring that holds the server's key, as SERVICE/USER.",
+        live=False,
+    ),
+    Setting(
+        "openai.context_tokens", "integer", 8_192,
+        "The window of the model on that server.",
+        minimum=1_024, maximum=10_000_000, unit="tokens", live=False,
+    ),
+    Setting(
+        "openai.adapter_models", "flag", False,
+        "The server knows a project's adapter as a model of the same name (vLLM with LoRA modules).",
+        live=False,
+    ),
+    Setting(
+        "usage.price_prompt", "number", 0.0,
+        "Price of a million tokens read, in whatever currency; 0 for a model of one's own.",
+        minimum=0, maximum=1_000_000,
+    ),
+    Setting(
+        "usage.price_completion", "number", 0.0,
+        "Price of a million tokens written.",
+        minimum=0, maximum=1_000_000,
+    ),
+    Setting(
+        "usage.daily_tokens", "integer", 0,
+        "Tokens that models may read and write in a day; then search answers alone. 0 sets no limit.",
+        minimum=0, maximum=1_000_000_000_000, unit="tokens",
+    ),
+    Setting(
+        "usage.daily_cost", "number", 0.0,
+        "What models may cost in a day, in the currency of the prices; 0 sets no limit.",
+        minimum=0, maximum=1_000_000,
     ),
     Setting(
         "answer.context_tokens", "integer", 6_000,

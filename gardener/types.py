@@ -212,11 +212,14 @@ class ContextReceipt:
     """The server's own count, when it gives one; a smaller number than ours means that the prompt was cut."""
     map_tokens: int = 0
     """Of the repository map that was sent; 0 when none was."""
+    conventions_tokens: int = 0
+    """Of the project's own README and rules for contributors that were sent; 0 when none were."""
 
     def as_json(self) -> dict[str, object]:
         return {
             "retrieved": list(self.retrieved),
             "map_tokens": self.map_tokens,
+            "conventions_tokens": self.conventions_tokens,
             "prompt_tokens": self.prompt_tokens,
             "budget_tokens": self.budget_tokens,
             "counted_by": self.counted_by,

@@ -9,16 +9,17 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from gardener.chat.citations import MAX_FILE_BYTES, ReadLines, reader, settle_markers, verify
 from gardener.chat.evidence import introductions_first, with_callers
 from gardener.chat.followup import condense
 from gardener.chat.generation import QUOTED_ANSWER_TOKENS, Generation
-from gardener.chat.prompt import MAP_SHARE, Prompt, build_prompt
+from gardener.chat.prompt import build_prompt
+from gardener.chat.system_prompt import CONVENTIONS_SHARE, MAP_SHARE, SystemPrompt, SystemPrompts, system_prompt
 from gardener.errors import GardenerError, UsageError
-from gardener.models.base import ChatRequest, Evidence
+from gardener.models.base import AdapterRef, ChatRequest, TokenCount
 from gardener.models.questions import question_kind
 from gardener.models.registry import AUTO, BackendRegistry, Choice
 from gardener.models.relevance import judge, question_terms
@@ -58,6 +59,19 @@ Search = Callable[[ProjectContext, str, int], SearchOutcome]
 Callers = Callable[[ProjectContext, str], Sequence[SearchHit]]
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Who answers, and what every prompt begins with."""
+
+    choice: Choice
+    system: SystemPrompt
+    budget_tokens: int
+    max_tokens: int
+    adapter: AdapterRef | None = None
+    adapter_problem: str = ""
+    """Why the project's adapter is not used; "" when it is, or when there is none."""
+
+
 class Answerer:
     """Answers questions about a project; holds no state between answers, safe in several threads."""
 
@@ -76,12 +90,18 @@ class Answerer:
         max_file_bytes: int = MAX_FILE_BYTES,
         read_lines: Callable[[str], ReadLines] | None = None,
         repository_map: Callable[[ProjectContext, int], str] = lambda context, tokens: "",
+        conventions: Callable[[ProjectContext, int], str] = lambda context, characters: "",
+        project_state: Callable[[ProjectContext], str] = lambda context: "",
+        system_prompts: SystemPrompts | None = None,
+        adapter: Callable[[ProjectContext], AdapterRef | None] = lambda context: None,
     ) -> None:
         """`search(context, query, limit)` finds, `callers(context, symbol)` gives chunks that call a symbol.
 
         `order` and `default_backend` choose the backend where the project does not; `budget_tokens` bounds
         the prompt, `max_tokens` the answer. `read_lines(root)` replaces how citations are read from the disk.
-        `repository_map(context, tokens)` gives what a model is shown of the whole project, "" for nothing.
+        `repository_map(context, tokens)` and `conventions(context, characters)` give what a model is shown of the
+        whole project, "" for nothing; `system_prompts` keeps what comes of them while `project_state(context)` is the
+        same. `adapter(context)` is the project's adapter, for backends that can use one; it may raise AdapterUnfit.
         """
         self._search = search
         self._callers = callers
@@ -91,6 +111,10 @@ class Answerer:
         self._budget_tokens = budget_tokens
         self._max_tokens = max_tokens
         self._repository_map = repository_map
+        self._conventions = conventions
+        self._project_state = project_state
+        self._system_prompts = system_prompts or SystemPrompts()
+        self._adapter = adapter
         self._temperature = temperature
         self._read_lines = read_lines or (lambda root: reader(root, redact=redact, max_file_bytes=max_file_bytes))
 
@@ -120,9 +144,17 @@ class Answerer:
         evidence = with_callers(question, query, hits, lambda symbol: self._callers(context, symbol))
         timings = {"search": _milliseconds(started)}
 
-        name = self._default_backend if context.backend in ("", AUTO) else context.backend
-        choice = self._backends.choose(name, context.model, self._order)
-        choice, prompt, max_tokens = self._prompt(choice, context, question, evidence, history, searched_for)
+        plan = self.plan(context)
+        choice, max_tokens = plan.choice, plan.max_tokens
+        prompt = build_prompt(
+            question,
+            evidence,
+            history,
+            system=plan.system,
+            count=lambda text: choice.backend.count_tokens(text, choice.model),
+            budget_tokens=plan.budget_tokens,
+            searched_for=searched_for,
+        )
         generation = Generation(choice.backend.name, choice.model, choice.degradation, choice.reason, started)
         generation.warnings += [*outcome.notes, *prompt.notes]
         if searched_for:
@@ -130,6 +162,10 @@ class Answerer:
         missing_vectors = [note for note in outcome.notes if _MISSING_VECTORS.search(note)]
         if missing_vectors and generation.degradation == "full":
             generation.degradation, generation.reason = "no enhancement", " ".join(missing_vectors)
+        if plan.adapter_problem:
+            generation.warnings.append(plan.adapter_problem)
+            if generation.degradation == "full":
+                generation.degradation, generation.reason = "no enhancement", plan.adapter_problem
         yield Retrieved(hits, prompt.receipt, outcome.index)
 
         request = ChatRequest(
@@ -141,6 +177,8 @@ class Answerer:
             model=choice.model,
             project=context.name,
             searched_for=searched_for,
+            scope=context.id,
+            adapter=plan.adapter,
         )
         if choice.backend.capabilities.generates and not judge(question_terms(query), hits).relevant:
             generation.warnings.append("The search found nothing that shares words with the question.")
@@ -173,19 +211,14 @@ class Answerer:
             warnings=tuple(generation.warnings),
         )
 
-    def _prompt(
-        self,
-        choice: Choice,
-        context: ProjectContext,
-        question: str,
-        evidence: Sequence[Evidence],
-        history: Sequence[Message],
-        searched_for: str,
-    ) -> tuple[Choice, Prompt, int]:
-        """The prompt for the chosen backend, or for the last resort when that cannot even be asked.
+    def plan(self, context: ProjectContext) -> Plan:
+        """Who would answer a question of this project now, and what its prompt begins with.
 
-        And the most tokens that its answer may have: at least half of the window is the prompt's.
+        The last resort answers when the chosen backend cannot even be asked. At least half of the window is the
+        prompt's. Raises ConfigError for an unknown backend.
         """
+        name = self._default_backend if context.backend in ("", AUTO) else context.backend
+        choice = self._backends.choose(name, context.model, self._order)
         try:
             window = choice.backend.context_tokens(choice.model)
         except GardenerError as error:
@@ -197,18 +230,31 @@ class Answerer:
         max_tokens = min(self._max_tokens if generates else QUOTED_ANSWER_TOKENS, window // 2)
         room = window - max_tokens
         budget = min(self._budget_tokens, room) if generates else room
-        prompt = build_prompt(
-            question,
-            evidence,
-            history,
-            project=context.name,
-            count=lambda text: backend.count_tokens(text, choice.model),
-            budget_tokens=budget,
-            searched_for=searched_for,
-            # The last resort quotes its evidence and has no use for a map.
-            repository_map=self._repository_map(context, int(budget * MAP_SHARE / 2)) if generates else "",
+
+        def count(text: str) -> TokenCount:
+            return backend.count_tokens(text, choice.model)
+
+        if not generates:  # the last resort quotes its evidence and has no use for anything else
+            return Plan(choice, system_prompt(context.name, count, budget), budget, max_tokens)
+        system = self._system_prompts.get(
+            (context.id, context.name, context.root, backend.name, choice.model, budget),
+            self._project_state(context),
+            lambda: system_prompt(
+                context.name,
+                count,
+                budget,
+                repository_map=self._repository_map(context, int(budget * MAP_SHARE / 2)),
+                # At three characters a token, which is few for prose; what is too much all the same is left out.
+                conventions=self._conventions(context, int(budget * CONVENTIONS_SHARE) * 3),
+            ),
         )
-        return choice, prompt, max_tokens
+        adapter, problem = None, ""
+        if backend.capabilities.adapters:
+            try:
+                adapter = self._adapter(context)
+            except GardenerError as error:
+                problem = f"The adapter is not used: {error.message}"
+        return Plan(choice, system, budget, max_tokens, adapter, problem)
 
 
 def _as_the_server_counted(receipt: ContextReceipt, usage: Usage) -> tuple[ContextReceipt, list[str]]:

@@ -34,8 +34,8 @@ from gardener.models.questions import QuestionKind, question_kind
 from gardener.models.relevance import Relevance, Terms, aside, judge, question_terms, stems
 from gardener.types import SearchHit
 
-HOW_TO_GET_A_MODEL = "Model backends (Ollama, MLX, OpenAI-compatible) are not in this version yet."
-"""The one place that says how to get a language model; true for the version it ships with."""
+HOW_TO_GET_A_MODEL = "To choose one that fits this machine: `gardener models recommend`."
+"""The one place that says how to get a language model."""
 
 OPENING = f"*No language model was used: what follows is quoted from the index.* {HOW_TO_GET_A_MODEL}"
 

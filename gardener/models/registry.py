@@ -56,6 +56,8 @@ class Choice:
 class _Registration:
     factory: BackendFactory
     install_hint: str
+    automatic: bool
+    """Whether "auto" tries it."""
 
 
 class BackendRegistry:
@@ -72,8 +74,9 @@ class BackendRegistry:
         self._lock = threading.RLock()
         self.register(EXTRACTIVE, ExtractiveBackend)
 
-    def register(self, name: str, factory: BackendFactory, *, install_hint: str = "") -> None:
-        """Declares a backend. `install_hint` is the command that installs what its factory imports.
+    def register(self, name: str, factory: BackendFactory, *, install_hint: str = "", automatic: bool = True) -> None:
+        """Declares a backend. `install_hint` is the command that installs what its factory imports; "auto" passes
+        one by that is not `automatic`, because nobody has set it up.
 
         Raises ConfigError for a name that is taken or reserved.
         """
@@ -83,7 +86,7 @@ class BackendRegistry:
                     f"The chat backend name {name!r} is already taken.",
                     next_step="gardener config show --origin",
                 )
-            self._registered[name] = _Registration(factory, install_hint)
+            self._registered[name] = _Registration(factory, install_hint, automatic)
 
     def register_installed(self) -> None:
         """Declares what installed packages offer; a name that is taken is left out and logged."""
@@ -102,6 +105,16 @@ class BackendRegistry:
         ordered = [name for name in dict.fromkeys(order or self._order) if name in known]
         return (*ordered, *(name for name in known if name not in ordered), EXTRACTIVE)
 
+    def _automatic(self, order: Sequence[str]) -> tuple[str, ...]:
+        names = self.names(order)[:-1]
+        with self._lock:
+            return tuple(name for name in names if self._registered[name].automatic)
+
+    def made(self) -> tuple[ChatBackend, ...]:
+        """Those that have been asked for."""
+        with self._lock:
+            return tuple(self._made.values())
+
     def get(self, name: str) -> ChatBackend:
         """The backend of that name, made now if it was not. Raises ConfigError or BackendUnavailable."""
         with self._lock:
@@ -115,6 +128,7 @@ class BackendRegistry:
             except GardenerError:
                 raise
             except ImportError as error:
+                log.info("backend not installed: %s", error, extra={"backend": name})
                 raise BackendUnavailable(
                     f"The chat backend {name!r} needs {error.name or error}, which is not installed.",
                     next_step=registration.install_hint,
@@ -140,7 +154,7 @@ class BackendRegistry:
                 if wanted != AUTO and wanted not in self._registered:
                     raise self._unknown(wanted)
         passed_over: list[PassedOver] = []
-        candidates = (name,) if name != AUTO else self.names(order)[:-1]
+        candidates = (name,) if name != AUTO else self._automatic(order)
         for candidate in candidates:
             # A model's name belongs to the backend that was named with it.
             candidate_model = model if candidate == name or name == AUTO else ""

@@ -1,0 +1,38 @@
+"""Puts an Answerer together for one project: its index, its settings, its backends, its own words about itself."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gardener.chat.answer import Answerer
+from gardener.chat.conventions import conventions, conventions_state
+from gardener.index.search import SearchRequest
+from gardener.projects import checkout
+from gardener.secret_patterns import redact_text
+
+if TYPE_CHECKING:
+    from gardener.app import Gardener
+    from gardener.types import ProjectContext
+
+
+def answerer(gardener: Gardener, context: ProjectContext) -> Answerer:
+    """What answers questions about this project, by its settings as they are now."""
+    settings = gardener.settings_for(context)
+    return Answerer(
+        search=lambda ctx, query, limit: gardener.search(ctx, SearchRequest(query, limit)),
+        callers=lambda ctx, symbol: gardener.index(ctx).callers(symbol),
+        backends=gardener.backends,
+        default_backend=settings.text("models.backend"),
+        order=settings.texts("models.order"),
+        budget_tokens=settings.integer("answer.context_tokens"),
+        repository_map=lambda ctx, tokens: gardener.index(ctx).map_text(tokens),
+        conventions=lambda ctx, characters: conventions(ctx.root, redact_text, characters),
+        project_state=_state,
+        system_prompts=gardener.system_prompts,
+        adapter=gardener.models.adapter,
+    )
+
+
+def _state(context: ProjectContext) -> str:
+    """Changes when what a project is may have changed: its commit, or what it says about itself."""
+    return f"{checkout.head_commit(context.root)}|{conventions_state(context.root)}"

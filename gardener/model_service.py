@@ -1,0 +1,213 @@
+"""The chat backends of one home as the settings describe them, what is resident, and what a project needs of it.
+
+Backends are declared here and made when first needed; nothing heavy is imported before. The resident model belongs
+to the process that answers: the app while it runs, else the command.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+from gardener.errors import AdapterUnfit, ConfigError, GardenerError, NotFoundError
+from gardener.models.base import (
+    AdapterRef,
+    ChatBackend,
+    Preparation,
+    Prepared,
+    Resident,
+    ResidentState,
+    StreamLimits,
+)
+from gardener.models.registry import BackendRegistry
+from gardener.paths import Paths, prompt_cache_directory, write_private
+
+if TYPE_CHECKING:
+    from gardener.chat.answer import Plan
+    from gardener.models.model_folder import ModelFolder
+    from gardener.settings import Settings
+    from gardener.types import ProjectContext
+
+log = logging.getLogger("gardener.models")
+
+MEGABYTE = 1_000_000
+INSTALL_MLX = "pip install 'mlx-lm>=0.32.2'"
+
+
+class ModelService:
+    """Thread-safe."""
+
+    def __init__(self, paths: Paths, settings: Settings, *, admit: Callable[[ModelFolder, int], None]) -> None:
+        """`admit(folder, kv_bytes)` raises ModelTooLarge when a model must not be loaded now."""
+        self._paths = paths
+        self._settings = settings
+        self._admit = admit
+        self._lock = threading.Lock()
+        self.registry = BackendRegistry(settings.texts("models.order"))
+        self._declare()
+        self.registry.register_installed()
+
+    def _declare(self) -> None:
+        settings = self._settings
+        # What nobody has set up is not tried by "auto", and its absence is not a failure to tell about.
+        self.registry.register(
+            "mlx", self._mlx, install_hint=INSTALL_MLX, automatic=bool(settings.text("mlx.model")),
+        )  # fmt: skip
+        self.registry.register("ollama", self._ollama, automatic=bool(settings.text("ollama.url")))
+        self.registry.register("openai", self._openai, automatic=bool(settings.text("openai.url")))
+
+    @property
+    def limits(self) -> StreamLimits:
+        """The deadlines of every generation."""
+        settings = self._settings
+        return StreamLimits(
+            connect_s=settings.number("models.connect_s"),
+            first_token_s=settings.number("models.first_token_s"),
+            idle_s=settings.number("models.idle_s"),
+            total_s=settings.number("models.total_s"),
+        )
+
+    def _mlx(self) -> ChatBackend:
+        from gardener.models.mlx.backend import MlxBackend
+
+        settings = self._settings
+        return MlxBackend(
+            settings.text("mlx.model"),
+            models_directory=self._paths.models,
+            prefix_directory=lambda scope: prompt_cache_directory(self._paths.project_home(scope)),
+            context_tokens=settings.integer("mlx.context_tokens"),
+            kv_bits=settings.integer("mlx.kv_bits"),
+            cache_bytes=settings.integer("mlx.cache_mb") * MEGABYTE,
+            prefix_disk_bytes=settings.integer("models.prefix_disk_mb") * MEGABYTE,
+            draft_model=settings.text("mlx.draft_model"),
+            limits=self.limits,
+            admit=self._admit,
+        )
+
+    def _ollama(self) -> ChatBackend:
+        from gardener.models.ollama import OllamaBackend
+
+        settings = self._settings
+        if not settings.text("ollama.url"):
+            raise ConfigError(
+                "No Ollama server is configured: ollama.url is empty.",
+                next_step="gardener config set ollama.url http://127.0.0.1:11434",
+            )
+        return OllamaBackend(
+            settings.text("ollama.url"),
+            model=settings.text("ollama.model"),
+            context_tokens=settings.integer("ollama.context_tokens"),
+            keep_alive=settings.text("ollama.keep_alive"),
+            limits=self.limits,
+        )
+
+    def _openai(self) -> ChatBackend:
+        from gardener.models.openai_compatible import OpenAICompatibleBackend
+
+        settings = self._settings
+        if not settings.text("openai.url"):
+            raise ConfigError(
+                "No OpenAI-compatible server is configured: openai.url is empty.",
+                next_step="gardener config set openai.url http://127.0.0.1:8080/v1",
+            )
+        return OpenAICompatibleBackend(
+            settings.text("openai.url"),
+            model=settings.text("openai.model"),
+            key=self._openai_key,
+            context_tokens=settings.integer("openai.context_tokens"),
+            limits=self.limits,
+            adapter_models=settings.flag("openai.adapter_models"),
+        )
+
+    def _openai_key(self) -> str:
+        from gardener.models.server_key import server_key
+
+        return server_key(
+            self._settings.text("openai.key_variable"), self._settings.text("openai.key_keyring"), "openai"
+        )
+
+    # ---- adapters and residence ----------------------------------------------------------------------
+
+    def adapter(self, context: ProjectContext) -> AdapterRef | None:
+        """The project's active adapter. Raises AdapterUnfit when it is missing or damaged."""
+        if not context.adapter:
+            return None
+        from gardener.models.adapters import AdapterStore
+
+        try:
+            return AdapterStore(context.home).ref(context.adapter)
+        except NotFoundError as error:
+            raise AdapterUnfit(error.message, next_step=error.next_step) from error
+
+    def prepare(self, context: ProjectContext, plan: Plan, *, may_load: bool, cancel: threading.Event) -> Prepared:
+        """Readies the backend that would answer for a project: adapter on, prefix read or restored.
+
+        A backend that keeps nothing in memory has nothing to prepare. Raises AdapterUnfit or ModelError; what was
+        resident stays whole.
+        """
+        backend = plan.choice.backend
+        if not isinstance(backend, Resident):
+            return Prepared("nothing resident")
+        wanted = Preparation(context.id, (plan.system.message,), plan.choice.model, plan.adapter)
+        prepared = backend.prepare(wanted, may_load=may_load, cancel=cancel)
+        self.note_resident()
+        return prepared
+
+    def resident(self) -> dict[str, ResidentState]:
+        """What each backend that was made holds in memory, by its name."""
+        states: dict[str, ResidentState] = {}
+        for backend in self.registry.made():
+            if isinstance(backend, Resident):
+                try:
+                    states[backend.name] = backend.resident()
+                except GardenerError as error:
+                    log.warning("resident state unknown: %s", error, extra={"backend": backend.name})
+        return states
+
+    def release(self, what: Literal["caches", "model"]) -> int:
+        """Has every backend give memory back; returns bytes."""
+        made = [backend for backend in self.registry.made() if isinstance(backend, Resident)]
+        freed = sum(backend.release(what) for backend in made)
+        self.note_resident()
+        return freed
+
+    # ---- what other processes see --------------------------------------------------------------------
+
+    def note_resident(self) -> None:
+        """Writes down what is resident, so that `gardener switch` can say what a project's own model would cost
+        without asking anybody."""
+        found = {name: {"model": state.model, "bytes": state.weight_bytes} for name, state in self.resident().items()}
+        content = json.dumps({"pid": os.getpid(), "resident": found}).encode()
+        with self._lock:
+            path = resident_file(self._paths)
+            try:
+                if os.path.exists(path):
+                    with open(path, "rb") as opened:
+                        if opened.read() == content:
+                            return
+                write_private(path, content)
+            except (OSError, GardenerError) as error:
+                log.warning("resident state not written: %s", error)  # only a hint is lost
+
+    def close(self) -> None:
+        """Frees every model. Calling it twice is allowed."""
+        self.registry.close()
+
+
+def resident_file(paths: Paths) -> str:
+    return os.path.join(paths.run, "resident.json")
+
+
+def read_resident(paths: Paths) -> dict[str, Any]:
+    """What the process that holds a model wrote down: backend to {"model", "bytes"}; {} when that process is gone."""
+    try:
+        with open(resident_file(paths), encoding="utf-8") as opened:
+            found = json.load(opened)
+        os.kill(int(found["pid"]), 0)
+        return dict(found["resident"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
