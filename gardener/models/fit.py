@@ -211,5 +211,3 @@ def smaller_than(needs: int, has: int, runtime: Runtime, context: int) -> tuple[
         if found.total < needs and label_of(found.total, has) in ("fits well", "fits"):
             return model, found
     return None
-
-
