@@ -67,9 +67,9 @@ def _pull_mlx(args: argparse.Namespace, build: Build, gardener: Gardener, consol
 def _pull_ollama(name: str, gardener: Gardener, console: Console) -> int:
     import threading
 
+    url = _ollama_url(gardener)
     from gardener.models.ollama_models import pull as fetch
 
-    url = _ollama_url(gardener)
     cancel = threading.Event()
 
     def shown(progress: PullProgress) -> None:
