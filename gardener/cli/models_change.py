@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     import threading
 
     from gardener.app import Gardener
+    from gardener.cli.ollama_link import PullProgress
     from gardener.errors import GardenerError
     from gardener.models.catalog import Build, Runtime
     from gardener.models.local_models import LocalModel
-    from gardener.models.ollama_models import PullProgress
 
 
 def pull(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
@@ -68,7 +68,7 @@ def _pull_ollama(name: str, gardener: Gardener, console: Console) -> int:
     import threading
 
     url = _ollama_url(gardener)
-    from gardener.models.ollama_models import pull as fetch
+    from gardener.cli.ollama_link import ollama_models
 
     cancel = threading.Event()
 
@@ -82,7 +82,7 @@ def _pull_ollama(name: str, gardener: Gardener, console: Console) -> int:
             console.progress(progress.status)
 
     try:
-        fetch(url, name, shown, cancel)
+        ollama_models().pull(url, name, shown, cancel)
     except KeyboardInterrupt:
         raise _interrupted(cancel, name) from None
     if console.as_json:
@@ -172,9 +172,9 @@ def remove(args: argparse.Namespace, gardener: Gardener, console: Console) -> in
     if found.local is not None:
         freed = remove_model(found.local, gardener.paths.models)
     else:
-        from gardener.models.ollama_models import delete
+        from gardener.cli.ollama_link import ollama_models
 
-        delete(_ollama_url(gardener), found.name)
+        ollama_models().delete(_ollama_url(gardener), found.name)
         freed = found.size
     if console.as_json:
         console.json({"runtime": found.runtime, "name": found.name, "freed_bytes": freed})

@@ -11,9 +11,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gardener.app import Gardener
+    from gardener.cli.ollama_link import OllamaModel
     from gardener.errors import ModelNotFound
     from gardener.models.local_models import LocalModel
-    from gardener.models.ollama_models import OllamaModel
 
 
 def mlx_folders(gardener: Gardener) -> tuple[LocalModel, ...]:
@@ -32,10 +32,10 @@ def in_ollama(gardener: Gardener) -> tuple[list[OllamaModel], str]:
     url = gardener.settings.text("ollama.url")
     if not url:
         return [], "ollama.url is empty"
-    from gardener.models.ollama_models import list_models as ask
+    from gardener.cli.ollama_link import ollama_models
 
     try:
-        return list(ask(url)), ""
+        return list(ollama_models().list_models(url)), ""
     except GardenerError as error:
         return [], error.message
 
@@ -159,13 +159,13 @@ def loaded_in_ollama(gardener: Gardener, problems: dict[str, str]) -> list[dict[
     url = gardener.settings.text("ollama.url")
     if not url:
         return []
-    from gardener.models.ollama_models import loaded
+    from gardener.cli.ollama_link import ollama_models
 
     try:
         return [
             {"where": "ollama", "backend": "ollama", "model": model.name, "weight_bytes": model.size,
              "cache_bytes": 0, "adapter": "", "counters": {}}
-            for model in loaded(url)
+            for model in ollama_models().loaded(url)
         ]  # fmt: skip
     except GardenerError as error:
         problems["ollama"] = error.message

@@ -1,9 +1,14 @@
-"""`gardener models`, on a budget that the settings give, with a real tiny model on the disk and no server."""
+"""`gardener models`, on a budget that the settings give, with a real tiny model on the disk."""
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
+import sys
+import threading
+import types
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -249,3 +254,99 @@ def test_ps_shows_what_another_process_holds(gardener: Gardener, home: Path) -> 
     (home / "run" / "resident.json").write_text(json.dumps(content))
     said = gardener("models", "ps")
     assert "4.0 GB" in said.out and "\x1b" not in said.out
+
+
+# ---- Ollama, by the interface of gardener.models.ollama_models ------------------------------------------------
+
+
+@dataclasses.dataclass
+class InOllama:
+    name: str
+    size: int
+    quantization: str = "Q4_K_M"
+
+
+@dataclasses.dataclass
+class Progress:
+    status: str
+    done_bytes: int
+    total_bytes: int
+
+
+class Ollama(types.ModuleType):
+    """Two models, one of them loaded; a pull brings a third."""
+
+    def __init__(self) -> None:
+        super().__init__("gardener.models.ollama_models")
+        self.here = [InOllama("qwen2.5-coder:7b", 4_700_000_000), InOllama("mine:latest", 2_000_000_000)]
+        self.interrupt = False
+        self.cancelled: threading.Event | None = None
+
+    def list_models(self, url: str) -> list[InOllama]:
+        assert url == "http://127.0.0.1:11434"
+        return self.here
+
+    def loaded(self, url: str) -> list[InOllama]:
+        return self.here[1:2]
+
+    def delete(self, url: str, name: str) -> None:
+        self.here = [model for model in self.here if model.name != name]
+
+    def pull(self, url: str, name: str, on_progress: Callable[[Progress], None], cancel: threading.Event) -> None:
+        self.cancelled = cancel
+        on_progress(Progress("pulling manifest", 0, 0))
+        on_progress(Progress("pulling", 1, 2))
+        if self.interrupt:
+            raise KeyboardInterrupt
+        self.here.append(InOllama(name, 2))
+
+
+@pytest.fixture
+def ollama(monkeypatch: pytest.MonkeyPatch) -> Ollama:
+    module = Ollama()
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setenv("GARDENER_OLLAMA_URL", "http://127.0.0.1:11434")
+    return module
+
+
+def test_ollamas_models_are_listed_used_and_removed(gardener: Gardener, ollama: Ollama) -> None:
+    rows = gardener("models", "--json").json["models"]
+    assert [(row["runtime"], row["name"], row["bytes"]) for row in rows] == [
+        ("ollama", "qwen2.5-coder:7b", 4_700_000_000),
+        ("ollama", "mine:latest", 2_000_000_000),
+    ]
+    said = gardener("models", "use", "qwen2.5-coder-7b")  # by the catalogue's name
+    assert said.code == 0 and "has to load 4.7 GB" in said.err
+    assert gardener("config", "get", "ollama.model").out == "qwen2.5-coder:7b\n"
+    assert "in memory already" in gardener("models", "use", "mine").err
+    assert gardener("models", "rm", "mine", "--yes").code == 0
+    assert [model.name for model in ollama.here] == ["qwen2.5-coder:7b"]
+
+
+def test_ps_asks_ollama(gardener: Gardener, ollama: Ollama) -> None:
+    (row,) = gardener("models", "ps", "--json").json["resident"]
+    assert (row["where"], row["model"], row["weight_bytes"]) == ("ollama", "mine:latest", 2_000_000_000)
+
+
+def test_pull_through_ollama(gardener: Gardener, ollama: Ollama) -> None:
+    said = gardener("models", "pull", "qwen2.5-coder-14b", "--runtime", "ollama")
+    assert said.code == 0 and said.out == "qwen2.5-coder:14b is here.\n"
+    assert gardener("models", "pull", "somebody/else:1b").code == 0  # not in the catalogue: Ollama knows
+    ollama.interrupt = True
+    said = gardener("models", "pull", "qwen2.5-coder-14b", "--runtime", "ollama")
+    assert said.code == 130 and "goes on from there" in said.err
+    assert ollama.cancelled is not None and ollama.cancelled.is_set()
+
+
+def test_an_ollama_that_does_not_answer_hides_nothing_else(
+    gardener: Gardener, tiny: Path, ollama: Ollama, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gardener.errors import BackendUnavailable
+
+    def down(url: str) -> list[InOllama]:
+        raise BackendUnavailable("Ollama does not answer.")
+
+    monkeypatch.setattr(ollama, "list_models", down)
+    said = gardener("models")
+    assert said.code == 0 and "tiny-model" in said.out and "ollama: Ollama does not answer." in said.err
+    assert gardener("models", "--json").json["problems"] == {"ollama": "Ollama does not answer."}
