@@ -198,7 +198,7 @@ class Gardener:
         """Makes a project the active one: prepared fully, then one pointer flips. Imports nothing heavy."""
         from gardener.projects.switch import switch
 
-        return switch(self.registry, self.state, name, [_index_is_readable])
+        return switch(self.registry, self.state, name, [_index_is_readable, _adapter_is_whole])
 
     def purge(self, name: str) -> PurgeReport:
         """Removes a project for good: index, history, caches, and the vectors that no other project uses."""
@@ -488,3 +488,11 @@ def _index_is_readable(context: ProjectContext) -> None:
     from gardener.index.facts import summary
 
     summary(index_directory(context.home))
+
+
+def _adapter_is_whole(context: ProjectContext) -> None:
+    """Refuses a switch to a project whose adapter is missing or damaged. Raises AdapterUnfit."""
+    if context.adapter:
+        from gardener.models.adapters import AdapterStore
+
+        AdapterStore(context.home).check(context.adapter)

@@ -6,12 +6,10 @@ to the process that answers: the app while it runs, else the command.
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import threading
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from gardener.errors import AdapterUnfit, ConfigError, GardenerError, NotFoundError
 from gardener.models.base import (
@@ -24,7 +22,8 @@ from gardener.models.base import (
     StreamLimits,
 )
 from gardener.models.registry import BackendRegistry
-from gardener.paths import Paths, prompt_cache_directory, write_private
+from gardener.paths import Paths, prompt_cache_directory
+from gardener.resident_note import write_note
 
 if TYPE_CHECKING:
     from gardener.chat.answer import Plan
@@ -175,39 +174,13 @@ class ModelService:
         self.note_resident()
         return freed
 
-    # ---- what other processes see --------------------------------------------------------------------
-
     def note_resident(self) -> None:
-        """Writes down what is resident, so that `gardener switch` can say what a project's own model would cost
-        without asking anybody."""
-        found = {name: {"model": state.model, "bytes": state.weight_bytes} for name, state in self.resident().items()}
-        content = json.dumps({"pid": os.getpid(), "resident": found}).encode()
+        """Lets other processes know what is resident; see gardener.resident_note."""
+        held = {name: (state.model, state.weight_bytes) for name, state in self.resident().items() if state.model}
+        defaults = {"mlx": self._settings.text("mlx.model"), "ollama": self._settings.text("ollama.model")}
         with self._lock:
-            path = resident_file(self._paths)
-            try:
-                if os.path.exists(path):
-                    with open(path, "rb") as opened:
-                        if opened.read() == content:
-                            return
-                write_private(path, content)
-            except (OSError, GardenerError) as error:
-                log.warning("resident state not written: %s", error)  # only a hint is lost
+            write_note(self._paths, held, defaults)
 
     def close(self) -> None:
         """Frees every model. Calling it twice is allowed."""
         self.registry.close()
-
-
-def resident_file(paths: Paths) -> str:
-    return os.path.join(paths.run, "resident.json")
-
-
-def read_resident(paths: Paths) -> dict[str, Any]:
-    """What the process that holds a model wrote down: backend to {"model", "bytes"}; {} when that process is gone."""
-    try:
-        with open(resident_file(paths), encoding="utf-8") as opened:
-            found = json.load(opened)
-        os.kill(int(found["pid"]), 0)
-        return dict(found["resident"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}

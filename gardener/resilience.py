@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from stamina.instrumentation import RetryDetails
 
 log = logging.getLogger("gardener.resilience")
+log.addHandler(logging.NullHandler())  # events for the log files: a command without one shows them to nobody
 
 T = TypeVar("T")
 

@@ -206,11 +206,16 @@ class State:
             raise
 
     def _version(self, connection: sqlite3.Connection) -> int:
-        version = int(connection.execute("PRAGMA user_version").fetchone()[0])
-        application = int(connection.execute("PRAGMA application_id").fetchone()[0])
-        believable = 0 <= version <= _HIGHEST_BELIEVABLE_VERSION
-        if version == 0:
-            believable = not connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone()
+        # One moment for all three, which another process that is just creating the schema would tear apart. Not
+        # BEGIN, as this may be inside a transaction.
+        connection.execute("SAVEPOINT version")
+        try:
+            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            application = int(connection.execute("PRAGMA application_id").fetchone()[0])
+            empty = connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is None
+        finally:
+            connection.execute("RELEASE version")
+        believable = empty if version == 0 else 0 < version <= _HIGHEST_BELIEVABLE_VERSION
         if not believable or (version and application != APPLICATION_ID):
             raise damaged(self.path, "it is a SQLite database, but not one of Gardener's")
         if version > len(MIGRATIONS):

@@ -45,6 +45,10 @@ def repair_index(
     """
     indexer = gardener.index(context).indexer
     done = []
+    symbols = indexer.symbols.problem() if indexer.table.chunks_table not in verdict.tables else ""
+    if symbols:
+        report = gardener.update_index(context, progress, cancel, rebuild=True, lock_timeout_s=_LOCK_WAIT_S)
+        done.append(f"the symbols were damaged ({symbols}): the index was built anew, {report.files:,} files")
     for name in verdict.tables:
         if name.startswith(VECTORS):
             with _lock(embed_lock(context.home), context):
@@ -122,7 +126,7 @@ class Sweep:
         if self._stop.is_set():
             return []
         done: list[str] = []
-        if verdict.damaged:
+        if verdict.damaged or indexer.symbols.problem():
             for damage in verdict.damaged:
                 _log.error("'%s': the index file %s is damaged (%s).", context.name, damage.path, damage.what)
             done = repair_index(self._gardener, context, verdict, cancel=self._stop)

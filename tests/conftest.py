@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+os.environ["GARDENER_OLLAMA_URL"] = ""  # the developer's own may be running; for fixtures of modules and sessions
 REQUIRE_ALL = bool(os.environ.get("GARDENER_REQUIRE_ALL"))
 
 
@@ -23,6 +24,7 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GARDENER_HOME", str(tmp_path / "gardener-home"))
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("GARDENER_OLLAMA_URL", "")  # the developer's own may be running
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
 

@@ -9,7 +9,9 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,7 +25,7 @@ from gardener.errors import (
     StateDamaged,
 )
 from gardener.state import State, record_event
-from gardener.state_connection import translate_sqlite_error
+from gardener.state_connection import StateConnection, translate_sqlite_error
 from gardener.state_schema import APPLICATION_ID, MIGRATIONS
 
 WRITE_FOR_EVER = """
@@ -178,12 +180,39 @@ def test_many_processes_create_and_write_without_loss(path: str) -> None:
         )
         for _ in range(4)
     ]
-    for writer in writers:
-        _, errors = writer.communicate()
-        assert (writer.returncode, errors) == (0, b"")
+    # All are waited for before anything is asserted: an unread pipe would be another test's error.
+    ended = [(writer.communicate()[1], writer.returncode) for writer in writers]
+    assert ended == [(b"", 0)] * 4
     with State(path) as state:
         assert len(events(state)) == 120
         assert state.check() == []
+
+
+def test_a_schema_that_another_process_finishes_meanwhile_is_no_damage(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(path).parent.mkdir()
+    with closing(sqlite3.connect(path)) as empty:
+        empty.execute("PRAGMA journal_mode = WAL")  # in which a reader keeps no writer waiting
+    others: list[State] = []
+    connect = state_module.connect
+
+    def watched(*arguments: Any) -> StateConnection:
+        connection = connect(*arguments)
+
+        def on_statement(statement: str) -> None:
+            if statement == "PRAGMA application_id" and not others:
+                monkeypatch.undo()
+                others.append(State(path))
+
+        connection.set_trace_callback(on_statement)
+        return connection
+
+    monkeypatch.setattr(state_module, "connect", watched)
+    with State(path) as state:
+        assert events(state) == []
+    assert len(others) == 1
+    others[0].close()
 
 
 def test_a_database_that_another_process_is_just_creating_is_waited_for(path: str) -> None:

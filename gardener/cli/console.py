@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 _CONTROL = {code: f"\\x{code:02x}" for code in (*range(0x09), *range(0x0B, 0x20), *range(0x7F, 0xA0))}
 _BIDI = {code: f"\\u{code:04x}" for code in (0x061C, 0x200E, 0x200F, *range(0x202A, 0x202F), *range(0x2066, 0x206A))}
 _INERT = _CONTROL | _BIDI
+_INERT_JSON = {code: f"\\u{code:04x}" for code in (*range(0x7F, 0xA0), *_BIDI)}
+"""What json.dumps leaves as it is. Such characters stand inside of strings only, where this is how JSON spells them."""
 
 
 def inert(text: str) -> str:
@@ -25,6 +27,15 @@ def inert(text: str) -> str:
 def one_line(text: str) -> str:
     """The same for a name that stands in a line: it can neither end the line nor move on in it."""
     return inert(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def json_text(value: Any, indent: int | None = None) -> str:
+    """JSON that cannot drive the terminal: the same value, with control and bidi characters spelled out."""
+    import json
+
+    # Lone surrogates (undecodable file names) must not end a command that lists files.
+    text = json.dumps(value, ensure_ascii=False, indent=indent).encode("utf-8", "replace").decode("utf-8")
+    return text.translate(_INERT_JSON)
 
 
 class Console:
@@ -64,12 +75,8 @@ class Console:
     # ---- data ----------------------------------------------------------------------------------------
 
     def json(self, value: Any) -> None:
-        import json
-
         self.end_progress()
-        # Lone surrogates (undecodable file names) must not end a command that lists files.
-        text = json.dumps(value, ensure_ascii=False, indent=2 if self.stdout.isatty() else None)
-        self.stdout.write(text.encode("utf-8", "replace").decode("utf-8") + "\n")
+        self.stdout.write(json_text(value, 2 if self.stdout.isatty() else None) + "\n")
 
     def line(self, text: str = "") -> None:
         self.end_progress()
@@ -119,9 +126,7 @@ class Console:
     def error(self, error: GardenerError) -> None:
         self.end_progress()
         if self.as_json:
-            import json
-
-            self.stderr.write(json.dumps(error.as_json(), ensure_ascii=False) + "\n")
+            self.stderr.write(json_text(error.as_json()) + "\n")
             return
         word = "\033[31merror:\033[0m" if self.colour(self.stderr) else "error:"
         self.stderr.write(f"{word} {inert(error.message)}\n")

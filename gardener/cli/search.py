@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gardener.cli.console import Console, inert, one_line
+from gardener.cli.console import Console, inert, json_text, one_line
 from gardener.cli.target import add_project_option, open_gardener
 from gardener.errors import GardenerError, UsageError
 
@@ -140,7 +140,7 @@ def _batch(args: argparse.Namespace, console: Console) -> int:
                 failures += 1
                 console.note(f"{args.batch}, line {number}: {error}")
                 answer = {"id": identifier, "line": number, "error": {"code": "usage", "message": str(error)}}
-            console.stdout.write(json.dumps(answer, ensure_ascii=False).encode("utf-8", "replace").decode() + "\n")
+            console.stdout.write(json_text(answer) + "\n")
             console.stdout.flush()
     if failures:
         raise UsageError(

@@ -28,6 +28,34 @@ def watch_states(app: RunningApp) -> dict[str, str]:
     return {item["project"]: f"{item['mode']} {item['detail']}".strip() for item in found}
 
 
+def resident_model(app: RunningApp) -> dict[str, object]:
+    """What the app holds in memory; {} when it does not answer within two seconds."""
+    from gardener.errors import GardenerError
+    from gardener.server.client import AppClient
+
+    try:
+        return AppClient(app, timeout_s=2.0).request("GET", "/api/models/resident")
+    except GardenerError:
+        return {}
+
+
+def _model_line(resident: dict[str, object]) -> str:
+    """One line for what is in memory and what it took to keep it there."""
+    from gardener.cli.console import inert
+
+    parts = []
+    backends = resident.get("backends")
+    for name, state in backends.items() if isinstance(backends, dict) else ():
+        if not state["model"]:
+            continue
+        counters = state["counters"]
+        said = f"{name} {inert(state['model'])}, {state['weight_bytes'] / 1e9:.1f} GB"
+        said += f", loaded {counters.get('base_loads', 0)}x, adapters swapped {counters.get('adapter_swaps', 0)}x"
+        said += f", prefixes restored {counters.get('prefixes_restored', 0)}x"
+        parts.append(said + (f", reloaded unasked {counters['reloads']}x" if counters.get("reloads") else ""))
+    return "; ".join(parts)
+
+
 def status(args: argparse.Namespace, console: Console) -> int:
     from gardener.server.client import find_app
 
@@ -36,6 +64,7 @@ def status(args: argparse.Namespace, console: Console) -> int:
         app = find_app(gardener.paths)
     report["watching"] = watch_states(app).get(str(report["project"]), "") if app else ""
     report["app"] = None if app is None else {"pid": app.pid, "url": app.url, "version": app.version}
+    report["resident"] = resident_model(app) if app else {}
     if console.as_json:
         console.json(report)
         return 0
@@ -71,6 +100,8 @@ def status(args: argparse.Namespace, console: Console) -> int:
         console.line(f"  embedder {inert(embedder['name'] + until)}")
         if embedder["problem"]:
             console.note(f"The embedder cannot be used: {inert(embedder['problem'])}")
+    if line := _model_line(report["resident"] if isinstance(report["resident"], dict) else {}):
+        console.line(f"  model    {line}")
     console.line(f"  level    {report['level']}" + (f": {report['level_reason']}" if report["level_reason"] else ""))
     console.line(f"  app      {app.url + f' (process {app.pid})' if app else 'not running: gardener ui'}")
     return 0

@@ -20,12 +20,17 @@ def configure_switch(parser: argparse.ArgumentParser) -> None:
 
 def switch(args: argparse.Namespace, console: Console) -> int:
     from gardener.app import Gardener
+    from gardener.cli.console import inert
+    from gardener.resident_note import cost_of_switch
 
     with Gardener(console.home) as gardener:
         name = gardener.registry.previous().id if args.name == "-" else args.name
         context = gardener.switch(name)
+        cost = cost_of_switch(gardener.paths, context)
     if console.as_json:
-        console.json({"project": context.name, "id": context.id, "root": context.root})
+        console.json({"project": context.name, "id": context.id, "root": context.root, "cost": cost})
     else:
         console.line(f"{context.name}  {context.root}")
+        if cost:
+            console.note(inert(cost))
     return 0

@@ -67,10 +67,11 @@ def _index(context: ProjectContext, indexer: Indexer, deep: bool) -> Finding:
         rest = f" and {more} more" if more > 0 else ""
         return Finding(name, "error", f"Damaged: {', '.join(shown)}{rest}.", repair)
     if deep:
-        for path in (indexer.manifest.path, indexer.symbols.path):
-            if problem := _sqlite_problem(path):
-                rebuild = f"gardener index --rebuild --project {shell_word(context.name)}"
-                return Finding(name, "error", f"{path} is damaged: {problem}", rebuild)
+        if problem := _sqlite_problem(indexer.manifest.path):
+            rebuild = f"gardener index --rebuild --project {shell_word(context.name)}"
+            return Finding(name, "error", f"{indexer.manifest.path} is damaged: {problem}", rebuild)
+        if problem := indexer.symbols.problem():
+            return Finding(name, "error", f"{indexer.symbols.path} is damaged: {problem}", repair)
     indexer.table.refresh()
     rows, expected = indexer.table.count(), sum(record.chunks for record in indexer.manifest.files().values())
     if rows != expected:

@@ -83,7 +83,11 @@ class Indexer:
             storage=storage_for(storage, self.directory, context.id),
             current=lambda: self.manifest.facts().get("chunks_table", ""),
         )
-        self.symbols = SymbolStore(self.directory, repair=self.repair, table=lambda: self.table.chunks_table)
+        self.symbols = SymbolStore(
+            self.directory,
+            repair=self.repair.replace("--rebuild", "--repair"),
+            table=lambda: self.table.chunks_table,
+        )
         self.hashes = FileHashes(self.directory, self.table.storage)
         self._manifest: Manifest | None = None
 

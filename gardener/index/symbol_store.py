@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from itertools import groupby
+from operator import itemgetter
+from typing import Any, Final, NamedTuple
 
 from gardener.errors import DiskFull, IndexDamaged
 from gardener.index.facts import is_disk_full
@@ -19,23 +22,26 @@ from gardener.index.file_symbols import DefinitionRow, FileSymbols, ReferenceRow
 from gardener.paths import ensure_directory, open_private
 from gardener.sqlite_full_disk import connect_even_when_full, is_full
 
-SCHEMA = 2
+SCHEMA = 3
 FILE = "symbols.db"
 MENTIONS_AT_ONCE = 20_000
 
 _TABLES = """
 CREATE TABLE files (
-    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, language TEXT NOT NULL, pending INTEGER NOT NULL
-);
+    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, language TEXT NOT NULL, pending INTEGER NOT NULL,
+    -- CRC-32 of what the other tables have of the file: SQLite notices no flipped bit inside of a value.
+    definitions_sum INTEGER NOT NULL, mentions_sum INTEGER NOT NULL, imports_sum INTEGER NOT NULL
+) STRICT;
 CREATE TABLE definitions (
     id INTEGER PRIMARY KEY, file INTEGER NOT NULL, name TEXT NOT NULL, qualified TEXT NOT NULL, kind TEXT NOT NULL,
     start_line INTEGER NOT NULL, end_line INTEGER NOT NULL, signature TEXT NOT NULL
-);
+) STRICT;
 CREATE TABLE mentions (
     file INTEGER NOT NULL, inside INTEGER NOT NULL, name TEXT NOT NULL, receiver TEXT NOT NULL, line INTEGER NOT NULL,
     called INTEGER NOT NULL
-);
-CREATE TABLE imports (file INTEGER NOT NULL, module TEXT NOT NULL, name TEXT NOT NULL, alias TEXT NOT NULL);
+) STRICT;
+CREATE TABLE imports (file INTEGER NOT NULL, module TEXT NOT NULL, name TEXT NOT NULL, alias TEXT NOT NULL)
+STRICT;
 """
 _INDEXES = """
 CREATE INDEX definitions_name ON definitions (name COLLATE NOCASE);
@@ -93,6 +99,17 @@ class ImportOf(NamedTuple):
     name: str
     alias: str
 
+
+_COLUMNS: Final = {
+    "definitions": ("id", "file", "name", "qualified", "kind", "start_line", "end_line", "signature"),
+    "mentions": ("file", "inside", "name", "receiver", "line", "called"),
+    "imports": ("file", "module", "name", "alias"),
+}
+"""What the sums of a file are of."""
+Row = tuple[Any, ...]
+_DEFINITION = (int, str, str, str, str, str, int, int, str)
+_MENTION = (str, str, int, str, str, int, int)
+_IMPORT = (str, str, str, str)
 
 FileWithSymbols = tuple[str, str, FileSymbols]
 """Path, language, symbols."""
@@ -161,13 +178,16 @@ class SymbolStore:
         definition = _next_id(database, "definitions")
         for path, language, symbols in files:
             references = symbols.references
-            database.execute("INSERT INTO files VALUES (?, ?, ?, ?)", (file, path, language, references is None))
-            database.executemany(
-                "INSERT INTO definitions VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-                [(definition + i, file, *row) for i, row in enumerate(symbols.definitions)],
+            definitions = [(definition + i, file, *row) for i, row in enumerate(symbols.definitions)]
+            mentions = _mention_rows(file, definition, references or ())
+            imports = [(file, *row) for row in symbols.imports]
+            database.execute(
+                "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (file, path, language, references is None, _sum(definitions), _sum(mentions), _sum(imports)),
             )
-            _insert_mentions(database, file, definition, references or ())
-            database.executemany("INSERT INTO imports VALUES (?, ?, ?, ?)", [(file, *row) for row in symbols.imports])
+            database.executemany("INSERT INTO definitions VALUES (?, ?, ?, ?, ?, ?, ?, ?)", definitions)
+            database.executemany("INSERT INTO mentions VALUES (?, ?, ?, ?, ?, ?)", mentions)
+            database.executemany("INSERT INTO imports VALUES (?, ?, ?, ?)", imports)
             file += 1
             definition += len(symbols.definitions)
 
@@ -194,7 +214,9 @@ class SymbolStore:
             changed = database.execute("UPDATE files SET pending = 0 WHERE id = ? AND pending", (file,)).rowcount
             if changed:
                 first = database.execute("SELECT min(id) FROM definitions WHERE file = ?", (file,)).fetchone()[0]
-                _insert_mentions(database, file, int(first or 0), references)
+                mentions = _mention_rows(file, int(first or 0), references)
+                database.executemany("INSERT INTO mentions VALUES (?, ?, ?, ?, ?, ?)", mentions)
+                database.execute("UPDATE files SET mentions_sum = ? WHERE id = ?", (_sum(mentions), file))
 
     @contextmanager
     def _writing(self, *, anew: bool = False) -> Iterator[sqlite3.Connection]:
@@ -263,7 +285,8 @@ class SymbolStore:
             if not rows:
                 return
             after = rows[-1][0]
-            yield from (Mention._make(row[1:]) for row in rows)
+            with self._translating():
+                yield from (Mention._make(row[1:]) for row in _typed(rows, (int, *_MENTION)))
 
     def imports_of(self, path: str) -> list[ImportOf]:
         return self._imports("WHERE f.path = ?", (path,))
@@ -273,17 +296,44 @@ class SymbolStore:
 
     def paths(self) -> list[str]:
         with self._reading() as database:
-            return [row[0] for row in database.execute("SELECT path FROM files ORDER BY path")]
+            return [row[0] for row in _typed(database.execute("SELECT path FROM files ORDER BY path"), (str,))]
+
+    def problem(self) -> str:
+        """What is wrong with the file, "" for nothing: its pages, and every value against the sums of its file.
+
+        Reads everything: 0.5 s for 50,000 chunks.
+        """
+        try:
+            with self._reading() as database:
+                said = str(database.execute("PRAGMA quick_check(1)").fetchone()[0])
+                if said != "ok":
+                    return said
+                database.execute("BEGIN")  # all of it at one moment
+                try:
+                    for table, columns in _COLUMNS.items():
+                        expected = dict(database.execute(f"SELECT id, {table}_sum FROM files"))
+                        rows = database.execute(f"SELECT {', '.join(columns)} FROM {table} ORDER BY file, rowid")
+                        found = {file: _sum(group) for file, group in groupby(rows, itemgetter(columns.index("file")))}
+                        if any(found.pop(file, 0) != total for file, total in expected.items()) or found:
+                            return f"its {table} are not what was written"
+                finally:
+                    database.execute("ROLLBACK")
+        except IndexDamaged as error:
+            return error.message
+        return ""
 
     def _definitions(self, where: str, values: Sequence[object]) -> list[Definition]:
         with self._reading() as database:
             return [
                 Definition._make(row)
-                for row in database.execute(
-                    "SELECT d.id, f.path, f.language, d.name, d.qualified, d.kind, d.start_line, d.end_line, "
-                    f"d.signature FROM definitions d JOIN files f ON f.id = d.file {where} "
-                    "ORDER BY f.path, d.start_line, d.id",
-                    values,
+                for row in _typed(
+                    database.execute(
+                        "SELECT d.id, f.path, f.language, d.name, d.qualified, d.kind, d.start_line, d.end_line, "
+                        f"d.signature FROM definitions d JOIN files f ON f.id = d.file {where} "
+                        "ORDER BY f.path, d.start_line, d.id",
+                        values,
+                    ),
+                    _DEFINITION,
                 )
             ]
 
@@ -291,10 +341,13 @@ class SymbolStore:
         with self._reading() as database:
             return [
                 Mention._make(row)
-                for row in database.execute(
-                    "SELECT f.path, f.language, m.inside, m.name, m.receiver, m.line, m.called "
-                    f"FROM mentions m JOIN files f ON f.id = m.file {where} ORDER BY f.path, m.line",
-                    values,
+                for row in _typed(
+                    database.execute(
+                        "SELECT f.path, f.language, m.inside, m.name, m.receiver, m.line, m.called "
+                        f"FROM mentions m JOIN files f ON f.id = m.file {where} ORDER BY f.path, m.line",
+                        values,
+                    ),
+                    _MENTION,
                 )
             ]
 
@@ -302,12 +355,22 @@ class SymbolStore:
         with self._reading() as database:
             return [
                 ImportOf._make(row)
-                for row in database.execute(
-                    "SELECT f.path, i.module, i.name, i.alias FROM imports i JOIN files f ON f.id = i.file "
-                    f"{where} ORDER BY i.rowid",
-                    values,
+                for row in _typed(
+                    database.execute(
+                        "SELECT f.path, i.module, i.name, i.alias FROM imports i JOIN files f ON f.id = i.file "
+                        f"{where} ORDER BY i.rowid",
+                        values,
+                    ),
+                    _IMPORT,
                 )
             ]
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            raise self._translate(error) from error
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
@@ -373,16 +436,29 @@ class SymbolStore:
                 self._database = None
 
 
-def _insert_mentions(
-    database: sqlite3.Connection, file: int, first_definition: int, references: Sequence[ReferenceRow]
-) -> None:
-    database.executemany(
-        "INSERT INTO mentions VALUES (?, ?, ?, ?, ?, ?)",
-        [
-            (file, first_definition + inside if inside >= 0 else 0, name, receiver, line, called)
-            for inside, name, receiver, line, called in references
-        ],
-    )
+def _mention_rows(
+    file: int, first_definition: int, references: Sequence[ReferenceRow]
+) -> list[tuple[int, int, str, str, int, int]]:
+    return [
+        (file, first_definition + inside if inside >= 0 else 0, name, receiver, line, int(called))
+        for inside, name, receiver, line, called in references
+    ]
+
+
+def _sum(rows: Iterable[Sequence[object]]) -> int:
+    """CRC-32 of rows of integers and texts, in their order."""
+    total = 0
+    for row in rows:
+        total = zlib.crc32(repr(tuple(row)).encode("utf-8", "surrogatepass"), total)
+    return total
+
+
+def _typed(rows: Iterable[Row], types: tuple[type, ...]) -> Iterator[Row]:
+    """The rows, each of which must have columns of these types: a flipped bit can make a text of a number."""
+    for row in rows:
+        if tuple(map(type, row)) != types:
+            raise sqlite3.DatabaseError("a row holds other things than were written")
+        yield row
 
 
 def _next_id(database: sqlite3.Connection, table: str) -> int:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 BATCH = 16
 CONNECT_S = 5.0
-ANSWER_S, IN_ALL_S = 60.0, 120.0
-"""One answer, and with repetitions. A server that loads its model first can take long."""
+IN_ALL_S = 60.0
+"""One answer with all its repetitions. A server that loads its model first can take long."""
 QUERY_S = 5.0
 """A question does not wait longer and is not repeated: words and names still answer it."""
 MOST_BYTES = 64_000_000
@@ -68,7 +68,7 @@ class ServerEmbedder:
             headers["Authorization"] = f"Bearer {key}"
         # Not the environment's proxies: code goes where the user said and nowhere else.
         self._client = httpx.Client(
-            base_url=spec.url, headers=headers, timeout=httpx.Timeout(ANSWER_S, connect=CONNECT_S),
+            base_url=spec.url, headers=headers, timeout=httpx.Timeout(IN_ALL_S, connect=CONNECT_S),
             trust_env=False, follow_redirects=False,
         )  # fmt: skip
         self._closed = threading.Event()
@@ -146,7 +146,7 @@ class ServerEmbedder:
             try:
                 entries = sorted(entries, key=lambda entry: int(entry["index"])) if entries else entries
                 raw = [entry["embedding"] for entry in entries or ()]
-            except (KeyError, TypeError, ValueError) as error:
+            except (KeyError, TypeError, ValueError, OverflowError) as error:
                 raise self._wrong("an answer without vectors") from error
         return checked(raw, len(texts), self._where, self.dimensions)
 
@@ -179,11 +179,13 @@ class ServerEmbedder:
         if self._closed.is_set():
             raise EmbedderUnavailable(f"The embedder {self.name} has been closed.", next_step="gardener status")
 
+        limit_s = QUERY_S if in_a_hurry else IN_ALL_S
+        deadline = Deadline(limit_s)
+
         def attempt() -> dict[str, Any]:
-            limit_s = QUERY_S if in_a_hurry else ANSWER_S
-            deadline = Deadline(limit_s)
             content = bytearray()
-            timeout = httpx.Timeout(limit_s, connect=min(CONNECT_S, limit_s))
+            left_s = max(0.1, deadline.remaining_s() or 0.0)
+            timeout = httpx.Timeout(left_s, connect=min(CONNECT_S, left_s))
             try:
                 with self._client.stream(method, path, json=body, timeout=timeout) as response:
                     for piece in response.iter_bytes():
@@ -206,7 +208,7 @@ class ServerEmbedder:
                 raise self._wrong(f"status {response.status_code}: {said}")
             try:
                 value = json.loads(content)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise self._wrong("something that is not JSON") from error
             if not isinstance(value, dict):
                 raise self._wrong("JSON of another form")
@@ -214,7 +216,7 @@ class ServerEmbedder:
 
         try:
             with self._breaker.calling(failures=_Again):
-                return retry_call(attempt, on=_Again, attempts=1 if in_a_hurry else 3, timeout_s=IN_ALL_S)
+                return retry_call(attempt, on=_Again, attempts=1 if in_a_hurry else 3, timeout_s=limit_s)
         except _Again as error:
             raise EmbedderUnavailable(
                 f"The embedding server {self._spec.url} does not answer: {str(error)[:200]}",

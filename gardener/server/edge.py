@@ -24,6 +24,7 @@ from gardener.server.events import (
 )
 from gardener.server.jobs import Job, JobKind, Jobs, Work
 from gardener.server.runfile import authority
+from gardener.server.warming import Warming
 from gardener.server.watching import Watching
 from gardener.types import Answer, IndexState, Message, ProjectContext, TextDelta
 from gardener.vector_work import index_version, missing_vectors, more_important
@@ -81,6 +82,7 @@ class Edge:
         self._not_now: dict[str, str] = {}
         """Projects whose vectors were dealt with, and the version of the index (see gardener.vector_work)."""
         self.watching = Watching(self)
+        self.warming = Warming(gardener)
         gardener.watch_state = lambda context: str(self.watching.state(context.id))
         self._lock = threading.Lock()
         self._index_states: dict[str, tuple[float, IndexState]] = {}
@@ -233,6 +235,24 @@ class Edge:
     def _forget_state(self, context: ProjectContext) -> None:
         with self._lock:
             self._index_states.pop(context.id, None)
+
+    def resident_json(self) -> JsonObject:
+        """What models are in memory, their counters, and how ready the active project is."""
+        states = self.gardener.models.resident()
+        return {
+            "backends": {
+                name: {
+                    "model": state.model,
+                    "identity": state.identity,
+                    "weight_bytes": state.weight_bytes,
+                    "cache_bytes": state.cache_bytes,
+                    "adapter": state.adapter,
+                    "counters": dict(state.counters),
+                }
+                for name, state in states.items()
+            },
+            "warm": self.warming.last.as_json() if self.warming.last else None,
+        }
 
     # ---- the browser ---------------------------------------------------------------------------------
 

@@ -38,6 +38,10 @@ def router(edge: Edge) -> APIRouter:
             ]
         }
 
+    @routes.get("/models/resident", summary="Models in memory, their counters, and how ready the active project is")
+    def resident() -> JsonObject:
+        return edge.resident_json()
+
     @routes.get("/projects", summary="Registered projects and which one is active")
     def projects() -> JsonObject:
         active = gardener.registry.active()

@@ -103,6 +103,17 @@ def metrics_text(edge: Edge) -> str:
             project=context.name,
             mode=mode,
         )
+    for name, held in edge.gardener.models.resident().items():
+        text.metric("gardener_model_weight_bytes", "gauge", "Weights in memory.", held.weight_bytes, backend=name)
+        text.metric("gardener_model_cache_bytes", "gauge", "Prompt caches in memory.", held.cache_bytes, backend=name)
+        for counter, value in sorted(held.counters.items()):
+            text.metric(
+                f"gardener_model_{counter}_total",
+                "counter",
+                "Of a chat backend; see docs/models.md.",
+                value,
+                backend=name,
+            )
     unfinished = [job for job in edge.jobs.find() if not job.over]
     for state in ("queued", "running"):
         count = sum(job.state == state for job in unfinished)

@@ -120,14 +120,17 @@ def _run(
             edge.catch_up()
             sweep.start()
             edge.watching.start()
+            edge.warming.start()
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             # Watchers first, as they start jobs. Then jobs: their readers' streams end with them, and partial
             # answers are saved.
             edge.watching.ask_to_stop()
+            edge.warming.ask_to_stop()
             await asyncio.to_thread(sweep.stop)
             await asyncio.to_thread(edge.jobs.close)
             await asyncio.to_thread(edge.watching.close)
+            await asyncio.to_thread(edge.warming.close)
             edge.closing.set()
             await super().shutdown(sockets)
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from gardener.cli.commands import COMMANDS
+from gardener.cli.console import json_text
 from gardener.errors import EXIT_CODES
 
 Run = Callable[..., Any]
@@ -92,6 +93,14 @@ def test_exit_codes_are_documented(gardener: Run) -> None:
 def test_help_on_environment_and_files(gardener: Run, home: Path) -> None:
     assert "GARDENER_SEARCH_LIMIT" in gardener("help", "environment").out
     assert str(home / "state.db") in gardener("help", "files").out
+
+
+def test_json_cannot_drive_the_terminal() -> None:
+    value = {"text": "é \x1b[31m \x9b31m \u202e \u2066 \x7f \ud800 日本"}
+    text = json_text(value)
+    assert all(character.isprintable() for character in text)
+    assert "é" in text and "日本" in text
+    assert json.loads(text) == {"text": value["text"].replace("\ud800", "?")}
 
 
 def test_errors_as_json_go_to_stderr(gardener: Run) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -15,8 +16,10 @@ from pathlib import Path
 import pytest
 
 from gardener.app import Gardener
+from gardener.errors import IndexDamaged, NotFoundError
 from gardener.index.integrity import FileHashes, Verdict
 from gardener.index.lance_tables import CHUNKS
+from gardener.index.repository_map import repository_map
 from gardener.index.search import SearchRequest
 from gardener.index.vector_tables import VECTORS
 from gardener.index.vectors import check_store
@@ -153,6 +156,45 @@ def test_damaged_chunks_are_made_again_beside_those_that_serve(
     assert index.indexer.table.chunks_table == "chunks-2"
     assert verify(gardener, embedded).damaged == ()
     assert top(gardener, embedded, "scan a json string") == before
+
+
+def test_damaged_symbols_are_found_never_a_fault_and_made_again(gardener: Gardener, indexed: ProjectContext) -> None:
+    indexer = gardener.index(indexed).indexer
+    graph = gardener.symbols(indexed)
+    indexer.complete_symbols()
+    expected = [one.as_json() for one in indexer.symbols.definitions()]
+    name = expected[0]["symbol"]
+    indexer.symbols.close()
+    for side in ("-wal", "-shm"):
+        assert not Path(indexer.symbols.path + side).exists()
+    place = Path(indexer.symbols.path)
+    whole = place.read_bytes()
+    random.seed(7)
+    for round_ in range(60):
+        place.write_bytes(whole if round_ % 6 else whole[: random.randrange(1, len(whole))])
+        if round_ % 6:
+            # After the first page: what stands there tells SQLite, and so everybody, that it is no database.
+            flip(place, random.randrange(4096, len(whole)))
+        changed = place.read_bytes()
+        for ask in (graph.find, graph.callers, graph.callees):
+            with contextlib.suppress(IndexDamaged, NotFoundError):
+                ask(str(name))
+        with contextlib.suppress(IndexDamaged):
+            repository_map(graph, len, 500)
+        same = False
+        with contextlib.suppress(IndexDamaged):
+            same = [one.as_json() for one in indexer.symbols.definitions()] == expected
+        assert same or indexer.symbols.problem(), f"round {round_}: other symbols, and nobody says so"
+        indexer.symbols.close()
+        assert place.read_bytes() == changed
+    signature = str(expected[0]["signature"]).encode()
+    place.write_bytes(whole.replace(signature, bytes([signature[0] ^ 1]) + signature[1:]))
+    assert "definitions" in indexer.symbols.problem()
+    done = repair_index(gardener, indexed, verify(gardener, indexed))
+    assert len(done) == 1 and "symbols" in done[0]
+    assert indexer.symbols.problem() == ""
+    assert [one.as_json() for one in indexer.symbols.definitions()] == expected
+    assert repair_index(gardener, indexed, verify(gardener, indexed)) == []
 
 
 def test_damaged_vectors_come_back_from_the_shared_store(gardener: Gardener, embedded: ProjectContext) -> None:
