@@ -55,7 +55,7 @@ def _pull_mlx(args: argparse.Namespace, build: Build, gardener: Gardener, consol
     about = f"about {size(build.bytes)}" if build.estimated else size(build.bytes)
     console.note(f"{build.name} is {about}. By hand: {command(build, folder)}")
     if not args.yes and not console.confirm(f"Download it from huggingface.co into {folder}?"):
-        return _nobody(console, f"gardener models pull {args.name} --yes", "Nothing was downloaded.")
+        return _nobody(console, f"gardener models pull {args.name} --runtime mlx --yes", "Nothing was downloaded.")
     path = download(build, folder)
     if console.as_json:
         console.json({"runtime": "mlx", "name": folder_name(build), "path": path})
@@ -223,12 +223,12 @@ def use(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
 
 def _to_load(gardener: Gardener, found: Found) -> int:
     """Bytes that the next answer has to load; 0 when that model is in memory."""
-    from gardener.model_service import read_resident
+    from gardener.resident_note import held_models
 
     if found.runtime == "ollama":
         loaded = {row["model"] for row in loaded_in_ollama(gardener, {})}
         return 0 if found.name in loaded else found.size
-    resident = read_resident(gardener.paths).get("mlx", {}).get("model", "")
+    resident = held_models(gardener.paths).get("mlx", ("", 0))[0]
     here = found.local.path if found.local is not None else found.name
     return 0 if resident and resident in (found.name, here, os.path.basename(here)) else found.size
 

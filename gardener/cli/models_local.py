@@ -114,22 +114,26 @@ def _shown(row: dict[str, Any]) -> dict[str, str]:
 
 def ps(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
     from gardener.errors import GardenerError
-    from gardener.model_service import read_resident
+    from gardener.resident_note import held_models
     from gardener.server.client import AppClient, find_app
 
     app = find_app(gardener.paths)
     rows: list[dict[str, Any]] = []
     problems: dict[str, str] = {}
-    try:
-        asked = AppClient(app, timeout_s=5.0).request("GET", "/api/models/resident")["backends"] if app else {}
-    except (GardenerError, KeyError) as error:
-        asked, problems["app"] = {}, str(error)
-    for name, state in asked.items() or read_resident(gardener.paths).items():
-        if state.get("model"):
-            held = state.get("weight_bytes", state.get("bytes", 0))
+    states: dict[str, dict[str, Any]] = {}
+    if app is not None:
+        try:
+            states = dict(AppClient(app, timeout_s=5.0).request("GET", "/api/models/resident")["backends"])
+        except (GardenerError, KeyError, TypeError) as error:
+            problems["app"] = f"it does not say what it holds: {error}"
+    else:
+        held = held_models(gardener.paths)
+        states = {name: {"model": model, "weight_bytes": weights} for name, (model, weights) in held.items()}
+    for name, state in states.items():
+        if state.get("model") and name != "ollama":  # which is asked itself below
             rows.append(
                 {"where": "app" if app else "command", "backend": name, "model": state["model"],
-                 "weight_bytes": held, "cache_bytes": state.get("cache_bytes", 0),
+                 "weight_bytes": state.get("weight_bytes", 0), "cache_bytes": state.get("cache_bytes", 0),
                  "adapter": state.get("adapter", ""), "counters": state.get("counters", {})}
             )  # fmt: skip
     rows += loaded_in_ollama(gardener, problems)

@@ -250,7 +250,7 @@ def test_ps_shows_what_another_process_holds(gardener: Gardener, home: Path) -> 
     (home / "run").mkdir(parents=True)
     for folder in (home, home / "run"):
         folder.chmod(0o700)
-    content = {"pid": os.getpid(), "resident": {"mlx": {"model": "big\x1b[2J", "bytes": 4_000_000_000}}}
+    content = {"pid": os.getpid(), "held": {"mlx": ["big\x1b[2J", 4_000_000_000], "odd": "x"}, "defaults": {}}
     (home / "run" / "resident.json").write_text(json.dumps(content))
     said = gardener("models", "ps")
     assert "4.0 GB" in said.out and "\x1b" not in said.out
