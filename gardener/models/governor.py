@@ -88,7 +88,8 @@ class GovernorState:
 
 
 class Governor:
-    """Thread-safe."""
+    """Thread-safe. Parts and the probe are called without any lock of ours: a part may wait for its own thread, and
+    that thread may be asking `admit` meanwhile."""
 
     def __init__(
         self,
@@ -108,7 +109,7 @@ class Governor:
         self._resume = resume
         self._runtime = runtime
         self._clock = clock
-        self._lock = threading.RLock()
+        self._lock = threading.Lock()
         self._parts: dict[str, Part] = {}
         self._stage = 0
         self._acted_at = float("-inf")
@@ -133,20 +134,17 @@ class Governor:
         The resident base counts as free, because it goes before another one comes; so do caches, which are given
         back first when that is what makes room. The embedder and the index keep what they hold.
         """
-        with self._lock:
-            needs = needs_of(folder.weight_bytes, kv_bytes)
-            stays = self._held("embedder", "index")
-            has = max(0, self.budget_bytes - stays)
-            if needs.total > has:
-                raise self._too_large(folder, needs.total, kv_bytes, has, "for models" + _less(stays))
-            reading = self._probe()
-            free = reading.available_bytes
-            if reading.strict and needs.total > free + self._held("weights"):
-                self._release("cache")
-                free = self._probe().available_bytes
-            could = free + self._held("weights")
-            if reading.strict and needs.total > could:
-                raise self._too_large(folder, needs.total, kv_bytes, could, "available right now")
+        needs = needs_of(folder.weight_bytes, kv_bytes)
+        stays = self._held("embedder", "index")
+        has = max(0, self.budget_bytes - stays)
+        if needs.total > has:
+            raise self._too_large(folder, needs.total, kv_bytes, has, "for models" + _less(stays))
+        reading = self._probe()
+        could = reading.available_bytes + self._held("weights")
+        if reading.strict and needs.total > could and self._release("cache"):
+            could = self._probe().available_bytes + self._held("weights")
+        if reading.strict and needs.total > could:
+            raise self._too_large(folder, needs.total, kv_bytes, could, "available right now")
 
     def _too_large(self, folder: ModelFolder, needs: int, kv_bytes: int, has: int, which: str) -> ModelTooLarge:
         smaller = smaller_than(needs, has, self._runtime, folder.context_tokens)
@@ -161,75 +159,81 @@ class Governor:
     # ---- while it runs -------------------------------------------------------------------------------
 
     def tick(self) -> GovernorState:
-        """Looks at the machine and takes at most one step. To be called every few seconds."""
+        """Looks at the machine and takes at most one step. To be called every few seconds, by one thread."""
+        reading = self._probe()
+        pressure = reading.pressure
+        if pressure == "normal" and sum(self._bytes().values()) > self.budget_bytes:
+            pressure = "warning"
         with self._lock:
-            reading = self._probe()
-            pressure = reading.pressure
-            if pressure == "normal" and sum(self._bytes().values()) > self.budget_bytes:
-                pressure = "warning"
             self._last = Reading(reading.available_bytes, pressure, reading.strict)
-            self.relieve(pressure)
-            return self.state()
+        self.relieve(pressure)
+        return self.state()
 
     def relieve(self, pressure: Pressure) -> None:
         """The next step for this much pressure: one stage further while it lasts, back to none after a calm time."""
+        now = self._clock()
+        if pressure == "normal":
+            self._calm(now)
+            return
         with self._lock:
-            now = self._clock()
-            if pressure == "normal":
-                self._calm(now)
-                return
             self._calm_since = None
             if pressure == "warning" and now - self._acted_at < SETTLE_S:
                 return
             self._acted_at = now
             self._stage = min(self._stage + 1, len(STAGES) - 1)
-            self._act(pressure)
+            stage = self._stage
+        self._act(pressure, stage)
 
-    def _act(self, pressure: Pressure) -> None:
+    def _act(self, pressure: Pressure, stage: int) -> None:
         freed = self._release("cache")
         done = [f"gave back {_size(freed)} of prompt caches"] if freed else []
-        if self._stage >= 2:
+        if stage >= 2:
             unloaded = self._release("embedder")
             freed += unloaded
             done += [f"unloaded the embedder ({_size(unloaded)})"] if unloaded else []
-        if self._stage >= 3:
+        if stage >= 3:
             self._pause(f"memory is short ({pressure})")
             done.append("background work on the index waits")
-        self._did = ", ".join(done) or "there was nothing to give back"
-        fields = {"pressure": pressure, "stage": STAGES[self._stage], "freed_bytes": freed, "did": self._did}
+        did = ", ".join(done) or "there was nothing to give back"
+        with self._lock:
+            self._did = did
+        fields = {"pressure": pressure, "stage": STAGES[stage], "freed_bytes": freed, "did": did}
         log.warning("memory.relieved", extra={"fields": fields})
 
     def _calm(self, now: float) -> None:
-        if self._calm_since is None:
-            self._calm_since = now
-        if self._stage and now - self._calm_since >= CALM_S:
-            if self._stage >= 3:
-                self._resume()
-            log.info("memory.calm", extra={"fields": {"stage_before": STAGES[self._stage]}})
-            self._stage, self._did = 0, ""
+        with self._lock:
+            if self._calm_since is None:
+                self._calm_since = now
+            if not self._stage or now - self._calm_since < CALM_S:
+                return
+            before, self._stage, self._did = self._stage, 0, ""
+        if before >= 3:
+            self._resume()
+        log.info("memory.calm", extra={"fields": {"stage_before": STAGES[before]}})
 
     def state(self) -> GovernorState:
         """As of the last tick; what is held is asked now."""
+        held = self._bytes()
         with self._lock:
             last = self._last
             return GovernorState(
-                self.budget_bytes, self._bytes(), last.available_bytes, last.pressure, STAGES[self._stage], self._did
+                self.budget_bytes, held, last.available_bytes, last.pressure, STAGES[self._stage], self._did
             )
 
     # ---- the parts -----------------------------------------------------------------------------------
 
+    def _all(self, *kinds: Kind) -> list[Part]:
+        with self._lock:
+            return [part for part in self._parts.values() if not kinds or part.kind in kinds]
+
     def _bytes(self) -> dict[str, int]:
-        return {part.name: _asked(part, part.held) for part in self._parts.values()}
+        return {part.name: _asked(part, part.held) for part in self._all()}
 
     def _held(self, *kinds: Kind) -> int:
-        return sum(_asked(part, part.held) for part in self._parts.values() if part.kind in kinds)
+        return sum(_asked(part, part.held) for part in self._all(*kinds))
 
     def _release(self, kind: Kind) -> int:
-        return sum(
-            _asked(part, part.release)
-            for part in self._parts.values()
-            if part.kind == kind and part.release is not None
-        )
+        return sum(_asked(part, part.release) for part in self._all(kind) if part.release is not None)
 
 
 def _asked(part: Part, function: Callable[[], int]) -> int:

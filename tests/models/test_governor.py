@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -188,6 +189,51 @@ def test_pause_and_resume_alternate_and_a_stage_is_never_skipped(steps: list[tup
             paused = event == "pause"
         assert paused == (now == 3)
         before = now
+
+
+def test_a_part_may_wait_for_a_thread_that_asks_for_admission() -> None:
+    machine = Machine()
+    governor = machine.governor()
+    asked: list[bool] = []
+
+    def release() -> int:
+        worker = threading.Thread(target=lambda: (governor.admit(folder(GB), 0), asked.append(True)))
+        worker.start()
+        worker.join(20)
+        return 0
+
+    governor.register(Part("prompts", "cache", lambda: 0, release))
+    machine.pressure = "critical"
+    governor.tick()
+    assert asked == [True]
+
+
+def test_real_prompt_caches_are_given_back() -> None:
+    import mlx.core as mx
+    from mlx_lm.models.cache import KVCache
+
+    kept = [KVCache()]
+    before = mx.get_active_memory()
+    kept[0].update_and_fetch(mx.ones((1, 8, 4096, 64)), mx.ones((1, 8, 4096, 64)))
+    mx.eval(kept[0].state)
+
+    def held() -> int:
+        return max(0, mx.get_active_memory() - before)
+
+    def release() -> int:
+        size = held()
+        kept.clear()
+        mx.clear_cache()
+        return size - held()
+
+    machine = Machine()
+    governor = machine.governor()
+    governor.register(Part("prompts", "cache", held, release))
+    assert governor.state().held["prompts"] >= 2 * 8 * 4096 * 64 * 4
+    machine.pressure = "warning"
+    state = governor.tick()
+    assert state.held["prompts"] < 1_000_000
+    assert state.did == "gave back 17 MB of prompt caches"
 
 
 def test_this_machine_answers() -> None:
