@@ -131,8 +131,8 @@ class Governor:
     def admit(self, folder: ModelFolder, kv_bytes: int) -> None:
         """Raises ModelTooLarge when this model cannot be loaded; nothing was changed then.
 
-        The resident base counts as free, because it goes before another one comes; so do caches, which are given
-        back first when that is what makes room. The embedder and the index keep what they hold.
+        The resident base counts as free, because it goes before another one comes, and its caches with it; other
+        caches are given back when that is what makes room. The embedder and the index keep what they hold.
         """
         needs = needs_of(folder.weight_bytes, kv_bytes)
         stays = self._held("embedder", "index")
@@ -140,11 +140,11 @@ class Governor:
         if needs.total > has:
             raise self._too_large(folder, needs.total, kv_bytes, has, "for models" + _less(stays))
         reading = self._probe()
-        could = reading.available_bytes + self._held("weights")
-        if reading.strict and needs.total > could and self._release("cache"):
-            could = self._probe().available_bytes + self._held("weights")
+        could = reading.available_bytes + self._held("weights", "cache")
         if reading.strict and needs.total > could:
             raise self._too_large(folder, needs.total, kv_bytes, could, "available right now")
+        if needs.total > reading.available_bytes + self._held("weights"):
+            self._release("cache")
 
     def _too_large(self, folder: ModelFolder, needs: int, kv_bytes: int, has: int, which: str) -> ModelTooLarge:
         smaller = smaller_than(needs, has, self._runtime, folder.context_tokens)

@@ -100,6 +100,15 @@ def test_caches_make_room_for_a_model() -> None:
     assert machine.available == 11 * GB
 
 
+def test_a_refusal_gives_nothing_back() -> None:
+    machine = Machine(available=5 * GB)
+    governor = machine.governor(16 * GB)
+    machine.hold(governor, "prompts", "cache", 1_000_000)
+    with pytest.raises(ModelTooLarge, match="available right now"):
+        governor.admit(folder(8 * GB), 0)
+    assert machine.events == []
+
+
 def test_on_a_mac_available_memory_alone_refuses_nothing() -> None:
     machine = Machine(available=GB)
     machine.strict = False
