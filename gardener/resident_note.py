@@ -54,6 +54,16 @@ def _read(paths: Paths) -> dict[str, Any]:
         return {}
 
 
+def held_models(paths: Paths) -> dict[str, tuple[str, int]]:
+    """Backend to the model that a living process holds, and the bytes of its weights."""
+    held = _read(paths).get("held")
+    found: dict[str, tuple[str, int]] = {}
+    for name, entry in held.items() if isinstance(held, dict) else ():
+        if isinstance(entry, list) and len(entry) == 2 and isinstance(entry[1], int):
+            found[str(name)] = (str(entry[0]), entry[1])
+    return found
+
+
 def cost_of_switch(paths: Paths, context: ProjectContext) -> str:
     """What the first answer of this project will have to load, in one sentence; "" when its base is resident or nothing
     is known."""

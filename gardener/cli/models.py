@@ -1,0 +1,311 @@
+"""`gardener models`: which model fits this machine, which are here, which is in memory."""
+
+from __future__ import annotations
+
+import argparse
+
+from gardener.cli.console import Console, one_line, size
+from gardener.cli.target import open_gardener
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gardener.app import Gardener
+    from gardener.models.catalog import CatalogModel, Runtime
+    from gardener.models.fit import Fit
+    from gardener.models.hardware import Hardware
+
+    Action = Callable[[argparse.Namespace, Gardener, Console], int]
+
+EXAMPLES = """examples:
+  gardener models recommend                   the catalogue, with what fits this machine
+  gardener models recommend --context 32768   with room for a longer window
+  gardener models check qwen3-coder-30b       what one model needs, and what there is
+  gardener models check ~/models/my-model     the same for a folder
+  gardener models list                        what is here: MLX folders, Ollama's, the server's
+  gardener models pull qwen2.5-coder-7b       download it, after asking
+  gardener models use qwen2.5-coder:7b        for all projects that have not chosen another
+  gardener models use my-model --project shop
+  gardener models ps                          what is in memory now
+"""
+
+_SHORT_WIDTH = 100
+"""On a terminal narrower than this the licence and the context are left out of the table."""
+
+
+def configure_models(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = EXAMPLES
+    actions = parser.add_subparsers(metavar="ACTION")
+
+    def action(name: str, help: str, run: Action) -> argparse.ArgumentParser:
+        added = actions.add_parser(name, help=help, description=help[:1].upper() + help[1:] + ".")
+        absent = argparse.SUPPRESS  # the options of every command, once more
+        added.add_argument("--json", action="store_true", default=absent, help="print data as JSON")
+        added.add_argument("--quiet", "-q", action="store_true", default=absent, help="errors only")
+        added.add_argument("--home", metavar="DIR", default=absent, help="use this data folder")
+
+        def opened(args: argparse.Namespace, console: Console) -> int:
+            with open_gardener(console) as gardener:
+                return run(args, gardener, console)
+
+        added.set_defaults(run=opened)
+        return added
+
+    def fit_options(added: argparse.ArgumentParser) -> None:
+        added.add_argument("--context", type=_tokens, metavar="N", help="tokens of the window (default: the setting)")
+        added.add_argument(
+            "--runtime", choices=("mlx", "ollama"), help="which runtime's files (default: this machine's)"
+        )
+
+    from gardener.cli import models_change, models_local
+
+    fit_options(action("recommend", "the catalogue, with what fits this machine", _recommend))
+    check = action("check", "what one model needs, what there is, what would be left", _check)
+    check.add_argument("name", metavar="NAME", help="a name of the catalogue, a folder, or a name of `list`")
+    fit_options(check)
+    listing = action("list", "the models that are here (the default)", models_local.list_models)
+    parser.set_defaults(run=listing.get_default("run"))
+    pull = action("pull", "download a model", models_change.pull)
+    pull.add_argument("name", metavar="NAME", help="a name of the catalogue, or any of Ollama's")
+    pull.add_argument("--runtime", choices=("mlx", "ollama"), help="for which runtime (default: this machine's)")
+    pull.add_argument("--yes", "-y", action="store_true", help="do not ask")
+    remove = action("rm", "delete a model from the disk", models_change.remove)
+    remove.add_argument("name", metavar="NAME")
+    remove.add_argument("--yes", "-y", action="store_true", help="do not ask")
+    use = action("use", "answer with this model", models_change.use)
+    use.add_argument("name", metavar="NAME", help="a name of `gardener models list`, or a folder")
+    use.add_argument("--project", "-p", metavar="NAME", help="for this project only")
+    action("ps", "the models in memory, in the app and in Ollama", models_local.ps)
+
+
+def _tokens(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 10_000_000:
+        raise argparse.ArgumentTypeError(f"a number of tokens, not {text!r}")
+    return int(text)
+
+
+# ---- fit ----------------------------------------------------------------------------------------------------
+
+
+class Machine:
+    """The hardware and the part of it that models may take, by the settings."""
+
+    def __init__(self, gardener: Gardener, args: argparse.Namespace) -> None:
+        from gardener.models.fit import budget_bytes
+        from gardener.models.hardware import read_hardware
+
+        settings = gardener.settings
+        self.hardware: Hardware = read_hardware(ask_metal=True)
+        configured = settings.integer("models.memory_mb") * 1_000_000
+        self.configured = configured > 0
+        self.has = budget_bytes(self.hardware, configured)
+        chosen: Runtime | None = getattr(args, "runtime", None)
+        self.runtime: Runtime = chosen or ("mlx" if self.hardware.system == "darwin" else "ollama")
+        self._contexts = {"mlx": "mlx.context_tokens", "ollama": "ollama.context_tokens"}
+        self._asked: int | None = getattr(args, "context", None)
+        self._settings = settings
+
+    def context(self, runtime: Runtime) -> int:
+        return self._asked or self._settings.integer(self._contexts[runtime])
+
+    def kv_bits(self, runtime: Runtime) -> int:
+        return self._settings.integer("mlx.kv_bits") if runtime == "mlx" else 0
+
+    def fit(self, model: CatalogModel, runtime: Runtime) -> Fit | None:
+        from gardener.models.fit import fit_model
+
+        return fit_model(
+            model, runtime, self.hardware,
+            has=self.has, context=self.context(runtime), kv_bits=self.kv_bits(runtime),
+        )  # fmt: skip
+
+    def sentence(self) -> str:
+        """What there is, and how it was found."""
+        hardware = self.hardware
+        memory = f"{size(hardware.memory_bytes)} of memory"
+        if hardware.limited_by:
+            memory += f" (by its {hardware.limited_by})"
+        if self.configured:
+            why = "by models.memory_mb"
+        elif hardware.gpu_bytes is not None:
+            why = {"Metal": "Metal's working set", "rule": "about what macOS gives the GPU"}.get(
+                hardware.gpu_source, hardware.gpu_source
+            )
+        else:
+            why = "the rest is left for everything else"
+        speed = f", {hardware.bandwidth_gbs:.0f} GB/s" if hardware.bandwidth_gbs else ""
+        chip = one_line(hardware.chip) or hardware.system
+        sentence = f"{chip}, {hardware.cores} cores, {memory}{speed}: {size(self.has)} for models ({why})."
+        if hardware.available_bytes < self.has:
+            sentence += f" Only {size(hardware.available_bytes)} are available right now."
+        return sentence
+
+
+def speed_text(fit: Fit) -> str:
+    return "" if fit.tokens_per_s is None else f"~{fit.tokens_per_s:.0f} tok/s"
+
+
+def leaves_text(fit: Fit) -> str:
+    return size(fit.leaves) if fit.leaves >= 0 else f"-{size(-fit.leaves)}"
+
+
+def _recommend(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
+    from gardener.models.catalog import catalogue
+
+    machine = Machine(gardener, args)
+    found = [(model, fit) for model in catalogue() if (fit := machine.fit(model, machine.runtime)) is not None]
+    # What fits first; in it the largest, because it answers best. The catalogue has the largest first.
+    found.sort(key=lambda pair: pair[1].label == "too large")
+    best = best_of(found)
+    if console.as_json:
+        console.json(
+            {
+                "hardware": machine.hardware.as_json(),
+                "budget_bytes": machine.has,
+                "runtime": machine.runtime,
+                "recommended": None if best is None else best.id,
+                "models": [_entry(model, machine.runtime, fit) for model, fit in found],
+            }
+        )
+        return 0
+    console.note(machine.sentence())
+    rows = []
+    for model, fit in found:
+        build = model.build(machine.runtime)
+        assert build is not None
+        about = "~" if build.estimated else ""
+        rows.append(
+            {
+                "model": model.id,
+                "fit": fit.label,
+                "needs": about + size(fit.needs.total),
+                "leaves": leaves_text(fit),
+                "speed": speed_text(fit),
+                "window": f"{model.context // 1024}k",
+                "licence": model.licence,
+                "for": model.purpose,
+            }
+        )
+    console.table(rows, _columns(console, machine.hardware.bandwidth_gbs is not None))
+    _explain(console, machine, best)
+    return 0
+
+
+def best_of(found: list[tuple[CatalogModel, Fit]]) -> CatalogModel | None:
+    """The largest model for code that fits with room to spare, else any such model; None when none does."""
+    fitting = [model for model, fit in found if fit.label in ("fits well", "fits")]
+    return next((model for model in fitting if "code" in model.purpose), fitting[0] if fitting else None)
+
+
+def _columns(console: Console, with_speed: bool) -> list[str]:
+    columns = ["model", "fit", "needs", "leaves", *(["speed"] if with_speed else [])]
+    if console.stdout.isatty():
+        import shutil
+
+        if shutil.get_terminal_size().columns < _SHORT_WIDTH:
+            return columns
+    return [*columns, "window", "licence", "for"]
+
+
+def _explain(console: Console, machine: Machine, best: CatalogModel | None) -> None:
+    tokens = machine.context(machine.runtime)
+    console.note(f"needs: weights, keys and values of {tokens:,} tokens, working memory; ~ is an estimate.")
+    if machine.hardware.bandwidth_gbs is None:
+        console.note("Speeds are not estimated: this machine's memory bandwidth is not known.")
+    if best is not None:
+        console.note(f"Largest for code that fits with room to spare: gardener models pull {best.id}")
+    else:
+        console.note("None of these fits with room to spare; Gardener answers without a model, too.")
+
+
+def _entry(model: CatalogModel, runtime: Runtime, fit: Fit) -> dict[str, object]:
+    build = model.build(runtime)
+    assert build is not None
+    return {
+        "id": model.id,
+        "title": model.title,
+        "name": build.name,
+        "runtime": runtime,
+        "purpose": model.purpose,
+        "parameters": model.parameters,
+        "active_parameters": model.active,
+        "download_bytes": build.bytes,
+        "download_estimated": build.estimated,
+        "model_context_tokens": model.context,
+        "licence": model.licence,
+        "source": model.source,
+        "checked": model.checked,
+        "fit": fit.as_json(),
+    }
+
+
+def _check(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
+    """Exit code 5 when it is too large, for scripts."""
+    from gardener.errors import ModelTooLarge
+    from gardener.models.catalog import find
+
+    machine = Machine(gardener, args)
+    known = find(args.name)
+    if known is not None:
+        model, own = known
+        runtime: Runtime = args.runtime or own or machine.runtime
+        fit = machine.fit(model, runtime)
+        assert fit is not None  # every entry has a build for every runtime
+        entry, title = _entry(model, runtime, fit), f"{model.title} ({runtime}), {model.licence}"
+        longest = model.context
+    else:
+        entry, title, fit, longest = _check_folder(args, gardener, machine)
+    if console.as_json:
+        console.json({**entry, "hardware": machine.hardware.as_json()})
+    else:
+        console.note(machine.sentence())
+        wanted = args.context or fit.context
+        console.line(console.bold(one_line(title)))
+        console.line(f"  fit      {fit.label}")
+        console.line(
+            f"  needs    {size(fit.needs.total)}: weights {size(fit.needs.weights)}, keys and values of "
+            f"{fit.context:,} tokens {size(fit.needs.kv)}, working memory {size(fit.needs.overhead)}"
+        )
+        console.line(f"  has      {size(fit.has)}")
+        console.line(f"  leaves   {leaves_text(fit)}")
+        if fit.tokens_per_s is not None:
+            console.line(f"  speed    about {fit.tokens_per_s:.0f} tokens/s with a full window (an estimate)")
+        if wanted > longest:
+            console.note(f"The model's window ends at {longest:,} tokens.")
+    if fit.label == "too large":
+        console.note("It would be refused before it is loaded. Which do fit: gardener models recommend")
+        return ModelTooLarge.exit_code
+    return 0
+
+
+def _check_folder(
+    args: argparse.Namespace, gardener: Gardener, machine: Machine
+) -> tuple[dict[str, object], str, Fit, int]:
+    import os
+
+    from gardener.cli.models_local import unknown_model
+    from gardener.models.fit import fit_folder
+    from gardener.models.local_models import model_path
+    from gardener.models.model_folder import read_model_folder
+
+    path = os.path.abspath(os.path.expanduser(args.name))
+    if not os.path.isdir(path):
+        path = model_path(args.name, gardener.paths.models)
+    if not os.path.isdir(path):
+        raise unknown_model(args.name, gardener)
+    folder = read_model_folder(path)
+    fit = fit_folder(
+        folder, machine.hardware, has=machine.has, context=machine.context("mlx"), kv_bits=machine.kv_bits("mlx")
+    )
+    entry: dict[str, object] = {
+        "path": folder.path,
+        "runtime": "mlx",
+        "model_type": folder.model_type,
+        "bits": folder.bits,
+        "model_context_tokens": folder.context_tokens,
+        "identity": folder.identity,
+        "fit": fit.as_json(),
+    }
+    bits = f", {folder.bits} bits" if folder.bits else ""
+    return entry, f"{folder.name} ({folder.model_type}{bits})", fit, folder.context_tokens
