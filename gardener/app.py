@@ -6,7 +6,6 @@ needed, so that a command which only flips a pointer stays as fast as the interp
 
 from __future__ import annotations
 
-import os
 import threading
 
 from gardener.background import Conditions, Foreground
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from gardener.model_service import ModelService
     from gardener.models.base import Embedder, Prepared
     from gardener.models.embedder_spec import EmbedderSpec
+    from gardener.models.governor import Governor
     from gardener.models.registry import BackendRegistry
     from gardener.project_context import ProjectContext
     from gardener.projects.history import History
@@ -56,6 +56,7 @@ class Gardener:
         self._registry: Registry | None = None
         self._history: History | None = None
         self._models: ModelService | None = None
+        self._governor: Governor | None = None
         self._embedding: EmbeddingService | None = None
         self._indexes: dict[str, ProjectIndex] = {}
         self._system_prompts: SystemPrompts | None = None
@@ -64,6 +65,8 @@ class Gardener:
         """How the running app keeps a project fresh; "" when nobody does and only a search looks at the disk."""
         self.conditions: Conditions | None = None
         """Stands in for the machine's battery and memory; None takes the real ones and the settings."""
+        self.background_waits = ""
+        """Why background work on the index has to wait, besides what `conditions` say; "" when it need not."""
         self.foreground = Foreground(self.paths.run)
         self.vectors_asked_for = Foreground(self.paths.run, "vectors-asked-for.lock")
         """Somebody waits for vectors: background work, which may be paused, leaves them to that process."""
@@ -132,8 +135,20 @@ class Gardener:
             if self._models is None:
                 from gardener.model_service import ModelService
 
-                self._models = ModelService(self.paths, self.settings, admit=lambda folder, kv_bytes: None)
+                self._models = ModelService(
+                    self.paths, self.settings, admit=lambda folder, kv: self.governor.admit(folder, kv)
+                )
             return self._models
+
+    @property
+    def governor(self) -> Governor:
+        """The one budget of memory over models, caches, embedder and work on the index."""
+        with self._lock:
+            if self._governor is None:
+                from gardener.memory_budget import governor_of
+
+                self._governor = governor_of(self)
+            return self._governor
 
     @property
     def backends(self) -> BackendRegistry:
@@ -159,17 +174,10 @@ class Gardener:
             return self._embedding
 
     def _embedder_spec(self) -> EmbedderSpec:
-        from gardener.models.embedder_spec import parse_spec
+        from gardener.models.embedder_spec import spec_of
         from gardener.settings import load_settings
 
-        settings = load_settings(self.paths, flags=self._flags)  # afresh: asked again when the file has changed
-        return parse_spec(
-            settings.text("embedder.name"),
-            url=settings.text("embedder.url"),
-            key_variable=settings.text("embedder.key_variable"),
-            query_prefix=settings.text("embedder.query_prefix"),
-            text_prefix=settings.text("embedder.text_prefix"),
-        )
+        return spec_of(load_settings(self.paths, flags=self._flags).text)  # afresh: the file may have changed
 
     def embedder(self) -> Embedder:
         """The loaded embedder. Raises EmbedderUnavailable or ModelDamaged."""
@@ -409,56 +417,9 @@ class Gardener:
 
     def status(self) -> dict[str, object]:
         """What `gardener status` shows, without comparing with the disk and without heavy imports."""
-        from gardener.index.facts import summary
-        from gardener.locks import ProcessLock
-        from gardener.paths import embed_lock
-        from gardener.projects import checkout
+        from gardener.status import status
 
-        active = self.registry.active()
-        report: dict[str, object] = {"home": self.paths.home, "projects": len(self.registry.list())}
-        if active is None:
-            return report | {"project": None}
-        facts = summary(index_directory(active.home))
-        maker = ProcessLock(embed_lock(active.home), "").holder()
-        exists = os.path.isdir(active.root)
-        choice = self.backends.choose(active.backend, active.model)
-        return report | {
-            "project": active.name,
-            "root": active.root,
-            "exists": exists,
-            "head": checkout.head_commit(active.root) if exists else None,
-            "branch": checkout.branch(active.root) if exists else None,
-            "indexed_head": facts.get("head") or None,
-            "files": int(facts.get("files", "0")),
-            "chunks": int(facts.get("chunks", "0")),
-            "embedded_fraction": int(facts.get("vectors", "0")) / max(1, int(facts.get("contents", "0"))),
-            "vectors": int(facts.get("vectors", "0")),
-            "contents": int(facts.get("contents", "0")),
-            "vectors_by": maker,
-            "vectors_paused": facts.get("vectors_paused", "") if maker else "",
-            "embedder": self._embedder_state(active, facts),
-            "updated_at": float(facts.get("updated_at", "0")),
-            "level": choice.degradation,
-            "level_reason": choice.reason,
-        }
-
-    def _embedder_state(self, context: ProjectContext, facts: Mapping[str, str]) -> dict[str, str]:
-        """The wanted embedder, whose vectors answer while its own are not complete ("" otherwise), and its problem.
-
-        Loads and asks nothing.
-        """
-        from gardener.models.embedder_spec import PACKAGED
-
-        service = self.embedding
-        try:
-            wanted = service.spec.text
-            serving = service.known(self.serving_embedder(context)) if facts.get("table_version") else None
-            # Checking the packaged one's files is the doctor's work.
-            problem = service.problem() if wanted != PACKAGED else ""
-        except ConfigError as error:
-            return {"name": "", "searched_with": "", "problem": error.message}
-        other = serving.spec.text if serving is not None and serving.spec != service.spec else ""
-        return {"name": wanted, "searched_with": other, "problem": problem}
+        return status(self)
 
     def close(self) -> None:
         """Closes everything that was opened. Calling it twice is allowed."""

@@ -79,15 +79,17 @@ class Conditions:
         battery: Callable[[], tuple[float, bool] | None] | None = None,
         memory: Callable[[], float] | None = None,
         clock: Callable[[], float] = time.monotonic,
+        held_back: Callable[[], str] = lambda: "",
     ) -> None:
-        """Work waits at or below `battery_percent` of charge while discharging, and below `memory_percent` of
-        memory that is available. `battery` gives (percent, discharging) or None, `memory` a share from 0 to 1;
-        the real ones ask psutil."""
+        """Work waits while `held_back` gives a reason, at or below `battery_percent` of charge while discharging,
+        and below `memory_percent` of memory that is available. `battery` gives (percent, discharging) or None,
+        `memory` a share from 0 to 1; the real ones ask psutil."""
         self._battery_percent = battery_percent
         self._memory_percent = memory_percent
         self._battery = battery or battery_now
         self._memory = memory or available_memory
         self._clock = clock
+        self._held_back = held_back
         self._looked_at = float("-inf")
         self._reason = ""
         self.on_battery = False
@@ -99,7 +101,7 @@ class Conditions:
         if now - self._looked_at >= LOOK_S:
             self._looked_at = now
             self._reason = self._look()
-        return self._reason
+        return self._held_back() or self._reason
 
     def _look(self) -> str:
         charge = self._battery()

@@ -208,6 +208,10 @@ class EmbeddingService:
             return
         raise error
 
+    def loaded_count(self) -> int:
+        """How many models are in memory."""
+        return len(self._loaded)
+
     def unload(self) -> None:
         """Gives the models' memory back; whoever needs one next loads it again. Those at work finish."""
         with self._lock:

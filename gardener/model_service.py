@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("gardener.models")
 
 MEGABYTE = 1_000_000
+SERVERS = ("ollama", "openai")
 INSTALL_MLX = "pip install 'mlx-lm>=0.32.2'"
 
 
@@ -165,6 +166,11 @@ class ModelService:
                 except GardenerError as error:
                     log.warning("resident state unknown: %s", error, extra={"backend": backend.name})
         return states
+
+    def held_bytes(self, what: Literal["weights", "caches"]) -> int:
+        """What backends hold in this process's memory; a server's models are its own."""
+        states = [state for name, state in self.resident().items() if name not in SERVERS]
+        return sum(state.weight_bytes if what == "weights" else state.cache_bytes for state in states)
 
     def release(self, what: Literal["caches", "model"]) -> int:
         """Has every backend give memory back; returns bytes."""

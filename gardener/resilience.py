@@ -152,7 +152,7 @@ class Deadline:
         if limit == "idle":
             raise BackendError(
                 f"{what} was silent for {self.idle_s:g} s.",
-                next_step=f"gardener config set answer.idle_timeout_s {2 * (self.idle_s or 0):g}",
+                next_step=f"gardener config set models.idle_s {2 * (self.idle_s or 0):g}",
             )
 
 

@@ -171,6 +171,7 @@ def make_vectors(
     conditions = gardener.conditions or Conditions(
         battery_percent=0 if asked_for else settings.integer("index.pause_on_battery_below"),
         memory_percent=settings.integer("index.pause_below_memory"),
+        held_back=lambda: gardener.background_waits,
     )
     rule = WaitingRule(
         conditions,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from gardener.errors import ConfigError
@@ -88,3 +89,14 @@ def parse_spec(
             next_step="gardener config set embedder.key_variable NAME",
         )
     return EmbedderSpec(kind, model.strip(), url, key_variable, query_prefix, text_prefix)
+
+
+def spec_of(text: Callable[[str], str]) -> EmbedderSpec:
+    """What the settings say; `text` gives the value of one. Raises ConfigError."""
+    return parse_spec(
+        text("embedder.name"),
+        url=text("embedder.url"),
+        key_variable=text("embedder.key_variable"),
+        query_prefix=text("embedder.query_prefix"),
+        text_prefix=text("embedder.text_prefix"),
+    )

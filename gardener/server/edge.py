@@ -251,6 +251,7 @@ class Edge:
                 }
                 for name, state in states.items()
             },
+            "memory": self.gardener.governor.state().as_json(),
             "warm": self.warming.last.as_json() if self.warming.last else None,
         }
 

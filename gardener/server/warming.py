@@ -1,4 +1,5 @@
-"""Readies the resident model for the active project: its adapter on, its prompt's beginning read or restored.
+"""Readies the resident model for the active project: its adapter on, its prompt's beginning read or restored. Also
+has the governor look at the memory that all of this takes.
 
 A switch is one pointer in state.db, whoever flips it; this looks at the pointer and prepares in the background, so
 that the first answer begins at once. An answer does not depend on it: what is not ready then is made ready by it.
@@ -23,6 +24,8 @@ log = logging.getLogger("gardener.server")
 
 LOOK_S = 0.5
 """Time between two looks at the pointer, each a tenth of a millisecond."""
+MEMORY_S = 5.0
+"""Time between two looks at the machine's memory."""
 AGAIN_S = 30.0
 """After so long the active project is prepared again, as an edit may have changed its map. Costs nothing if not."""
 
@@ -83,7 +86,7 @@ class Warming:
 
     def _look(self) -> None:
         seen: ProjectContext | None = None
-        wished_at = 0.0
+        wished_at = looked_at_memory = 0.0
         while not self._stop.is_set():
             try:
                 active = self._gardener.registry.active()
@@ -98,7 +101,18 @@ class Warming:
                     self._wish = active
                     self._changed.notify_all()
                 seen, wished_at = active, now
+            if now - looked_at_memory > MEMORY_S:
+                looked_at_memory = now
+                self._look_at_memory()
             self._stop.wait(LOOK_S)
+
+    def _look_at_memory(self) -> None:
+        """Gives memory back when the machine runs short of it; what was done is in the log and in the status."""
+        try:
+            self._gardener.governor.tick()
+        except Exception:
+            # It looks at what the system says, in whatever form; warming goes on without it.
+            log.exception("memory.failed")
 
     def _prepare(self) -> None:
         first = True

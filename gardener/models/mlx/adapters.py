@@ -131,7 +131,7 @@ def _made(base: Base, wanted: AdapterRef, config: dict[str, Any]) -> tuple[Modul
     try:
         if os.path.getsize(path) > MOST_BYTES:
             raise _unfit(wanted, f"{path} is too large")
-        weights = mx.load(path)
+        weights: dict[str, Any] = mx.load(path)
     except AdapterUnfit:
         raise
     except Exception as error:

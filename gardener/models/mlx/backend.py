@@ -31,10 +31,11 @@ from gardener.models.base import (
     StreamLimits,
     TokenCount,
 )
+from gardener.models.fit import folder_kv_bytes, stored_kv
 from gardener.models.mlx import generation
 from gardener.models.mlx.adapters import AdapterShelf
 from gardener.models.mlx.generation import Cancelled, Clock, Storage
-from gardener.models.mlx.loading import Base, load_base, stamp_of
+from gardener.models.mlx.loading import Base, Stamp, load_base, stamp_of
 from gardener.models.mlx.prefixes import Prefix, PrefixStore, copied, prefix_key
 from gardener.models.mlx.tokens import TokenCounter
 from gardener.models.mlx.worker import MlxThread
@@ -119,6 +120,8 @@ class MlxBackend:
         self._counters = _Counters()
         self._lock = threading.Lock()
         self._counter_of: dict[str, TokenCounter] = {}
+        self._folders: dict[str, tuple[Stamp, ModelFolder]] = {}
+        """Folders that were looked at, each with the stamp of that moment: asked for several times per question."""
         self._prefix_ids: dict[tuple[str, tuple[Message, ...]], tuple[int, ...]] = {}
         self._state = ResidentState()
 
@@ -175,10 +178,11 @@ class MlxBackend:
         if not (model or self._default):
             raise ModelNotFound("No MLX model is chosen.", next_step="gardener models recommend")
         place = self._place(model)
+        stamp = stamp_of(place)
         with self._lock:
-            base = self._base
-            if base is not None and base.folder.path == place and base.stamp == stamp_of(place):
-                return base.folder
+            known = self._folders.get(place)
+        if known is not None and known[0] == stamp:
+            return known[1]
         if not os.path.isdir(place):
             import difflib
 
@@ -188,7 +192,10 @@ class MlxBackend:
                 + (f" Did you mean {near[0]!r}?" if near else ""),
                 next_step="gardener models list",
             )
-        return read_model_folder(place)
+        found = read_model_folder(place)
+        with self._lock:
+            self._folders[place] = stamp, found
+        return found
 
     # ---- answering -----------------------------------------------------------------------------------
 
@@ -323,8 +330,7 @@ class MlxBackend:
         return base, took
 
     def _kv_bytes(self, folder: ModelFolder) -> int:
-        whole = folder.kv_bytes_per_token * min(self._context, folder.context_tokens)
-        return whole * self._kv_bits // 16 if self._kv_bits else whole
+        return stored_kv(folder_kv_bytes(folder, min(self._context, folder.context_tokens)), self._kv_bits)
 
     def _drop(self) -> int:
         """Takes the base, adapters and prefixes out of memory; returns bytes."""

@@ -15,12 +15,16 @@ from gardener.models.model_folder import ModelFolder
 MARKS = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "generation_config.json")
 
 
+Stamp = tuple[tuple[str, int, int], ...]
+"""Names, sizes and times (ns) of the files that make a model."""
+
+
 @dataclass(slots=True)
 class Base:
     """A model that is resident."""
 
     folder: ModelFolder
-    stamp: tuple[tuple[str, int, int], ...]
+    stamp: Stamp
     """Of the folder when it was loaded: see `stamp_of`."""
     model: Any
     """mlx.nn.Module"""
@@ -30,8 +34,8 @@ class Base:
     """Texts that the tokenizer takes for control tokens."""
 
 
-def stamp_of(path: str) -> tuple[tuple[str, int, int], ...]:
-    """Names, sizes and times of the files that make a model: changes when the folder does, costs microseconds."""
+def stamp_of(path: str) -> Stamp:
+    """Changes when the folder does; costs microseconds."""
     found = []
     with contextlib.suppress(OSError), os.scandir(path) as entries:
         for entry in entries:

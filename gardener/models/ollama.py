@@ -1,0 +1,349 @@
+"""The Ollama chat backend. One set of runner options for every project, because a change of them reloads the model."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, Literal
+
+from gardener.errors import BackendError, BackendUnavailable, GardenerError, ModelNotFound
+from gardener.models.base import (
+    Capabilities,
+    ChatRequest,
+    Preparation,
+    Prepared,
+    Readiness,
+    ResidentState,
+    StreamLimits,
+    TokenCount,
+    estimate_tokens,
+)
+from gardener.models.server_stream import Cancelled, LineStream, is_local, problem_of, quick_get
+from gardener.models.text_stream import THINK, TextStream
+from gardener.resilience import CircuitBreaker
+from gardener.types import BackendEvent, Done, ThinkingDelta, Usage
+
+log = logging.getLogger("gardener.models")
+
+PROBE_S: Final = 1.0
+FRESH_S: Final = 2.0
+"""What the server said about its models is believed for so long."""
+RELOAD_S: Final = 0.2
+"""`load_duration` above this means that a runner was started; a resident model reports milliseconds."""
+SECOND: Final = 1_000_000_000
+"""Ollama gives durations in nanoseconds."""
+
+
+class OllamaBackend:
+    """Behind models.base.ChatBackend and Resident, over https://docs.ollama.com/api. Thread-safe."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        model: str,
+        context_tokens: int,
+        keep_alive: str,
+        limits: StreamLimits,
+        name: str = "ollama",
+    ) -> None:
+        """`model`: "" takes the one that was changed last. `context_tokens` is asked for (num_ctx) in every request of
+        every project."""
+        self.name = name
+        self._url = url.rstrip("/").removesuffix("/v1").removesuffix("/api")
+        self._where = f"Ollama at {self._url}"
+        self._default = model
+        self._options: dict[str, int] = {"num_ctx": context_tokens}
+        """What decides whether a runner fits. Never changed, and sent in every request."""
+        self._keep_alive: str | int = int(keep_alive) if keep_alive.lstrip("-").isdigit() else keep_alive
+        self._limits = limits
+        self._breaker = CircuitBreaker(self._where)
+        self._lock = threading.Lock()
+        self._answers: dict[str, tuple[float, Any]] = {}
+        self._windows: dict[str, int] = {}
+        self._last_model = ""
+        self._counters = {
+            "base_loads": 0, "reloads": 0, "generations": 0, "truncations": 0, "option_changes": 0,
+        }  # fmt: skip
+        self._sent_options: dict[str, int] | None = None
+
+    # ---- what the server has -------------------------------------------------------------------------
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(thinking=True, structured=True, leaves_machine=not is_local(self._url))
+
+    def readiness(self, model: str = "") -> Readiness:
+        try:
+            self._model(model)
+        except GardenerError as error:
+            return Readiness(False, error.message, error.next_step)
+        return Readiness(True)
+
+    def models(self) -> tuple[str, ...]:
+        names = [str(entry["name"]) for entry in self._tags()]
+        if not self._default:
+            return tuple(names)
+        default = self._model("")
+        return (default, *(name for name in names if name != default))
+
+    def context_tokens(self, model: str = "") -> int:
+        name = self._model(model)
+        if name not in self._windows:
+            self._windows[name] = self._window(name)
+        return min(self._options["num_ctx"], self._windows[name])
+
+    def count_tokens(self, text: str, model: str = "") -> TokenCount:
+        return estimate_tokens(text)
+
+    def _model(self, model: str) -> str:
+        """The full name of a model that the server has. Raises ModelNotFound with the nearest names."""
+        entries = self._tags()
+        names = [str(entry["name"]) for entry in entries]
+        wanted = model or self._default
+        if not wanted:
+            if not names:
+                raise ModelNotFound(f"{self._where} has no models.", next_step="gardener models recommend")
+            return max(entries, key=lambda entry: str(entry.get("modified_at", "")))["name"]  # type: ignore[no-any-return]
+        for name in (wanted, f"{wanted}:latest"):
+            if name in names:
+                return name
+        near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.4)
+        near = near or [name for name in names if name.split(":")[0] == wanted.split(":")[0]][:3]
+        hint = f" Near: {', '.join(near)}." if near else ""
+        raise ModelNotFound(f"{self._where} has no model {wanted!r}.{hint}", next_step=f"gardener models pull {wanted}")
+
+    def _tags(self) -> list[dict[str, Any]]:
+        found = self._get("/api/tags").get("models")
+        return (
+            [entry for entry in found if isinstance(entry, dict) and entry.get("name")]
+            if isinstance(found, list)
+            else []
+        )
+
+    def _get(self, path: str) -> dict[str, Any]:
+        """A small answer of the server, a short time old at most. Raises BackendUnavailable or BackendError."""
+        with self._lock:
+            kept = self._answers.get(path)
+        if kept is not None and time.monotonic() - kept[0] < FRESH_S:
+            if isinstance(kept[1], GardenerError):
+                raise kept[1]
+            return kept[1]  # type: ignore[no-any-return]
+        try:
+            status, content = quick_get(self._url, path, {}, PROBE_S)
+            answer = json.loads(content) if status == 200 else None
+            if not isinstance(answer, dict):
+                raise BackendError(f"{self._where} answered {status} to {path}.", next_step="gardener doctor")
+        except (OSError, ValueError, RecursionError) as error:
+            problem: GardenerError = BackendUnavailable(
+                f"Nothing answers at {self._url}."
+                if isinstance(error, ConnectionRefusedError)
+                else f"{self._where} does not answer properly: {error}",
+                next_step="ollama serve" if is_local(self._url) else "gardener config get ollama.url",
+            )
+            self._keep(path, problem)
+            raise problem from error
+        except BackendError as error:
+            self._keep(path, error)
+            raise
+        self._keep(path, answer)
+        return answer
+
+    def _keep(self, path: str, answer: object) -> None:
+        with self._lock:
+            self._answers[path] = time.monotonic(), answer
+
+    def _window(self, name: str) -> int:
+        """The longest window that the model was made for, as /api/show has it."""
+        from ollama import Client, ResponseError
+
+        try:
+            client = Client(self._url, timeout=PROBE_S * 5, trust_env=False)
+            facts = client.show(name).modelinfo or {}
+        except ResponseError as error:
+            raise ModelNotFound(f"{self._where}: {error.error}", next_step="gardener models list") from error
+        except Exception as error:
+            # The client passes on whatever httpx and pydantic raise.
+            raise BackendUnavailable(
+                f"{self._where} does not answer properly: {type(error).__name__}", next_step="gardener doctor"
+            ) from error
+        lengths = [value for key, value in facts.items() if key.endswith(".context_length") and isinstance(value, int)]
+        return max(512, min(lengths)) if lengths else self._options["num_ctx"]
+
+    # ---- answering -----------------------------------------------------------------------------------
+
+    def stream(self, request: ChatRequest, cancel: threading.Event) -> Iterator[BackendEvent]:
+        model = self._model(request.model)
+        options: dict[str, Any] = dict(self._options)
+        with self._lock:
+            if self._sent_options is not None and self._sent_options != self._options:
+                self._counters["option_changes"] += 1
+            self._sent_options = dict(self._options)
+        options |= {"temperature": request.temperature, "num_predict": request.max_tokens}
+        if request.stop:
+            options["stop"] = list(request.stop)
+        body: dict[str, Any] = {
+            "model": model,
+            "messages": [{"role": m.role, "content": m.content} for m in request.messages],
+            "stream": True,
+            "options": options,
+            "keep_alive": self._keep_alive,
+        }
+        if request.json_schema:
+            body["format"] = json.loads(request.json_schema)
+        return self._events(model, body, request, cancel)
+
+    def _events(
+        self, model: str, body: Mapping[str, Any], request: ChatRequest, cancel: threading.Event
+    ) -> Iterator[BackendEvent]:
+        given = False
+        usage = Usage()
+        text = TextStream(request.stop, THINK)
+        lines = LineStream(
+            self._where, f"{self._url}/api/chat", body, headers={}, limits=self._limits,
+            cancelled=cancel.is_set, model=model,
+        )  # fmt: skip
+        if cancel.is_set():
+            yield Done("cancelled", usage)
+            return
+        try:
+            with self._breaker.calling(failures=(BackendError,)):
+                for line in lines.lines():
+                    entry = _entry(line, self._where)
+                    if entry is None:
+                        continue
+                    message = entry.get("message")
+                    message = message if isinstance(message, dict) else {}
+                    thought, said = message.get("thinking"), message.get("content")
+                    if isinstance(thought, str) and thought:
+                        lines.useful()
+                        given = True
+                        yield ThinkingDelta(thought)
+                    if isinstance(said, str) and said:
+                        lines.useful()
+                        for event in text.add(said):
+                            given = True
+                            yield event
+                    if entry.get("done"):
+                        for event in text.end():
+                            given = True
+                            yield event
+                        usage = self._usage(model, entry)
+                        length = entry.get("done_reason") == "length"
+                        yield Done("length" if length else "stop", usage)
+                        return
+                    if text.stopped:
+                        yield Done("stop", usage)
+                        return
+                raise BackendUnavailable(f"{self._where} ended the answer in the middle.", next_step="gardener doctor")
+        except Cancelled:
+            yield Done("cancelled", usage)
+        except GardenerError as error:
+            if not given:
+                raise
+            for event in text.end():
+                yield event
+            yield Done("error", usage, error.message, problem_of(error))
+
+    def _usage(self, model: str, entry: Mapping[str, Any]) -> Usage:
+        """The server's own counts; also notices reloads and cut prompts."""
+        prompt, written = _count(entry, "prompt_eval_count"), _count(entry, "eval_count")
+        load_s = _count(entry, "load_duration") / SECOND
+        loaded = load_s > RELOAD_S
+        with self._lock:
+            self._counters["generations"] += 1
+            if loaded:
+                self._counters["base_loads"] += 1
+                if model == self._last_model:
+                    self._counters["reloads"] += 1  # nobody has asked for another model or window
+                    log.warning("model.reloaded", extra={"fields": {"model": model, "load_s": round(load_s, 2)}})
+            if prompt >= self._options["num_ctx"] - 1:
+                self._counters["truncations"] += 1
+                log.warning("prompt.cut", extra={"fields": {"model": model, "tokens": prompt}})
+            self._last_model = model
+        return Usage(
+            prompt,
+            written,
+            estimated=False,
+            load_s=load_s if loaded else 0.0,
+            prompt_s=_count(entry, "prompt_eval_duration") / SECOND,
+            completion_s=_count(entry, "eval_duration") / SECOND,
+        )
+
+    # ---- residence -----------------------------------------------------------------------------------
+
+    def prepare(self, wanted: Preparation, *, may_load: bool, cancel: threading.Event) -> Prepared:
+        begun = time.perf_counter()
+        model = self._model(wanted.model)
+        if any(entry.get("name") == model for entry in self._loaded()):
+            return Prepared("ready", took_s=time.perf_counter() - begun)
+        if not may_load:
+            return Prepared("needs load", detail=f"Ollama has to load {model}.")
+        body: dict[str, Any] = {
+            "model": model,
+            "messages": [],
+            "options": dict(self._options),
+            "keep_alive": self._keep_alive,
+        }
+        lines = LineStream(
+            self._where, f"{self._url}/api/chat", body | {"stream": False}, headers={}, limits=self._limits,
+            cancelled=cancel.is_set, model=model,
+        )  # fmt: skip
+        try:
+            with self._breaker.calling(failures=(BackendError,)):
+                for line in lines.lines():
+                    if (entry := _entry(line, self._where)) is not None and entry.get("done"):
+                        self._usage(model, entry)
+        except Cancelled:
+            return Prepared("needs load", detail="cancelled")
+        return Prepared("ready", took_s=time.perf_counter() - begun)
+
+    def _loaded(self) -> list[dict[str, Any]]:
+        found = self._get("/api/ps").get("models")
+        return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+
+    def resident(self) -> ResidentState:
+        with self._lock:
+            counters, last = dict(self._counters), self._last_model
+        try:
+            loaded = self._loaded()
+        except GardenerError:
+            loaded = []
+        entry = next((one for one in loaded if one.get("name") == last), loaded[0] if loaded else {})
+        return ResidentState(
+            model=str(entry.get("name", "")),
+            identity=str(entry.get("digest", ""))[:32],
+            weight_bytes=_count(entry, "size"),
+            counters=counters,
+        )
+
+    def release(self, what: Literal["caches", "model"]) -> int:
+        """Another process's memory is its own affair: keep_alive gives it back."""
+        return 0
+
+    def close(self) -> None:
+        """Holds nothing."""
+
+
+def _entry(line: str, where: str) -> dict[str, Any] | None:
+    """One line of the stream; None for an empty one. Raises BackendError for what is no JSON, and for an error line."""
+    if not line.strip():
+        return None
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BackendError(f"{where} sent something that is not JSON.", next_step="gardener doctor") from error
+    if not isinstance(entry, dict):
+        raise BackendError(f"{where} sent JSON of another form.", next_step="gardener doctor")
+    if "error" in entry:
+        raise BackendError(f"{where}: {str(entry['error'])[:300]}", next_step="gardener models ps")
+    return entry
+
+
+def _count(entry: Mapping[str, Any], key: str) -> int:
+    value = entry.get(key)
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62 else 0
