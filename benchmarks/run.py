@@ -17,6 +17,8 @@ NAMES = (
     "many_projects",
     "million_lines",
     "switch_process",
+    "resident_switch",
+    "ollama_switch",
     "search_process",
     "memory",
     "embedding",

@@ -82,7 +82,6 @@ class ModelService:
             kv_bits=settings.integer("mlx.kv_bits"),
             cache_bytes=settings.integer("mlx.cache_mb") * MEGABYTE,
             prefix_disk_bytes=settings.integer("models.prefix_disk_mb") * MEGABYTE,
-            draft_model=settings.text("mlx.draft_model"),
             limits=self.limits,
             admit=self._admit,
         )

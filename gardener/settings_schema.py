@@ -341,11 +341,6 @@ SETTINGS: tuple[Setting, ...] = (
         live=False,
     ),
     Setting(
-        "mlx.draft_model", "text", "",
-        "A small MLX model with the same tokenizer that guesses ahead for the large one; empty for none.",
-        live=False,
-    ),
-    Setting(
         "mlx.context_tokens", "integer", 8_192,
         "Longest prompt and answer together; the memory for it is set aside.",
         minimum=1_024, maximum=1_000_000, unit="tokens", live=False,
