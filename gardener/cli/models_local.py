@@ -20,7 +20,7 @@ def mlx_folders(gardener: Gardener) -> tuple[LocalModel, ...]:
     from gardener.models.local_models import local_models
 
     settings = gardener.settings
-    configured = [settings.text("mlx.model"), settings.text("mlx.draft_model")]
+    configured = [settings.text("mlx.model")]
     configured += [context.model for context in gardener.registry.list() if context.backend == "mlx"]
     return local_models(gardener.paths.models, [name for name in configured if name])
 
