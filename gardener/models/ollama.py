@@ -160,8 +160,8 @@ class OllamaBackend:
         from ollama import Client, ResponseError
 
         try:
-            client = Client(self._url, timeout=PROBE_S * 5, trust_env=False)
-            facts = client.show(name).modelinfo or {}
+            with Client(self._url, timeout=PROBE_S * 5, trust_env=False) as client:
+                facts = client.show(name).modelinfo or {}
         except ResponseError as error:
             raise ModelNotFound(f"{self._where}: {error.error}", next_step="gardener models list") from error
         except Exception as error:
