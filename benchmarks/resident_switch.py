@@ -12,6 +12,7 @@ import shutil
 import statistics
 import threading
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +59,7 @@ def _row_10(folder: Path) -> int:
             switch(names[(warm + 1) % 2])
         before = gardener.models.resident()["mlx"]
         memory = psutil.Process().memory_info().rss
-        took = [seconds(lambda number=number: switch(names[(number + 1) % 2])) for number in range(SWITCHES)]
+        took = [seconds(partial(switch, names[(number + 1) % 2])) for number in range(SWITCHES)]
         after = gardener.models.resident()["mlx"]
         grown = psutil.Process().memory_info().rss - memory
     loads = [_load(folder) for _ in range(ROUNDS)]
@@ -82,7 +83,7 @@ def _row_10(folder: Path) -> int:
 
 def _project(gardener: Any, root: Path, name: str, folder: Path) -> str:
     from gardener.models.adapters import AdapterStore
-
+    from gardener.models.model_folder import read_model_folder
     from tests.tiny_adapters import write_random_adapter
 
     shutil.rmtree(root, ignore_errors=True)
@@ -90,7 +91,9 @@ def _project(gardener: Any, root: Path, name: str, folder: Path) -> str:
     (root / "main.py").write_text(f"def {name}():\n    return {name!r}\n")
     context = gardener.registry.add(str(root), name)
     gardener.update_index(context)
-    write_random_adapter(AdapterStore(context.home), "own", folder, seed=len(name))
+    store = AdapterStore(context.home)
+    write_random_adapter(Path(store.stage("own")), folder, seed=len(name))
+    store.publish("own", read_model_folder(str(folder)).identity, {})
     gardener.registry.configure(name, adapter="own", backend="mlx")
     return name
 
@@ -105,7 +108,7 @@ def _load(folder: Path) -> float:
     from mlx_lm import load
 
     def work() -> None:
-        model, _ = load(str(folder))
+        model = load(str(folder))[0]
         mx.eval(model.parameters())
 
     return seconds(work)
@@ -160,7 +163,9 @@ def _row_11(folder: Path) -> int:
     writer = backend(2_000_000_000)
     read = writer.prepare(Preparation("abc", (system,)), may_load=True, cancel=threading.Event())
     writer.close()
-    warm_s, cold_s, texts = [], [], set()
+    warm_s: list[float] = []
+    cold_s: list[float] = []
+    texts: set[str] = set()
     for _ in range(ROUNDS):
         for prepare, times in ((True, warm_s), (False, cold_s)):
             made = loaded(2_000_000_000 if prepare else 0)

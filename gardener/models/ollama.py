@@ -86,8 +86,6 @@ class OllamaBackend:
 
     def models(self) -> tuple[str, ...]:
         names = [str(entry["name"]) for entry in self._tags()]
-        if not self._default:
-            return tuple(names)
         default = self._model("")
         return (default, *(name for name in names if name != default))
 

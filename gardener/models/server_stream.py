@@ -93,8 +93,8 @@ class LineStream:
         self._spoke = True
 
     def lines(self, on_refused: Callable[[int, str], None] = lambda status, said: None) -> Iterator[str]:
-        """Lines without their ends. Tried again, with growing waits, while nothing has come and the server was busy or broke
-        off. `on_refused(status, said)` may raise AskAgain once.
+        """Lines without their ends. Tried again, with growing waits, while nothing has come and the server was busy or
+        broke off. `on_refused(status, said)` may raise AskAgain once.
 
         Raises Cancelled, BackendError and its subclasses, ModelNotFound.
         """

@@ -131,7 +131,8 @@ def _made(base: Base, wanted: AdapterRef, config: dict[str, Any]) -> tuple[Modul
     try:
         if os.path.getsize(path) > MOST_BYTES:
             raise _unfit(wanted, f"{path} is too large")
-        weights: dict[str, Any] = mx.load(path)
+        found: Any = mx.load(path)
+        weights: dict[str, Any] = dict(found)
     except AdapterUnfit:
         raise
     except Exception as error:

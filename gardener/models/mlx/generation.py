@@ -105,7 +105,7 @@ def read(base: Base, state: State, tokens: Sequence[int], storage: Storage | Non
     for start in range(0, len(tokens), PORTION):
         go_on()
         with mx.stream(generation_stream):
-            base.model(mx.array(tokens[start : start + PORTION])[None], cache=state)
+            base.model(mx.array(list(tokens[start : start + PORTION]))[None], cache=state)
             if storage:
                 maybe_quantize_kv_cache(state, 0, storage.group, storage.bits)
             mx.eval([cache.state for cache in state])
