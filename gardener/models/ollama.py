@@ -22,7 +22,8 @@ from gardener.models.base import (
     TokenCount,
     estimate_tokens,
 )
-from gardener.models.server_stream import Cancelled, LineStream, is_local, problem_of, quick_get
+from gardener.models.server_address import checked_url, is_local, quick_get
+from gardener.models.server_stream import Cancelled, LineStream, counted, problem_of
 from gardener.models.text_stream import THINK, TextStream
 from gardener.resilience import CircuitBreaker
 from gardener.types import BackendEvent, Done, ThinkingDelta, Usage
@@ -34,6 +35,11 @@ FRESH_S: Final = 2.0
 """What the server said about its models is believed for so long."""
 RELOAD_S: Final = 0.2
 """`load_duration` above this means that a runner was started; a resident model reports milliseconds."""
+RUNNER_OPTIONS: Final = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread")
+"""A change of any of these, of adapters or of the projector starts a runner anew (server/sched.go, needsReload)."""
+CUT: Final = 0.5
+"""Ollama cuts a prompt that is too long to about half of the window and does not say so. A count below this share of
+our estimate shows it: no estimate is that high."""
 SECOND: Final = 1_000_000_000
 """Ollama gives durations in nanoseconds."""
 
@@ -54,7 +60,7 @@ class OllamaBackend:
         """`model`: "" takes the one that was changed last. `context_tokens` is asked for (num_ctx) in every request of
         every project."""
         self.name = name
-        self._url = url.rstrip("/").removesuffix("/v1").removesuffix("/api")
+        self._url = checked_url(url, "ollama.url").removesuffix("/v1").removesuffix("/api")
         self._where = f"Ollama at {self._url}"
         self._default = model
         self._options: dict[str, int] = {"num_ctx": context_tokens}
@@ -66,16 +72,20 @@ class OllamaBackend:
         self._answers: dict[str, tuple[float, Any]] = {}
         self._windows: dict[str, int] = {}
         self._last_model = ""
+        self._stays_until = 0.0
+        """When Ollama means to unload it, Unix time in seconds; 0.0: it is not known to be loaded."""
         self._counters = {
-            "base_loads": 0, "reloads": 0, "generations": 0, "truncations": 0, "option_changes": 0,
+            "base_loads": 0, "reloads": 0, "evictions": 0, "generations": 0, "truncations": 0, "option_changes": 0,
         }  # fmt: skip
-        self._sent_options: dict[str, int] | None = None
+        self._sent_options: dict[str, Any] | None = None
 
     # ---- what the server has -------------------------------------------------------------------------
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(thinking=True, structured=True, leaves_machine=not is_local(self._url))
+        return Capabilities(
+            thinking=True, structured=True, leaves_machine=not is_local(self._url) or _is_cloud(self._default)
+        )
 
     def readiness(self, model: str = "") -> Readiness:
         try:
@@ -104,9 +114,13 @@ class OllamaBackend:
         names = [str(entry["name"]) for entry in entries]
         wanted = model or self._default
         if not wanted:
-            if not names:
-                raise ModelNotFound(f"{self._where} has no models.", next_step="gardener models recommend")
-            return max(entries, key=lambda entry: str(entry.get("modified_at", "")))["name"]  # type: ignore[no-any-return]
+            # Nobody has named one: not one that runs at ollama.com, and not one that only makes vectors.
+            usable = [entry for entry in entries if not _is_remote(entry) and _writes(entry)]
+            if not usable:
+                raise ModelNotFound(
+                    f"{self._where} has no {'chat ' if names else ''}models.", next_step="gardener models recommend"
+                )
+            return max(usable, key=lambda entry: str(entry.get("modified_at", "")))["name"]  # type: ignore[no-any-return]
         for name in (wanted, f"{wanted}:latest"):
             if name in names:
                 return name
@@ -157,30 +171,16 @@ class OllamaBackend:
 
     def _window(self, name: str) -> int:
         """The longest window that the model was made for, as /api/show has it."""
-        from ollama import Client, ResponseError
+        from gardener.models.ollama_models import context_of, model_info
 
-        try:
-            with Client(self._url, timeout=PROBE_S * 5, trust_env=False) as client:
-                facts = client.show(name).modelinfo or {}
-        except ResponseError as error:
-            raise ModelNotFound(f"{self._where}: {error.error}", next_step="gardener models list") from error
-        except Exception as error:
-            # The client passes on whatever httpx and pydantic raise.
-            raise BackendUnavailable(
-                f"{self._where} does not answer properly: {type(error).__name__}", next_step="gardener doctor"
-            ) from error
-        lengths = [value for key, value in facts.items() if key.endswith(".context_length") and isinstance(value, int)]
-        return max(512, min(lengths)) if lengths else self._options["num_ctx"]
+        found = context_of(model_info(self._url, name))
+        return max(512, found) if found else self._options["num_ctx"]
 
     # ---- answering -----------------------------------------------------------------------------------
 
     def stream(self, request: ChatRequest, cancel: threading.Event) -> Iterator[BackendEvent]:
         model = self._model(request.model)
         options: dict[str, Any] = dict(self._options)
-        with self._lock:
-            if self._sent_options is not None and self._sent_options != self._options:
-                self._counters["option_changes"] += 1
-            self._sent_options = dict(self._options)
         options |= {"temperature": request.temperature, "num_predict": request.max_tokens}
         if request.stop:
             options["stop"] = list(request.stop)
@@ -199,7 +199,8 @@ class OllamaBackend:
         self, model: str, body: Mapping[str, Any], request: ChatRequest, cancel: threading.Event
     ) -> Iterator[BackendEvent]:
         given = False
-        usage = Usage()
+        asked = sum(estimate_tokens(message.content).tokens for message in request.messages)
+        usage = Usage()  # until the server counts: nothing has been read, then what we think
         text = TextStream(request.stop, THINK)
         lines = LineStream(
             self._where, f"{self._url}/api/chat", body, headers={}, limits=self._limits,
@@ -208,8 +209,9 @@ class OllamaBackend:
         if cancel.is_set():
             yield Done("cancelled", usage)
             return
+        self._note_options(body)
         try:
-            with self._breaker.calling(failures=(BackendError,)):
+            with counted(self._breaker):
                 for line in lines.lines():
                     entry = _entry(line, self._where)
                     if entry is None:
@@ -217,6 +219,8 @@ class OllamaBackend:
                     message = entry.get("message")
                     message = message if isinstance(message, dict) else {}
                     thought, said = message.get("thinking"), message.get("content")
+                    if thought or said:
+                        usage = Usage(asked, usage.completion_tokens + 1)  # a line is a token
                     if isinstance(thought, str) and thought:
                         lines.useful()
                         given = True
@@ -230,7 +234,7 @@ class OllamaBackend:
                         for event in text.end():
                             given = True
                             yield event
-                        usage = self._usage(model, entry)
+                        usage = self._usage(model, entry, asked)
                         length = entry.get("done_reason") == "length"
                         yield Done("length" if length else "stop", usage)
                         return
@@ -247,21 +251,32 @@ class OllamaBackend:
                 yield event
             yield Done("error", usage, error.message, problem_of(error))
 
-    def _usage(self, model: str, entry: Mapping[str, Any]) -> Usage:
-        """The server's own counts; also notices reloads and cut prompts."""
+    def _note_options(self, body: Mapping[str, Any]) -> None:
+        """Counts what would start a runner anew: as it is sent, whatever the code before meant to send."""
+        sent = {name: body["options"][name] for name in RUNNER_OPTIONS if name in body["options"]}
+        with self._lock:
+            if self._sent_options is not None and self._sent_options != sent:
+                self._counters["option_changes"] += 1
+                log.warning("runner.options changed", extra={"fields": {"from": self._sent_options, "to": sent}})
+            self._sent_options = sent
+
+    def _usage(self, model: str, entry: Mapping[str, Any], asked: int) -> Usage:
+        """The server's own counts; also notices reloads and cut prompts. `asked`: our estimate of the prompt."""
         prompt, written = _count(entry, "prompt_eval_count"), _count(entry, "eval_count")
         load_s = _count(entry, "load_duration") / SECOND
         loaded = load_s > RELOAD_S
         with self._lock:
             self._counters["generations"] += 1
+            if model != self._last_model:
+                self._stays_until = 0.0  # the one before may go
             if loaded:
                 self._counters["base_loads"] += 1
                 if model == self._last_model:
                     self._counters["reloads"] += 1  # nobody has asked for another model or window
                     log.warning("model.reloaded", extra={"fields": {"model": model, "load_s": round(load_s, 2)}})
-            if prompt >= self._options["num_ctx"] - 1:
+            if 0 < prompt < asked * CUT or prompt >= self._options["num_ctx"] - 1:
                 self._counters["truncations"] += 1
-                log.warning("prompt.cut", extra={"fields": {"model": model, "tokens": prompt}})
+                log.warning("prompt.cut", extra={"fields": {"model": model, "read": prompt, "sent": asked}})
             self._last_model = model
         return Usage(
             prompt,
@@ -277,10 +292,13 @@ class OllamaBackend:
     def prepare(self, wanted: Preparation, *, may_load: bool, cancel: threading.Event) -> Prepared:
         begun = time.perf_counter()
         model = self._model(wanted.model)
-        if any(entry.get("name") == model for entry in self._loaded()):
+        held = next((entry for entry in self._loaded() if entry.get("name") == model), None)
+        window = held.get("context_length") if held is not None else None
+        if held is not None and window in (None, 0, self.context_tokens(model)):
             return Prepared("ready", took_s=time.perf_counter() - begun)
         if not may_load:
-            return Prepared("needs load", detail=f"Ollama has to load {model}.")
+            again = f" again: somebody has loaded it with a window of {window} tokens" if held is not None else ""
+            return Prepared("needs load", detail=f"Ollama has to load {model}{again}.")
         body: dict[str, Any] = {
             "model": model,
             "messages": [],
@@ -291,30 +309,53 @@ class OllamaBackend:
             self._where, f"{self._url}/api/chat", body | {"stream": False}, headers={}, limits=self._limits,
             cancelled=cancel.is_set, model=model,
         )  # fmt: skip
+        self._note_options(body)
+        ready = False
         try:
-            with self._breaker.calling(failures=(BackendError,)):
+            with counted(self._breaker):
                 for line in lines.lines():
-                    if (entry := _entry(line, self._where)) is not None and entry.get("done"):
-                        self._usage(model, entry)
+                    entry = _entry(line, self._where)
+                    ready = ready or (entry is not None and entry.get("done") is True)
         except Cancelled:
             return Prepared("needs load", detail="cancelled")
+        if not ready:
+            raise BackendError(f"{self._where} did not say that {model} is loaded.", next_step="gardener models ps")
+        # Its answer to an empty chat has no load_duration; that it was not there before is how we know.
+        with self._lock:
+            self._counters["base_loads"] += 1
+            if model != self._last_model:
+                self._stays_until = 0.0
+            self._last_model = model
+            self._answers.pop("/api/ps", None)
         return Prepared("ready", took_s=time.perf_counter() - begun)
 
     def _loaded(self) -> list[dict[str, Any]]:
+        """What /api/ps lists; also notices that our model had to go before its time was over."""
         found = self._get("/api/ps").get("models")
-        return [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+        loaded = [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+        with self._lock:
+            mine = next((entry for entry in loaded if entry.get("name") == self._last_model), None)
+            if mine is not None:
+                self._stays_until = _unix_time(mine.get("expires_at"))
+            elif self._stays_until > time.time():
+                self._counters["evictions"] += 1
+                log.warning("model.evicted", extra={"fields": {"model": self._last_model}})
+                self._stays_until = 0.0
+        return loaded
 
     def resident(self) -> ResidentState:
         with self._lock:
-            counters, last = dict(self._counters), self._last_model
+            last = self._last_model
         try:
             loaded = self._loaded()
         except GardenerError:
             loaded = []
+        with self._lock:
+            counters = dict(self._counters)
         entry = next((one for one in loaded if one.get("name") == last), loaded[0] if loaded else {})
         return ResidentState(
             model=str(entry.get("name", "")),
-            identity=str(entry.get("digest", ""))[:32],
+            identity=f"{str(entry['digest'])[:32]}-{counters['base_loads']}" if entry.get("digest") else "",
             weight_bytes=_count(entry, "size"),
             counters=counters,
         )
@@ -345,3 +386,31 @@ def _entry(line: str, where: str) -> dict[str, Any] | None:
 def _count(entry: Mapping[str, Any], key: str) -> int:
     value = entry.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62 else 0
+
+
+def _is_remote(entry: Mapping[str, Any]) -> bool:
+    """Whether Ollama only passes questions to this model on, to ollama.com."""
+    return bool(entry.get("remote_host")) or _is_cloud(str(entry.get("name", "")))
+
+
+def _is_cloud(name: str) -> bool:
+    return name.rpartition(":")[2].endswith("cloud")
+
+
+def _writes(entry: Mapping[str, Any]) -> bool:
+    """False for a model that only makes vectors."""
+    can = entry.get("capabilities")
+    if isinstance(can, list) and can:
+        return "completion" in can
+    details = entry.get("details")
+    family = str(details.get("family", "")) if isinstance(details, dict) else ""
+    return not family.endswith("bert") and "embed" not in str(entry.get("name", ""))
+
+
+def _unix_time(text: object) -> float:
+    import datetime
+
+    try:
+        return datetime.datetime.fromisoformat(str(text)).timestamp()
+    except (ValueError, OverflowError):
+        return 0.0

@@ -1,19 +1,38 @@
-"""Ollama's models on its disk and in its memory: list, show, load state, pull, delete. Through its official client."""
+"""Ollama's models on its disk and in its memory: list, show, what is loaded, pull, delete.
+
+Short questions go through Ollama's official client; a pull is a stream and is read like an answer, so that it can be
+cancelled and its silence has a limit.
+"""
 
 from __future__ import annotations
 
+import json
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections import deque
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from gardener.errors import BackendError, BackendUnavailable, DiskFull, Interrupted, ModelNotFound
+from gardener.errors import BackendError, BackendTimeout, BackendUnavailable, DiskFull, Interrupted, ModelNotFound
+from gardener.models.base import StreamLimits
+from gardener.models.server_address import MOST_SMALL_BYTES, checked_url, is_local, within
+from gardener.models.server_stream import Cancelled, LineStream
 
-ANSWER_S = 10.0
-SILENCE_S = 120.0
-"""A pull that says nothing for so long is over: Ollama verifies large layers for a minute."""
+if TYPE_CHECKING:
+    import ollama
+    from ollama._types import ModelDetails
+
+T = TypeVar("T")
+
+ANSWER_S: Final = 10.0
+PULL_LIMITS: Final = StreamLimits(connect_s=5.0, first_token_s=120.0, idle_s=1800.0, total_s=float("inf"))
+"""Ollama says nothing while it verifies layers, which takes minutes for a large one on a slow disk."""
+MOST_PULL_BYTES: Final = 2_000_000_000
+"""Sixteen lines a second for days."""
+MOST_LAYERS: Final = 10_000
+RATE_S: Final = 5.0
+"""Over how long the rate of a download is taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +44,8 @@ class OllamaModel:
     parameters: str
     """As Ollama says it: "7.6B"."""
     quantization: str
+    context: int
+    """Tokens; 0 where the list does not say: `show` does."""
     modified: str
     """ISO 8601."""
 
@@ -47,103 +68,201 @@ class PullProgress:
     total_bytes: int
     """Of the layers that are known so far: it grows at the beginning."""
     bytes_per_s: float
+    """Of the last seconds; what was here before does not count. 0.0 when nothing comes."""
 
 
 def list_models(url: str) -> list[OllamaModel]:
     """What is on Ollama's disk. Raises BackendUnavailable or BackendError."""
-    with _client(url, ANSWER_S) as client:
-        found = []
-        for entry in client.list().models:
-            details = entry.details
-            found.append(
-                OllamaModel(
-                    str(entry.model or ""),
-                    int(entry.size or 0),
-                    str(details.family or "") if details else "",
-                    str(details.parameter_size or "") if details else "",
-                    str(details.quantization_level or "") if details else "",
-                    entry.modified_at.isoformat() if entry.modified_at else "",
-                )
-            )
-        return found
+    return [
+        _model(str(entry.model or ""), int(entry.size or 0), entry.details, entry.modified_at, 0)
+        for entry in _ask(url, lambda client: client.list()).models
+    ]
+
+
+def show(url: str, name: str) -> OllamaModel:
+    """One model with its window; its size is 0, as Ollama does not say it here. Raises ModelNotFound, BackendError."""
+    answer = _ask(url, lambda client: client.show(name), name)
+    return _model(name, 0, answer.details, answer.modified_at, context_of(answer.modelinfo or {}))
+
+
+def model_info(url: str, name: str) -> Mapping[str, Any]:
+    """What the model's own file says about it ("llama.context_length"). Raises ModelNotFound or BackendError."""
+    return _ask(url, lambda client: client.show(name), name).modelinfo or {}
+
+
+def context_of(info: Mapping[str, Any]) -> int:
+    """The longest window that a model was made for; 0 when its file does not say."""
+    found = [value for key, value in info.items() if key.endswith(".context_length")]
+    return min((value for value in found if type(value) is int and value > 0), default=0)
 
 
 def loaded(url: str) -> list[LoadedModel]:
     """What is in Ollama's memory. Raises BackendUnavailable or BackendError."""
-    with _client(url, ANSWER_S) as client:
-        return [
-            LoadedModel(
-                str(entry.model or entry.name or ""),
-                int(entry.size or 0),
-                int(entry.size_vram or 0),
-                int(getattr(entry, "context_length", 0) or 0),
-            )
-            for entry in client.ps().models
-        ]
+    return [
+        LoadedModel(
+            str(entry.model or entry.name or ""),
+            int(entry.size or 0),
+            int(entry.size_vram or 0),
+            int(entry.context_length or 0),
+        )
+        for entry in _ask(url, lambda client: client.ps()).models
+    ]
 
 
 def delete(url: str, name: str) -> None:
     """Removes a model from Ollama's disk. Raises ModelNotFound, BackendUnavailable or BackendError."""
-    with _client(url, ANSWER_S) as client:
-        client.delete(name)
+    _ask(url, lambda client: client.delete(name), name)
 
 
 def pull(url: str, name: str, on_progress: Callable[[PullProgress], None], cancel: threading.Event) -> None:
     """Downloads a model, or what is missing of it: Ollama keeps the layers that are whole, and the parts of others.
 
-    Raises Interrupted when `cancel` is set, DiskFull, ModelNotFound, BackendUnavailable, BackendError.
+    Raises Interrupted when `cancel` is set, DiskFull, ModelNotFound, BackendUnavailable, BackendError. After each of
+    them calling it again goes on from there.
     """
-    layers: dict[str, tuple[int, int]] = {}
-    begun, already = time.monotonic(), -1
-    with _client(url, SILENCE_S) as client, ExitStack() as stack:
-        status = ""
-        steps = stack.enter_context(closing(client.pull(name, stream=True)))
-        for step in steps:
-            status = str(step.status or "")
-            if step.digest:
-                # A layer that was there before reports itself as done at once: its bytes were not downloaded now.
-                layers[step.digest] = int(step.completed or 0), int(step.total or 0)
-            done, total = (sum(sizes) for sizes in zip(*layers.values(), strict=True)) if layers else (0, 0)
-            if already < 0 and layers:
-                already = done
-            rate = max(0, done - max(0, already)) / max(0.001, time.monotonic() - begun)
-            on_progress(PullProgress(status, done, total, rate))
-            if cancel.is_set():
-                raise Interrupted(
-                    f"The download of {name} was stopped at {done / 1e9:.1f} of {total / 1e9:.1f} GB. Ollama keeps it.",
-                    next_step=f"gardener models pull {name}",
-                )
-        if status != "success":
-            raise BackendError(
-                f"Ollama ended the download of {name} without saying that it is whole ({status or 'no word'}).",
-                next_step=f"gardener models pull {name}",
-            )
+    url = checked_url(url, "ollama.url")
+    where = _where(url)
+    again = f"gardener models pull {name}"
+    lines = LineStream(
+        where, f"{url}/api/pull", {"model": name, "stream": True}, headers={}, limits=PULL_LIMITS,
+        cancelled=cancel.is_set, model=name, most_bytes=MOST_PULL_BYTES,
+    )  # fmt: skip
+    counted = _Counted()
+    status = ""
+
+    def refused(code: int, said: str) -> None:
+        raise _pull_error(where, name, said)
+
+    try:
+        for line in lines.lines(refused):
+            if line.strip():
+                progress = counted.add(_step(line, where, name))
+                lines.useful()
+                status = progress.status
+                on_progress(progress)
+    except Cancelled:
+        done, total = counted.sizes()
+        raise Interrupted(
+            f"The download of {name} was stopped at {done / 1e9:.1f} of {total / 1e9:.1f} GB. Ollama keeps it.",
+            next_step=again,
+        ) from None
+    except BackendTimeout as error:
+        raise BackendTimeout(f"{where} was silent for too long while it downloaded {name}.", next_step=again) from error
+    except BackendUnavailable as error:
+        raise BackendUnavailable(f"{error.message} What has come of {name} is kept.", next_step=again) from error
+    if status != "success":
+        raise BackendUnavailable(
+            f"{where} ended the download of {name} before it was whole. What has come is kept.", next_step=again
+        )
 
 
-@contextmanager
-def _client(url: str, timeout_s: float) -> Iterator[Any]:
-    """Ollama's client, whose errors become ours."""
+class _Counted:
+    """Sums the layers of one pull. What was there before reports itself as done at once."""
+
+    def __init__(self) -> None:
+        self._layers: dict[str, tuple[int, int]] = {}
+        self._times: deque[tuple[float, int]] = deque()
+        self._came = 0
+
+    def add(self, step: ollama.ProgressResponse) -> PullProgress:
+        digest, total = step.digest, step.total or 0
+        if digest and 0 <= total < 2**62 and (digest in self._layers or len(self._layers) < MOST_LAYERS):
+            known = self._layers.get(digest)
+            # What a broken download has to fetch again is not taken back from the bar.
+            done = min(max(step.completed or 0, known[0] if known else 0), total)
+            if known is not None:
+                self._came += done - known[0]
+            self._layers[digest] = done, total
+        now = time.monotonic()
+        self._times.append((now, self._came))
+        while len(self._times) > 2 and self._times[0][0] < now - RATE_S:
+            self._times.popleft()
+        took = now - self._times[0][0]
+        rate = (self._came - self._times[0][1]) / took if took > 0 else 0.0
+        status = "".join(letter for letter in str(step.status or "") if letter.isprintable())[:100]
+        return PullProgress(status, *self.sizes(), rate)
+
+    def sizes(self) -> tuple[int, int]:
+        """Bytes that are here, and bytes in all."""
+        return sum(done for done, _ in self._layers.values()), sum(total for _, total in self._layers.values())
+
+
+def _step(line: str, where: str, name: str) -> ollama.ProgressResponse:
+    from ollama import ProgressResponse
+    from pydantic import ValidationError
+
+    try:
+        entry = json.loads(line)
+        if isinstance(entry, dict) and "error" in entry:
+            raise _pull_error(where, name, str(entry["error"]))
+        return ProgressResponse(**entry)
+    except (ValueError, TypeError, RecursionError, ValidationError) as error:
+        raise BackendError(f"{where} sent something that is not its API.", next_step="gardener doctor") from error
+
+
+def _pull_error(where: str, name: str, said: str) -> Exception:
+    said = " ".join(said.split())[:300]
+    lowered = said.lower()
+    if "no space left" in lowered or "disk full" in lowered or "not enough space" in lowered:
+        return DiskFull(
+            f"{where} has no space left on its disk for {name}. What has come is kept.",
+            next_step="gardener models rm NAME",
+        )
+    if "not found" in lowered or "file does not exist" in lowered:
+        return ModelNotFound(f"Ollama's library has no model {name!r}: {said}", next_step="gardener models recommend")
+    return BackendError(f"{where} could not download {name}: {said}", next_step=f"gardener models pull {name}")
+
+
+def _model(name: str, size: int, details: ModelDetails | None, modified: Any, context: int) -> OllamaModel:
+    return OllamaModel(
+        name,
+        size,
+        str(details.family or "") if details else "",
+        str(details.parameter_size or "") if details else "",
+        str(details.quantization_level or "") if details else "",
+        context,
+        modified.isoformat() if modified else "",
+    )
+
+
+def _ask(url: str, question: Callable[[ollama.Client], T], name: str = "") -> T:
+    """One short question through Ollama's client, bounded in time and size; its errors become ours.
+
+    `name`: the model that it is about. Raises ModelNotFound, BackendUnavailable, BackendTimeout, BackendError.
+    """
     import httpx
     from ollama import Client, ResponseError
     from pydantic import ValidationError
 
-    where = f"Ollama at {url}"
+    from gardener.models.bounded_transport import BoundedTransport
+
+    url = checked_url(url, "ollama.url")
+    where = _where(url)
+    transport = BoundedTransport(url, MOST_SMALL_BYTES)
+    # Its own default is no time limit at all, redirects anywhere, and the proxies of the environment.
+    client = Client(url, transport=transport, timeout=ANSWER_S, trust_env=False, follow_redirects=False)
+
+    def ask() -> T:
+        with client:
+            return question(client)
+
     try:
-        # Its own default is no time limit at all, and the proxies of the environment.
-        timeout = httpx.Timeout(timeout_s, connect=5.0)
-        with Client(url, timeout=timeout, trust_env=False, follow_redirects=False) as client:
-            yield client
+        return within(ANSWER_S, ask, transport.shut)
     except ResponseError as error:
         said = " ".join(str(error.error).split())[:300]
-        lowered = said.lower()
-        if "no space left" in lowered or "disk full" in lowered:
-            raise DiskFull(f"{where}: its disk is full: {said}", next_step="ollama list") from error
-        if error.status_code == 404 or "not found" in lowered or "does not exist" in lowered:
-            raise ModelNotFound(f"{where}: {said}", next_step="gardener models recommend") from error
-        raise BackendError(f"{where}: {said}", next_step="gardener doctor") from error
+        if name and error.status_code == 404:
+            raise ModelNotFound(f"{where} has no model {name!r}.", next_step="gardener models list") from error
+        raise BackendError(f"{where} answered {error.status_code}: {said}", next_step="gardener doctor") from error
+    except (httpx.TimeoutException, TimeoutError) as error:
+        raise BackendTimeout(f"{where} did not answer within {ANSWER_S:g} s.", next_step="gardener doctor") from error
     except (httpx.HTTPError, httpx.InvalidURL, ConnectionError) as error:
         raise BackendUnavailable(
-            f"{where} does not answer: {type(error).__name__}.", next_step="ollama serve"
+            f"{where} does not answer: {type(error).__name__}.",
+            next_step="ollama serve" if is_local(url) else "gardener config get ollama.url",
         ) from error
-    except (ValidationError, ValueError, RecursionError, TypeError) as error:
+    except (ValidationError, ValueError, RecursionError, TypeError, AttributeError) as error:
         raise BackendError(f"{where} answered something that is not its API.", next_step="gardener doctor") from error
+
+
+def _where(url: str) -> str:
+    return f"Ollama at {url}"

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
-from gardener.errors import BackendError, BackendUnavailable, GardenerError, ModelNotFound
+from gardener.errors import BackendError, BackendRefused, BackendUnavailable, GardenerError, ModelNotFound
 from gardener.models.base import (
     Capabilities,
     ChatRequest,
@@ -18,7 +19,8 @@ from gardener.models.base import (
     TokenCount,
     estimate_tokens,
 )
-from gardener.models.server_stream import AskAgain, Cancelled, LineStream, error_text, is_local, problem_of, quick_get
+from gardener.models.server_address import checked_url, is_local, quick_get, without_key
+from gardener.models.server_stream import AskAgain, Cancelled, LineStream, counted, error_text, problem_of
 from gardener.models.text_stream import THINK, TextStream
 from gardener.resilience import CircuitBreaker
 from gardener.types import BackendEvent, Done, ThinkingDelta, Usage
@@ -26,6 +28,8 @@ from gardener.types import BackendEvent, Done, ThinkingDelta, Usage
 PROBE_S: Final = 1.0
 REMOTE_PROBE_S: Final = 3.0
 FRESH_S: Final = 5.0
+_OPTIONAL: Final = ("stream_options", "max_tokens", "temperature")
+"""Fields that some servers refuse: old ones the first, OpenAI's reasoning models the others."""
 _WINDOWS: Final = ("max_model_len", "context_length", "max_context_length", "n_ctx")
 """How servers call the window in their list of models: vLLM and SGLang, OpenRouter, LM Studio, llama.cpp."""
 
@@ -47,7 +51,7 @@ class OpenAICompatibleBackend:
         """`url` with or without /v1. `key()` gives the key, "" for none, and may raise ConfigError. `adapter_models`:
         the server has a model for each adapter, under the adapter's name (vLLM's LoRA modules)."""
         self.name = name
-        base = url.rstrip("/")
+        base = checked_url(url, "openai.url")
         self._url = base if base.rsplit("/", 1)[-1] in ("v1", "v2", "v3", "v4") else f"{base}/v1"
         self._where = f"The server {self._url}"
         self._default = model
@@ -58,8 +62,8 @@ class OpenAICompatibleBackend:
         self._breaker = CircuitBreaker(self._where)
         self._lock = threading.Lock()
         self._listed: tuple[float, list[dict[str, Any]] | GardenerError] | None = None
-        self._without_usage = False
-        """The server has refused stream_options."""
+        self._refused: set[str] = set()
+        """Fields that the server does not take, of those that can be left out or put in another way."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -123,21 +127,23 @@ class OpenAICompatibleBackend:
 
     def _ask_for_list(self) -> list[dict[str, Any]]:
         timeout_s = PROBE_S if is_local(self._url) else REMOTE_PROBE_S
+        headers = self._headers()
         try:
-            status, content = quick_get(self._url, "/models", self._headers(), timeout_s)
+            status, content = quick_get(self._url, "/models", headers, timeout_s)
             answer = json.loads(content) if status == 200 else {}
         except (OSError, ValueError, RecursionError) as error:
             raise BackendUnavailable(
                 f"Nothing answers at {self._url}."
                 if isinstance(error, ConnectionRefusedError)
-                else f"{self._where} does not answer properly: {str(error)[:200]}",
+                else f"{self._where} does not answer properly: {without_key(str(error), headers)[:200]}",
                 next_step="gardener config get openai.url",
-            ) from error
+            ) from None  # a library's error may hold the key
         if status == 404:
             return []  # not every server has the list
         if status != 200:
-            raise BackendError(
-                f"{self._where} answered {status} to /models: {error_text(content)}",
+            wrong_key = " The key is missing or wrong." if status in (401, 403) else ""
+            raise (BackendRefused if 300 <= status < 500 else BackendError)(
+                f"{self._where} answered {status} to /models: {without_key(error_text(content), headers)}{wrong_key}",
                 next_step="gardener config show --origin",
             )
         data = answer.get("data") if isinstance(answer, dict) else None
@@ -164,51 +170,59 @@ class OpenAICompatibleBackend:
             "max_tokens": request.max_tokens,
             "temperature": request.temperature,
         }
-        if not self._without_usage:
-            body["stream_options"] = {"include_usage": True}
+        body["stream_options"] = {"include_usage": True}
         if request.stop:
             body["stop"] = list(request.stop)[:4]
         if request.json_schema:
             schema = {"name": "answer", "strict": True, "schema": json.loads(request.json_schema)}
             body["response_format"] = {"type": "json_schema", "json_schema": schema}
+        with self._lock:
+            refused = tuple(self._refused)
+        for field in refused:
+            body = _without(body, field)
         return self._events(model, body, request, cancel)
 
     def _events(
-        self, model: str, body: Mapping[str, Any], request: ChatRequest, cancel: threading.Event
+        self, model: str, body: dict[str, Any], request: ChatRequest, cancel: threading.Event
     ) -> Iterator[BackendEvent]:
         text = TextStream(request.stop, THINK)
         usage: Usage | None = None
         finish, given, pieces = "", False, 0
 
-        def counted() -> Usage:
+        def so_far() -> Usage:
             if usage is not None:
                 return usage
             prompt = sum(estimate_tokens(message.content).tokens for message in request.messages)
             return Usage(prompt, pieces)
 
         if cancel.is_set():
-            yield Done("cancelled", counted())
+            yield Done("cancelled", so_far())
             return
 
         def on_refused(status: int, said: str) -> None:
-            if status in (400, 422) and "stream_options" in body and "stream_options" in said:
-                self._without_usage = True
-                raise AskAgain({key: value for key, value in body.items() if key != "stream_options"})
+            nonlocal body
+            for field in _OPTIONAL if status in (400, 422) else ():
+                if field in body and re.search(rf"(?<![a-z_]){field}(?![a-z_])", said):
+                    with self._lock:
+                        self._refused.add(field)
+                    body = _without(body, field)
+                    raise AskAgain(body)
 
         begun = time.perf_counter()
         first = 0.0
+        headers = self._headers()
         lines = LineStream(
-            self._where, f"{self._url}/chat/completions", body, headers=self._headers(), limits=self._limits,
+            self._where, f"{self._url}/chat/completions", body, headers=headers, limits=self._limits,
             cancelled=cancel.is_set, model=model,
         )  # fmt: skip
         try:
-            with self._breaker.calling(failures=(BackendError,)):
+            with counted(self._breaker):
                 ended = False
                 for data in _data(lines.lines(on_refused)):
                     if data == "[DONE]":
                         ended = True
                         break
-                    chunk = _chunk(data, self._where)
+                    chunk = _chunk(data, self._where, headers)
                     if isinstance(counts := chunk.get("usage"), dict):
                         usage = _usage(counts, first and first - begun, first and time.perf_counter() - first)
                     choices = chunk.get("choices")
@@ -242,18 +256,29 @@ class OpenAICompatibleBackend:
                     raise BackendUnavailable(
                         f"{self._where} ended the answer in the middle.", next_step="gardener doctor"
                     )
-            yield Done("length" if finish == "length" else "stop", counted())
+                if finish == "content_filter":
+                    raise BackendRefused(
+                        f"{self._where} withheld the rest of the answer (content_filter).",
+                        next_step="gardener models list",
+                    )
+            yield Done("length" if finish == "length" else "stop", so_far())
         except Cancelled:
-            yield Done("cancelled", counted())
+            yield Done("cancelled", so_far())
         except GardenerError as error:
             if not given:
                 raise
             for event in text.end():
                 yield event
-            yield Done("error", counted(), error.message, problem_of(error))
+            yield Done("error", so_far(), error.message, problem_of(error))
 
     def close(self) -> None:
         """Holds nothing."""
+
+
+def _without(body: dict[str, Any], field: str) -> dict[str, Any]:
+    """The request without a field that the server refused; the limit of tokens has a newer name."""
+    changed = {key: value for key, value in body.items() if key != field}
+    return changed | {"max_completion_tokens": body[field]} if field == "max_tokens" else changed
 
 
 def _data(lines: Iterator[str]) -> Iterator[str]:
@@ -284,7 +309,7 @@ def _is_whole(data: str) -> bool:
     return True
 
 
-def _chunk(data: str, where: str) -> dict[str, Any]:
+def _chunk(data: str, where: str, headers: Mapping[str, str]) -> dict[str, Any]:
     try:
         chunk = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -292,7 +317,8 @@ def _chunk(data: str, where: str) -> dict[str, Any]:
     if not isinstance(chunk, dict):
         raise BackendError(f"{where} sent JSON of another form.", next_step="gardener doctor")
     if chunk.get("error"):
-        raise BackendError(f"{where}: {error_text(data.encode())}", next_step="gardener doctor")
+        said = without_key(error_text(data.encode()), headers)
+        raise BackendError(f"{where}: {said}", next_step="gardener doctor")
     return chunk
 
 

@@ -7,17 +7,16 @@ a queue, and whoever asked waits on the queue, looks at the clock, and shuts the
 
 from __future__ import annotations
 
-import contextlib
 import json
 import logging
 import queue
 import random
-import socket
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlsplit
 
 from gardener.errors import (
     BackendBusy,
@@ -27,12 +26,15 @@ from gardener.errors import (
     BackendUnavailable,
     GardenerError,
     ModelNotFound,
+    ModelTooLarge,
 )
 from gardener.models.base import StreamLimits
+from gardener.models.server_address import without_key
+from gardener.resilience import CircuitBreaker
 from gardener.types import ProblemKind
 
 if TYPE_CHECKING:
-    import httpx
+    from gardener.models.bounded_transport import BoundedTransport
 
 log = logging.getLogger("gardener.models")
 
@@ -44,6 +46,8 @@ ATTEMPTS: Final = 3
 FIRST_WAIT_S: Final = 0.3
 LONGEST_WAIT_S: Final = 10.0
 _TICK_S: Final = 0.05
+_MOST_REPHRASED: Final = 3
+_NO_MEMORY: Final = re.compile(r"(?i)requires more system memory|out of memory|insufficient memory|not enough memory")
 
 
 class Cancelled(Exception):
@@ -72,6 +76,7 @@ class LineStream:
         limits: StreamLimits,
         cancelled: Callable[[], bool],
         model: str,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         """`where` names the server in errors; `cancelled` is asked all the time."""
         self._where = where
@@ -81,11 +86,12 @@ class LineStream:
         self._limits = limits
         self._cancelled = cancelled
         self._model = model
+        self._most_bytes = most_bytes
         self._begun = self._last = time.monotonic()
         self._spoke = False
         self._queue: queue.Queue[tuple[str, Any]] = queue.Queue(maxsize=1000)
         self._over = threading.Event()
-        self._response: httpx.Response | None = None
+        self._transport: BoundedTransport | None = None
 
     def useful(self) -> None:
         """Words came: from now on the limit of silence counts."""
@@ -94,12 +100,12 @@ class LineStream:
 
     def lines(self, on_refused: Callable[[int, str], None] = lambda status, said: None) -> Iterator[str]:
         """Lines without their ends. Tried again, with growing waits, while nothing has come and the server was busy or
-        broke off. `on_refused(status, said)` may raise AskAgain once.
+        broke off. `on_refused(status, said)` may raise AskAgain a few times.
 
-        Raises Cancelled, BackendError and its subclasses, ModelNotFound.
+        Raises Cancelled, BackendError and its subclasses, ModelNotFound, ModelTooLarge.
         """
         attempt = 0
-        asked_again = False
+        rephrased = 0
         while True:
             attempt += 1
             given = False
@@ -109,17 +115,18 @@ class LineStream:
                     yield line
                 return
             except _Status as refusal:
-                if not asked_again:
+                if rephrased < _MOST_REPHRASED:
                     try:
                         on_refused(refusal.status, refusal.said)
                     except AskAgain as again:
-                        asked_again, self._body = True, again.body
+                        rephrased, self._body = rephrased + 1, again.body
                         continue
                 error: GardenerError = refusal.as_error(self._where, self._model)
                 wait_s = refusal.retry_after_s
-                again_helps = refusal.status in (429, 500, 502, 503, 504)
+                # Too little memory is too little the next time, after another long load.
+                again_helps = refusal.status in _PASSING and not isinstance(error, ModelTooLarge)
             except BackendUnavailable as broken:
-                error, wait_s, again_helps = broken, 0.0, not isinstance(broken.__cause__, ConnectionRefusedError)
+                error, wait_s, again_helps = broken, 0.0, not isinstance(broken, _Nobody)
             finally:
                 self._shut()
             wait_s = max(wait_s, min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** (attempt - 1)) * random.uniform(0.7, 1.3))
@@ -142,7 +149,11 @@ class LineStream:
         self._over = threading.Event()
         self._queue = queue.Queue(maxsize=1000)
         over, lines = self._over, self._queue
-        threading.Thread(target=self._read, args=(over, lines), name="model-server", daemon=True).start()
+        from gardener.models.bounded_transport import BoundedTransport
+
+        transport = BoundedTransport(self._url, self._most_bytes, most_error_bytes=MOST_ERROR_BYTES)
+        self._transport = transport
+        threading.Thread(target=self._read, args=(over, lines, transport), name="model-server", daemon=True).start()
         while True:
             self._check_time()
             try:
@@ -175,7 +186,7 @@ class LineStream:
                     next_step=f"gardener config set models.{key} {2 * getattr(limits, key):g}",
                 )
 
-    def _read(self, over: threading.Event, lines: queue.Queue[tuple[str, Any]]) -> None:
+    def _read(self, over: threading.Event, lines: queue.Queue[tuple[str, Any]], transport: BoundedTransport) -> None:
         """In a thread of its own: everything goes into the queue, an error too."""
 
         def put(kind: str, value: Any) -> None:
@@ -187,7 +198,7 @@ class LineStream:
                     continue
 
         try:
-            for line in self._lines_of_response(over):
+            for line in self._lines_of_response(transport):
                 put("line", line)
                 if over.is_set():
                     return
@@ -196,72 +207,105 @@ class LineStream:
             put("error", error)
         except Exception as error:
             # httpx, h11, ssl, the system: whatever ends the connection is one thing to whoever waits.
-            put("error", _broken(self._where, error))
+            put("error", _broken(self._where, error, self._headers))
 
-    def _lines_of_response(self, over: threading.Event) -> Iterator[str]:
+    def _lines_of_response(self, transport: BoundedTransport) -> Iterator[str]:
         import httpx
+
+        from gardener.models.bounded_transport import TooLarge
 
         timeout = httpx.Timeout(None, connect=self._limits.connect_s)
         # Not the environment's proxies, and to no other host: code goes where the user said and nowhere else.
         with (
-            httpx.Client(timeout=timeout, trust_env=False, follow_redirects=False) as client,
+            httpx.Client(transport=transport, timeout=timeout, trust_env=False, follow_redirects=False) as client,
             client.stream("POST", self._url, json=self._body, headers=self._headers) as response,
         ):
-            self._response = response
-            if over.is_set():
-                return
             if response.status_code != 200:
-                content = b""
-                for piece in response.iter_bytes():
-                    content += piece
-                    if len(content) > MOST_ERROR_BYTES:
-                        break
-                raise _Status(response.status_code, content, response.headers.get("Retry-After", ""))
-            held, total = b"", 0
-            for piece in response.iter_bytes():
-                total += len(piece)
-                held += piece
-                if total > MOST_BYTES:
-                    raise BackendError(f"{self._where} sent an answer without end.", next_step="gardener models ps")
-                *whole, held = held.split(b"\n")
-                for line in whole:
-                    yield line.decode("utf-8", "replace").rstrip("\r")
-                if len(held) > MOST_LINE_BYTES:
-                    raise BackendError(f"{self._where} sent a line without end.", next_step="gardener models ps")
+                said = without_key(error_text(response.read()), self._headers)
+                raise _Status(response.status_code, said, response.headers.get("Retry-After", ""))
+            held = b""
+            try:
+                for piece in response.iter_raw():
+                    *whole, held = (held + piece).split(b"\n")
+                    for line in whole:
+                        yield line.decode("utf-8", "replace").rstrip("\r")
+                    if len(held) > MOST_LINE_BYTES:
+                        raise BackendError(f"{self._where} sent a line without end.", next_step="gardener models ps")
+            except TooLarge as error:
+                raise BackendError(
+                    f"{self._where} sent an answer without end.", next_step="gardener models ps"
+                ) from error
             if held:
                 yield held.decode("utf-8", "replace")
 
     def _shut(self) -> None:
         """Ends the connection, also under a read that waits; the server sees that and stops its work."""
         self._over.set()
-        response, self._response = self._response, None
-        if response is not None:
-            with contextlib.suppress(Exception):
-                raw: socket.socket | None = response.extensions["network_stream"].get_extra_info("socket")
-                if raw is not None:
-                    raw.shutdown(socket.SHUT_RDWR)
+        transport, self._transport = self._transport, None
+        if transport is not None:
+            transport.shut()
+
+
+@contextmanager
+def counted(breaker: CircuitBreaker) -> Iterator[None]:
+    """One call of a server through its breaker. What it refuses says nothing against it: it works, and has read."""
+    refusal: BackendRefused | None = None
+    with breaker.calling(failures=BackendError):
+        try:
+            yield
+        except BackendRefused as error:
+            refusal = error
+    if refusal is not None:
+        raise refusal
+
+
+class _Nobody(BackendUnavailable):
+    """The connection was refused: nothing listens there, and in a second nothing will."""
 
 
 class _Status(Exception):
     """An answer with another status than 200."""
 
-    def __init__(self, status: int, content: bytes, retry_after: str) -> None:
+    def __init__(self, status: int, said: str, retry_after: str) -> None:
         super().__init__(str(status))
         self.status = status
-        self.said = error_text(content)
-        self.retry_after_s = float(retry_after) if retry_after.strip().isdigit() and len(retry_after) < 6 else 0.0
+        self.said = said
+        self.retry_after_s = _seconds_until(retry_after)
 
     def as_error(self, where: str, model: str) -> GardenerError:
         said = f"{where} answered {self.status}: {self.said}" if self.said else f"{where} answered {self.status}."
         if self.status == 404 and "model" in self.said.lower():
             return ModelNotFound(f"{where} has no model {model!r}: {self.said}", next_step="gardener models list")
+        if _NO_MEMORY.search(self.said):
+            return ModelTooLarge(said, next_step="gardener models recommend")
         if self.status in (401, 403):
             return BackendRefused(f"{said} The key is missing or wrong.", next_step="gardener config show --origin")
         if self.status in (429, 503):
             return BackendBusy(said, next_step="gardener models ps")
         if 400 <= self.status < 500:
             return BackendRefused(said, next_step="gardener models check")
+        if 300 <= self.status < 400:
+            return BackendRefused(
+                f"{where} wants to send us to another address, which is not followed.",
+                next_step="gardener config show --origin",
+            )
         return BackendError(said, next_step="gardener doctor")
+
+
+_PASSING: Final = (429, 500, 502, 503, 504)
+
+
+def _seconds_until(retry_after: str) -> float:
+    """What a Retry-After asks for: seconds, or a date (RFC 9110, 10.2.3). 0.0 for what is neither."""
+    text = retry_after.strip()
+    if text.isascii() and text.isdigit():
+        return float(text[:9])
+    import email.utils
+
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except (ValueError, TypeError, OverflowError):
+        return 0.0
 
 
 def error_text(content: bytes) -> str:
@@ -280,28 +324,20 @@ def error_text(content: bytes) -> str:
     return " ".join(text.split())[:300]
 
 
-def _broken(where: str, error: Exception) -> GardenerError:
+def _broken(where: str, error: Exception, headers: Mapping[str, str]) -> GardenerError:
     import httpx
 
+    short = without_key(" ".join(f"{type(error).__name__} {error}".split()), headers)[:200]
     if isinstance(error, httpx.ConnectTimeout):
         return BackendTimeout(f"{where} did not accept a connection in time.", next_step="gardener doctor")
     if isinstance(error, httpx.ConnectError):
         refused = "refused" in str(error).lower() or "111" in str(error) or "61]" in str(error)
-        found = BackendUnavailable(
-            f"Nothing answers at {where}." if refused else f"{where} cannot be reached: {_short(error)}",
-            next_step="gardener doctor",
-        )
-        found.__cause__ = ConnectionRefusedError() if refused else error
-        return found
+        if refused:
+            return _Nobody(f"Nothing answers at {where}.", next_step="gardener doctor")
+        return BackendUnavailable(f"{where} cannot be reached: {short}", next_step="gardener doctor")
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError):
         return BackendRefused(f"{where} is no address of a server.", next_step="gardener config show --origin")
-    found = BackendUnavailable(f"{where} broke the connection off: {_short(error)}", next_step="gardener doctor")
-    found.__cause__ = error
-    return found
-
-
-def _short(error: Exception) -> str:
-    return " ".join(f"{type(error).__name__} {error}".split())[:200]
+    return BackendUnavailable(f"{where} broke the connection off: {short}", next_step="gardener doctor")
 
 
 def problem_of(error: GardenerError) -> ProblemKind:
@@ -313,50 +349,10 @@ def problem_of(error: GardenerError) -> ProblemKind:
 
 
 _KINDS: Final[tuple[tuple[ProblemKind, tuple[type[GardenerError], ...]], ...]] = (
+    ("memory", (ModelTooLarge,)),
     ("timeout", (BackendTimeout,)),
     ("rate limit", (BackendBusy,)),
     ("validation", (BackendRefused, ModelNotFound)),
     ("network", (BackendUnavailable,)),
     ("model failure", (BackendError,)),
 )
-
-
-def is_local(url: str) -> bool:
-    """Whether a URL's host is this machine, by its name alone."""
-    host = (urlsplit(url).hostname or "").lower()
-    return host in ("localhost", "::1") or host.endswith(".localhost") or _is_loopback(host)
-
-
-def _is_loopback(host: str) -> bool:
-    import ipaddress
-
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def quick_get(url: str, path: str, headers: Mapping[str, str], timeout_s: float) -> tuple[int, bytes]:
-    """A small GET without importing an HTTP client, for questions that `gardener status` asks. At most 4 MB.
-
-    Raises OSError, or ValueError for what is no HTTP.
-    """
-    import http.client
-
-    parts = urlsplit(url)
-    make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    connection = make(parts.hostname or "", parts.port, timeout=timeout_s)
-    deadline = time.monotonic() + timeout_s
-    try:
-        connection.request("GET", parts.path.rstrip("/") + path, headers=dict(headers))
-        response = connection.getresponse()
-        content = b""
-        while piece := response.read1(65_536):
-            content += piece
-            if len(content) > 4_000_000 or time.monotonic() > deadline:
-                raise ValueError("an answer without end")
-        return response.status, content
-    except http.client.HTTPException as error:
-        raise ValueError(f"no HTTP: {type(error).__name__}") from error
-    finally:
-        connection.close()

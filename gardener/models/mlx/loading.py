@@ -81,7 +81,7 @@ def _mlx_lm() -> tuple[Any, Any]:
     import resource
 
     setrlimit = resource.setrlimit
-    resource.setrlimit = lambda *_: None  # type: ignore[assignment]
+    resource.setrlimit = lambda *_: None
     try:
         from mlx_lm.utils import load_model, load_tokenizer
     finally:
