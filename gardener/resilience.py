@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from stamina.instrumentation import RetryDetails
 
 log = logging.getLogger("gardener.resilience")
+# Else Python shows warnings on stderr in a process that writes no log files (the command line): words meant for a log,
+# beside the error that the user gets anyway.
+logging.getLogger("gardener").addHandler(logging.NullHandler())
 
 T = TypeVar("T")
 

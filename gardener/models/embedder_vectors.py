@@ -30,7 +30,7 @@ def checked(raw: Any, count: int, who: str, dimensions: int = 0) -> NDArray[np.f
 
     try:
         vectors = np.asarray(raw, np.float32)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise refuse("something that is not vectors") from error
     if vectors.ndim != 2 or len(vectors) != count or vectors.shape[1] == 0:
         raise refuse(f"{vectors.shape} instead of {count} vectors")
