@@ -32,7 +32,7 @@ def server() -> Iterator[EmbeddingServer]:
 
 
 @pytest.fixture
-def project(home: Path, json_project: Path, embedder: None) -> ProjectContext:
+def project(json_project: Path, json_embeddings: None) -> ProjectContext:
     with Gardener() as gardener:
         context = gardener.registry.add(str(json_project), "json")
         gardener.update_index(context)
