@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gardener.errors import BackendUnavailable, EmbedderUnavailable
 from gardener.models.embedder_spec import OLLAMA, EmbedderSpec
-from gardener.models.embedder_vectors import by_characters, checked, halves, in_windows, joined
+from gardener.models.embedder_vectors import MOST_DIMENSIONS, by_characters, checked, halves, in_windows, joined
 from gardener.resilience import CircuitBreaker, Deadline, retry_call
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ BATCH_S, PROBE_S, QUERY_S = 60.0, 30.0, 5.0
 model first; for a question, which is not repeated: words and names still answer it."""
 MOST_BYTES = 8_000_000
 """Twice what BATCH vectors of MOST_DIMENSIONS take as indented JSON. Parsed, it can become twenty times as much."""
-LEAST_DIMENSIONS, MOST_DIMENSIONS = 16, 8_192
+LEAST_DIMENSIONS = 16
 LARGEST_NUMBER = 1e30
 """Beyond it, squares are no float64 any more when there are many, and no model means it."""
 WINDOW_CHARACTERS = 6_000
@@ -179,7 +179,7 @@ class ServerEmbedder:
         if not all(-LARGEST_NUMBER < number < LARGEST_NUMBER for number in row):
             raise self._wrong("vectors with numbers that are too large")
         if not LEAST_DIMENSIONS <= len(row) <= MOST_DIMENSIONS:
-            raise self._wrong(f"vectors of {len(row)} numbers; {LEAST_DIMENSIONS} to {MOST_DIMENSIONS} can be used")
+            raise self._wrong(f"vectors of {len(row):,} numbers; {LEAST_DIMENSIONS} to {MOST_DIMENSIONS:,} can be used")
 
     def _digest(self, deadline: Deadline) -> str:
         """Ollama's digest of the model, so that a newer pull is noticed."""

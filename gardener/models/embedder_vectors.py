@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 LATER_WEIGHT = 0.5
 """Of windows after the first, as measured for the packaged embedder (models/embeddings.py)."""
+MOST_DIMENSIONS = 8_192
+"""Twice what the largest known models have."""
 LONGEST_TEXT = 16_384
 """Characters of a text that are looked at; the index embeds at most 6,000 of a chunk."""
 
@@ -29,11 +31,14 @@ def checked(raw: Any, count: int, who: str, dimensions: int = 0) -> NDArray[np.f
         return EmbedderUnavailable(f"{who} gave {what}.", next_step="gardener embedder")
 
     try:
-        vectors = np.asarray(raw, np.float32)
+        with np.errstate(over="ignore"):  # what is beyond float32 becomes infinite, and is refused below
+            vectors = np.asarray(raw, np.float32)
     except (TypeError, ValueError, OverflowError) as error:
         raise refuse("something that is not vectors") from error
     if vectors.ndim != 2 or len(vectors) != count or vectors.shape[1] == 0:
         raise refuse(f"{vectors.shape} instead of {count} vectors")
+    if vectors.shape[1] > MOST_DIMENSIONS:
+        raise refuse(f"vectors with {vectors.shape[1]:,} numbers, of at most {MOST_DIMENSIONS:,}")
     if dimensions and vectors.shape[1] != dimensions:
         raise refuse(f"vectors with {vectors.shape[1]} numbers instead of {dimensions}: the model has changed")
     norms = np.linalg.norm(vectors.astype(np.float64), axis=1)

@@ -145,6 +145,7 @@ def test_a_passing_failure_is_tried_again(server: EmbeddingServer, tmp_path: Pat
         (lambda vectors: [vector[:16] for vector in vectors], "16 numbers instead of 32"),
         (lambda vectors: "nonsense", "without vectors"),
         (lambda vectors: None, "without vectors"),
+        (lambda vectors: [[1.0] * 100_000 for _ in vectors], "of 100,000 numbers"),
     ],
 )
 def test_wrong_answers_are_refused(

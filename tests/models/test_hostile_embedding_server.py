@@ -57,6 +57,11 @@ def openai(*entries: tuple[object, object]) -> str:
 
 
 BODIES = {
+    "lists without end": (OPENAI, '{"data": ' + "[" * 200_000, "not JSON"),
+    "a place of thousands of digits": (OPENAI, '{"data": [{"index": ' + "9" * 5_000 + "}]}", "not JSON"),
+    "an object of objects": (OPENAI, openai((0, {"a": 1})), "not vectors"),
+    "one zero byte": (OPENAI, "\x00", "not JSON"),
+    "null": (OPENAI, "null", "JSON of another form"),
     "nested lists": (OLLAMA, '{"embeddings":' + "[" * 200_000 + "]" * 200_000 + "}", "not JSON"),
     "nested objects": (OLLAMA, '{"a":' * 200_000 + "1" + "}" * 200_000, "not JSON"),
     "a number of a million digits": (OLLAMA, '{"embeddings": [[' + "9" * 1_000_000 + "]]}", "not JSON"),
@@ -70,8 +75,8 @@ BODIES = {
     "numbers": (OLLAMA, ollama(ROW), "instead of 1"),
     "a number": (OLLAMA, ollama([0.5]), "not vectors"),
     "an object": (OLLAMA, ollama({"0": ROW}), "without vectors"),
-    "too small": (OLLAMA, ollama([[1.0]]), "vectors of 1 numbers; 16 to 8192"),
-    "a million dimensions": (OLLAMA, ollama([[1] * 1_000_000]), "vectors of 1000000 numbers"),
+    "too small": (OLLAMA, ollama([[1.0]]), "vectors of 1 numbers; 16 to 8,192"),
+    "a million dimensions": (OLLAMA, ollama([[1] * 1_000_000]), "vectors of 1,000,000 numbers"),
     "zero": (OLLAMA, ollama([[1e-30] * 32]), "zero"),
     "nothing": (OLLAMA, "", "not JSON"),
     "not UTF-8": (OLLAMA, '{"embeddings": "\udcff"}', "not JSON"),
