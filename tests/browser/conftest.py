@@ -124,7 +124,7 @@ def chromium(playwright: Playwright) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def garden(tmp_path_factory: pytest.TempPathFactory, exported_models: Path) -> Iterator[Gardener]:
-    """The home of two projects, as the command line sees it; the embedder is prepared, so that no answer goes without."""
+    """The home of two projects, as the command line sees it, with the embedder prepared."""
     base = tmp_path_factory.mktemp("garden")
     shutil.copytree(exported_models, base / "home" / "models")
     for folder in (base / "home", base / "home" / "models"):
