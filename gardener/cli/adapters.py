@@ -28,6 +28,7 @@ def configure_adapters(parser: argparse.ArgumentParser) -> None:
         "action", nargs="?", choices=("list", "use", "off", "remove"), default="list", help="what to do"
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="the adapter, for use and remove")
+    parser.add_argument("--even-if-worse", action="store_true", help="use it although it did worse than the base")
     parser.add_argument("--yes", action="store_true", help="do not ask before removing")
     add_project_option(parser)
     parser.set_defaults(run=adapters)
@@ -45,7 +46,7 @@ def adapters(args: argparse.Namespace, console: Console) -> int:
         if args.action == "list":
             return _list(console, context)
         if args.action == "use":
-            return _use(gardener, console, context, args.name)
+            return _use(gardener, console, context, args.name, even_if_worse=args.even_if_worse)
         if args.action == "off":
             return _off(gardener, console, context)
         return _remove(gardener, console, context, args.name, sure=args.yes)
@@ -78,10 +79,19 @@ def _row(entry: dict[str, Any], context: ProjectContext) -> dict[str, str]:
     }
 
 
-def _use(gardener: Gardener, console: Console, context: ProjectContext, name: str) -> int:
+def _use(gardener: Gardener, console: Console, context: ProjectContext, name: str, *, even_if_worse: bool) -> int:
+    from gardener.errors import ConflictError
     from gardener.models.adapters import AdapterStore
+    from gardener.training.evaluate import is_worse, sentence
 
-    AdapterStore(context.home).ref(name)  # every byte is compared: what is damaged is refused now, not at a question
+    store = AdapterStore(context.home)
+    store.ref(name)  # every byte is compared: what is damaged is refused now, not at a question
+    about = store.about(name)
+    if is_worse(about) and not even_if_worse:
+        raise ConflictError(
+            f"The adapter {name} is worse than the base it was trained on: {sentence(about['evaluation'])}.",
+            next_step=f"gardener adapters use {name} --even-if-worse",
+        )
     context = gardener.registry.configure(context.name, adapter=name)
     console.line_unless_json(f"{context.name} uses the adapter {name} from its next answer on.")
     if not gardener.settings.text("mlx.model"):

@@ -38,6 +38,6 @@ def touched_functions(root: str, commits: Sequence[str]) -> dict[str, dict[str, 
         elif line.startswith("@@ "):
             in_hunk = True
             name = line.partition(" @@")[2].strip()[:_LONGEST_NAME].replace("`", "'")
-            if name and name not in names and len(names) < _MOST_NAMES:
+            if name and not name.startswith("import") and name not in names and len(names) < _MOST_NAMES:
                 names.append(name)
     return {commit: {path: tuple(of) for path, of in places.items()} for commit, places in found.items()}

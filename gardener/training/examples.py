@@ -67,8 +67,7 @@ class ExampleSet(NamedTuple):
             "train": len(self.train),
             "held_out": len(self.held_out),
             "kinds": {
-                kind: {"train": self.count(kind, self.train), "held_out": self.count(kind, self.held_out)}
-                for kind in KINDS
+                kind: {"train": count_of(kind, self.train), "held_out": count_of(kind, self.held_out)} for kind in KINDS
             },
             "characters": sum(len(example.prompt) + len(example.completion) for example in self.train),
             "files": self.files,
@@ -76,9 +75,9 @@ class ExampleSet(NamedTuple):
             "left_out": self.left_out,
         }
 
-    @staticmethod
-    def count(kind: str, examples: Iterable[Example]) -> int:
-        return sum(example.kind == kind for example in examples)
+
+def count_of(kind: str, examples: Iterable[Example]) -> int:
+    return sum(example.kind == kind for example in examples)
 
 
 class _Candidate(NamedTuple):
@@ -126,13 +125,11 @@ def check_enough(examples: ExampleSet, name: str) -> None:
     """Raises UsageError, with the numbers, when there is too little to train on or to hold out."""
     if len(examples.train) >= FEWEST_EXAMPLES and len(examples.held_out) >= FEWEST_HELD_OUT:
         return
-    kinds = ", ".join(
-        f"{examples.count(kind, (*examples.train, *examples.held_out))} of kind {kind}" for kind in KINDS
-    )
+    kinds = ", ".join(f"{count_of(kind, (*examples.train, *examples.held_out))} of kind {kind}" for kind in KINDS)
     raise UsageError(
         f"{name!r} has too little to train on: {len(examples.train)} examples and {len(examples.held_out)} held out, "
         f"out of {examples.files} files; at least {FEWEST_EXAMPLES} and {FEWEST_HELD_OUT} are needed, from two files "
-        f"or more. There are {kinds}. Tests, vendored code and bodies of less than {_SHORTEST} characters do not count.",
+        f"or more. There are {kinds}. Tests, vendored code and bodies below {_SHORTEST} characters do not count.",
         next_step="gardener adapters list",
     )
 
@@ -242,25 +239,32 @@ def _split(candidates: Sequence[_Candidate]) -> ExampleSet:
         of_kind = sorted((c for c in kept if c.example.kind == kind), key=lambda c: _digest(c.example.prompt))
         left_out["more than is needed"] += max(0, len(of_kind) - MOST_OF_A_KIND)
         chosen += of_kind[:MOST_OF_A_KIND]
-    away = _held_out_files(chosen)
+    prose = [candidate for candidate in chosen if candidate.example.kind == DOCUMENTATION]
+    code = [candidate for candidate in chosen if candidate.example.kind != DOCUMENTATION]
+    away = _held_out_files(code, fewest=FEWEST_HELD_OUT)
+    away |= _held_out_files(prose, fewest=0 if away else FEWEST_HELD_OUT)
     train = tuple(c.example for c in chosen if not away.intersection(c.paths))
     held_out = tuple(c.example for c in chosen if away.intersection(c.paths))
     files = {path for candidate in chosen for path in candidate.paths}
     return ExampleSet(train, held_out, {why: count for why, count in left_out.items() if count}, len(files), len(away))
 
 
-def _held_out_files(candidates: Sequence[_Candidate]) -> set[str]:
+def _held_out_files(candidates: Sequence[_Candidate], fewest: int) -> set[str]:
     """About a tenth of the files by the digest of their names, more when that gives hardly any examples, and fewer
     when one large file would take them all."""
     weights = Counter(candidate.example.path for candidate in candidates)
     total = sum(weights.values())
     order = sorted(weights, key=_digest)
-    wanted = max(FEWEST_HELD_OUT, round(total * HELD_OUT_SHARE / 2))
+    wanted = max(fewest, round(total * HELD_OUT_SHARE / 2))
     away: set[str] = set()
     held = 0
     for path in order:
         natural = int.from_bytes(_digest(path)[:4]) / 2**32 < HELD_OUT_SHARE
-        if (natural or held < wanted) and held + weights[path] <= max(wanted, total // 4) and len(away) < len(order) - 1:
+        if (
+            (natural or held < wanted)
+            and held + weights[path] <= max(wanted, total // 4)
+            and len(away) < len(order) - 1
+        ):
             away.add(path)
             held += weights[path]
     return away

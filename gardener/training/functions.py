@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from typing import TYPE_CHECKING, NamedTuple
 
 from gardener.index.undocumented import Documented, functions_of, without_documentation
@@ -19,9 +18,9 @@ class Function(NamedTuple):
     start_line: int
     """1-based line of the declaration."""
     head: str
-    """The declaration up to its body, without documentation, dedented."""
+    """The declaration up to its body, without documentation."""
     body: str
-    """The body's lines without documentation, dedented."""
+    """The body's lines without documentation, indented as below the head."""
     documentation: str
 
 
@@ -53,17 +52,12 @@ def functions_in(path: str, text: str) -> FunctionsOfFile:
         body = _body(item.node)
         if body is None or not symbol:
             continue
-        start = _line_start(source, item.row, body.start_byte)
-        first = source.rfind(b"\n", 0, body.start_byte) + 1
-        own_line = not source[first : body.start_byte].strip()
-        head = source[start : first if own_line else body.start_byte]
-        inner = source[first if own_line else body.start_byte : body.end_byte]
-        if head.strip():
-            found.append(
-                Function(
-                    symbol, item.row + 1, _dedented(head), _dedented(inner), said.get((symbol, item.row + 1), "")
-                )
-            )
+        end = _head_end(body)
+        start = _line_start(source, item.row, end)
+        margin = source[start:end][: len(source[start:end]) - len(source[start:end].lstrip())]
+        head, inner = _text(source[start:end], margin), _text(source[end : body.end_byte], margin)
+        if head and inner:
+            found.append(Function(symbol, item.row + 1, head, inner, said.get((symbol, item.row + 1), "")))
     return FunctionsOfFile(tuple(found), bare.documented)
 
 
@@ -79,6 +73,14 @@ def _body(node: Node | None) -> Node | None:
     return None
 
 
+def _head_end(body: Node) -> int:
+    """The byte after the declaration: before the body, and before comments that stand between the two."""
+    above = body.prev_sibling
+    while above is not None and "comment" in above.type:
+        above = above.prev_sibling
+    return above.end_byte if above is not None else body.start_byte
+
+
 def _line_start(source: bytes, row: int, before: int) -> int:
     """The byte at which line `row` (0-based) begins, searched backwards from the byte `before`, which is in or below
     it."""
@@ -91,11 +93,13 @@ def _line_start(source: bytes, row: int, before: int) -> int:
     return position + 1
 
 
-def _dedented(data: bytes) -> str:
-    lines = [line.rstrip() for line in textwrap.dedent(data.decode("utf-8", "replace")).split("\n")]
-    while lines and not lines[0]:
+def _text(data: bytes, margin: bytes) -> str:
+    """Lines without the declaration's own indentation, and without the gaps that blanked documentation leaves."""
+    taken = margin.decode("utf-8", "replace")
+    lines = [line.rstrip().removeprefix(taken) for line in data.decode("utf-8", "replace").split("\n")]
+    lines[0] = lines[0].lstrip(" ")  # of a body it goes on in the head's line
+    while lines and not lines[0].strip():
         lines.pop(0)
-    while lines and not lines[-1]:
+    while lines and not lines[-1].strip():
         lines.pop()
-    # Blanked documentation leaves runs of empty lines.
     return "\n".join(line for at, line in enumerate(lines) if line or lines[at - 1])
