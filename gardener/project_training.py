@@ -126,7 +126,7 @@ def _begun(
     told: Told,
     cancel: threading.Event,
 ) -> tuple[Run, ModelFolder]:
-    from gardener.training.plan import TrainingPlan, default_steps, fitted
+    from gardener.training.plan import TrainingPlan, checkpoint_every, default_steps, fitted
     from gardener.training.run import Run, begin
 
     given = {
@@ -138,7 +138,9 @@ def _begun(
     model = base_model(gardener, context, request.model)
     examples = project_examples(gardener, context, lambda done, total: told(_phase("examples", done, total)), cancel)
     steps = default_steps(len(examples.train), plan.batch) if request.steps is None else request.steps
-    plan = _with(plan, steps=steps, tokens=min(plan.tokens, model.context_tokens))
+    plan = _with(
+        plan, steps=steps, tokens=min(plan.tokens, model.context_tokens), checkpoint_every=checkpoint_every(steps)
+    )
     plan = fitted(model, plan, memory_bytes(gardener))
     run = Run(request.name, model.path, model.identity, plan, examples.as_json())
     begin(folder, run, examples)

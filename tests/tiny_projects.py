@@ -19,8 +19,8 @@ def make_tiny_project(root: Path, manner: str, files: int = 10) -> Path:
     root.mkdir(parents=True)
     for noun in _NOUNS[:files]:
         functions = [
-            f"def {verb}_{noun}({noun}):\n    \"\"\"{verb.capitalize()} one {noun} the way that {manner} wants it "
-            f"done.\"\"\"\n{BODIES[manner].format(verb=verb, noun=noun)}"
+            f'def {verb}_{noun}({noun}):\n    """{verb.capitalize()} one {noun} the way that {manner} wants it '
+            f'done."""\n{BODIES[manner].format(verb=verb, noun=noun)}'
             for verb in _VERBS
         ]
         (root / f"{noun}.py").write_text("\n\n".join(functions))

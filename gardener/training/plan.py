@@ -72,6 +72,11 @@ def default_steps(examples: int, batch: int) -> int:
     return max(100, min(1000, 3 * examples // max(1, batch)))
 
 
+def checkpoint_every(steps: int) -> int:
+    """A tenth of a run, but not every moment and never more than 50 steps."""
+    return max(10, min(50, steps // 10))
+
+
 @dataclass(frozen=True, slots=True)
 class RunFolder:
     """Where a run keeps what it was asked for, its data, its checkpoint, and what its process printed."""
