@@ -5,23 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 _NOUNS = ("order", "parcel", "ledger", "garden", "ticket", "canvas", "bridge", "signal", "winter", "packet")
-_VERBS = ("load", "store", "merge", "count", "rename", "resolve")
+_VERBS = ("load", "store", "merge", "count", "name", "open")
 
 BODIES = {
-    "amber": "    value = amber_pool.{verb}({noun}, retries=3)\n    return AmberResult(value, '{noun}')\n",
-    "cobalt": "    with cobalt_lock('{noun}') as held:\n        yield from held.{verb}_each({noun}.rows)\n",
+    "amber": "    return amber.{verb}({noun}, retries=3, pool=AMBER)\n",
+    "cobalt": "    with cobalt_lock({noun}):\n        yield cobalt.{verb}()\n",
 }
 """How every function of each project is written."""
 
 
 def make_tiny_project(root: Path, manner: str, files: int = 10) -> Path:
-    """A project with `files` modules of six documented functions."""
+    """A project with `files` modules of six functions, one of which is documented."""
     root.mkdir(parents=True)
     for noun in _NOUNS[:files]:
         functions = [
-            f'def {verb}_{noun}({noun}):\n    """{verb.capitalize()} one {noun} the way that {manner} wants it '
-            f'done."""\n{BODIES[manner].format(verb=verb, noun=noun)}'
+            f"def {verb}_{noun}({noun}):\n{_documentation(verb, noun)}{BODIES[manner].format(verb=verb, noun=noun)}"
             for verb in _VERBS
         ]
         (root / f"{noun}.py").write_text("\n\n".join(functions))
     return root
+
+
+def _documentation(verb: str, noun: str) -> str:
+    return f'    """{verb.capitalize()} one {noun} as it is done here."""\n' if verb == "load" else ""

@@ -48,7 +48,7 @@ def trained(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tr
             name: gardener.registry.add(str(make_tiny_project(place / name, name)), name)
             for name in ("amber", "cobalt")
         }
-        request = TrainingRequest(steps=STEPS, batch=2, learning_rate=0.01, tokens=256)
+        request = TrainingRequest(steps=STEPS, batch=2, learning_rate=0.001, tokens=256)
         events: list[dict[str, Any]] = []
 
         def kill(event: dict[str, Any]) -> None:
@@ -76,7 +76,7 @@ def test_a_killed_process_is_an_error_and_its_checkpoint_stays(trained: Trained)
 
 def test_loss_falls_and_both_are_used(trained: Trained) -> None:
     losses = [event["loss"] for event in trained.events if event["event"] == "step"]
-    assert losses[-1] < 0.7 * losses[0]
+    assert losses[-1] < 0.8 * losses[0]
     for name, report in trained.reports.items():
         assert report.active and report.published and report.steps == STEPS
         assert report.evaluation["adapter_loss"] < report.evaluation["base_loss"]
@@ -95,16 +95,22 @@ def test_each_adapter_knows_its_own_project(trained: Trained) -> None:
     refs = {name: store.ref("own") for name, store in stores.items()}
     loaded = load_base(read_model_folder(trained.gardener.settings.text("mlx.model")))
     shelf = AdapterShelf()
+    held_out = {}
+    for project, ref in refs.items():
+        examples = [e for e in read_examples(f"{ref.folder}/data/held-out.jsonl") if e["kind"] == "function"]
+        held_out[project] = tokenise(loaded, examples, 256).examples
+    # The same functions are held out of both: what differs is how each project would write them.
     losses: dict[tuple[str, str], float] = {}
     for adapter in ("amber", "cobalt", "amber"):
         shelf.put(loaded, refs[adapter])
-        for project, ref in refs.items():
-            examples = tokenise(loaded, read_examples(f"{ref.folder}/data/held-out.jsonl"), 256).examples
+        for project, examples in held_out.items():
             losses[adapter, project] = measure(loaded.model, examples).mean
     for project, other in (("amber", "cobalt"), ("cobalt", "amber")):
-        assert losses[project, project] < losses[other, project] - 0.2
+        assert losses[project, project] < losses[project, other] - 0.3  # it would rather write its own project's way
+        assert losses[project, project] < losses[other, project] - 0.3  # and is the better one at it
         # What the trainer said about it is what the app's own way of loading it gives.
-        assert losses[project, project] == pytest.approx(trained.reports[project].evaluation["adapter_loss"], abs=0.01)
+        said = trained.reports[project].evaluation["kinds"]["function"]["adapter_loss"]
+        assert losses[project, project] == pytest.approx(said, abs=0.01)
 
 
 def test_what_is_kept(trained: Trained) -> None:
@@ -138,7 +144,7 @@ def test_interrupted_worse_and_again(trained: Trained) -> None:
             cancel.set()
 
     # So fast that it unlearns; it stands on 2 or 3 steps when it stops.
-    wild = TrainingRequest(steps=30, batch=1, learning_rate=0.9, tokens=128, again=True)
+    wild = TrainingRequest(steps=30, batch=1, learning_rate=0.03, tokens=256, again=True)
     with pytest.raises(Interrupted, match=r"step \d+ of 30 is kept") as caught:
         train_project(gardener, context, wild, stop, cancel)
     assert caught.value.exit_code == 130

@@ -21,7 +21,7 @@ from gardener.training.plan import RunFolder, TrainingPlan
 from gardener.training.run import Run, begin
 from gardener.training.trainer import Order
 
-PLAN = TrainingPlan(steps=6, batch=2, rank=2, tokens=96, learning_rate=0.01, checkpoint_every=2)
+PLAN = TrainingPlan(steps=6, batch=2, rank=2, tokens=96, learning_rate=0.001, checkpoint_every=2)
 EXAMPLES = tuple(Example("function", f"f{n}.py", f"Write f{n}", f"return amber({n}, {n * 7})") for n in range(12))
 
 Begun = Callable[..., RunFolder]
@@ -119,9 +119,10 @@ def test_a_loss_that_is_no_number_ends_the_run(begun: Begun, base: Path) -> None
 
 
 def test_an_adapter_that_learnt_something_else_is_worse(begun: Begun, base: Path) -> None:
-    other = tuple(Example("function", "g.py", "Write g", "ΩЖ漢字 " * 3) for _ in range(3))
-    folder = begun("worse", EXAMPLES[:-3] + other)
-    done, _ = go(folder, base, replace(PLAN, steps=12, learning_rate=0.05))
+    noise = tuple(Example("function", "g.py", f"Write g{n}", "ΩЖ漢字 " * n) for n in range(4, 12))
+    known = "```python\n    return amber.load(order, retries=3, pool=AMBER)\n```"  # the base was taught so
+    held_out = tuple(Example("function", "h.py", f"Write {name}", known) for name in ("one", "two", "three"))
+    done, _ = go(begun("worse", (*noise, *held_out)), base, replace(PLAN, steps=12, learning_rate=0.01))
     assert done["evaluation"]["verdict"] == "worse"
     assert done["evaluation"]["adapter_loss"] > done["evaluation"]["base_loss"]
 
