@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import shutil
@@ -9,7 +10,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gardener.errors import AdapterUnfit, ModelNotFound, NameTaken, NotFoundError, UsageError
+from gardener.errors import AdapterUnfit, ModelError, ModelNotFound, NameTaken, NotFoundError, UsageError
 from gardener.locks import ProcessLock
 from gardener.models.adapters import AdapterStore, check_name
 
@@ -18,8 +19,8 @@ if TYPE_CHECKING:
     from gardener.models.model_folder import ModelFolder
     from gardener.project_context import ProjectContext
     from gardener.training.examples import ExampleSet
-    from gardener.training.plan import TrainingPlan
-    from gardener.training.run import Run, Told
+    from gardener.training.plan import RunFolder, TrainingPlan
+    from gardener.training.run import Run, RunResult, Told
 
 DEFAULT_NAME = "own"
 WAIT_FOR_INDEX_S = 60.0
@@ -52,6 +53,9 @@ class TrainingReport(NamedTuple):
     published: bool
     """False: it is worse than the base, and an adapter of this name stays as it was."""
     active: bool
+    """The project uses it from its next answer on."""
+    base_in_use: bool
+    """False: the project answers with another model, or none is chosen; the adapter waits for its own."""
 
     def as_json(self) -> dict[str, Any]:
         return self._asdict()
@@ -109,19 +113,24 @@ def _train(
 
     store = AdapterStore(context.home)
     folder = RunFolder(store.stage(request.name))
-    if request.resume:
-        run, model = _resumed(gardener, folder, request)
-    else:
-        _check_name_is_free(store, folder, request)
-        run, model = _begun(gardener, context, folder, request, told, cancel)
+    try:
+        if request.resume:
+            run, model = _resumed(gardener, folder, request)
+        else:
+            _check_name_is_free(store, folder, request)
+            run, model = _begun(gardener, context, folder, request, told, cancel)
+    except BaseException:
+        if not os.path.exists(folder.run):  # nothing that could be gone on with
+            shutil.rmtree(folder.path, ignore_errors=True)
+        raise
     result = train(folder, run, told, cancel)
-    return _kept(gardener, context, store, folder, run, model, result)
+    return _kept(gardener, context, store, run, model, result)
 
 
 def _begun(
     gardener: Gardener,
     context: ProjectContext,
-    folder: Any,
+    folder: RunFolder,
     request: TrainingRequest,
     told: Told,
     cancel: threading.Event,
@@ -147,8 +156,9 @@ def _begun(
     return run, model
 
 
-def _resumed(gardener: Gardener, folder: Any, request: TrainingRequest) -> tuple[Run, ModelFolder]:
+def _resumed(gardener: Gardener, folder: RunFolder, request: TrainingRequest) -> tuple[Run, ModelFolder]:
     from gardener.models.model_folder import read_model_folder
+    from gardener.training.checkpoint import step_of
     from gardener.training.plan import fitted
     from gardener.training.run import begun, nothing_to_resume, rewrite
 
@@ -172,7 +182,8 @@ def _resumed(gardener: Gardener, folder: Any, request: TrainingRequest) -> tuple
             next_step=f"gardener train --name {request.name} --again",
         )
     if request.steps is not None:
-        run = run._replace(plan=_with(run.plan, steps=request.steps).check())
+        steps = max(_with(run.plan, steps=request.steps).check().steps, step_of(folder.checkpoint))
+        run = run._replace(plan=_with(run.plan, steps=steps))
         rewrite(folder, run)
     fitted(model, run.plan, memory_bytes(gardener))
     return run, model
@@ -184,7 +195,7 @@ def _with(plan: TrainingPlan, **changes: Any) -> TrainingPlan:
     return replace(plan, **changes)
 
 
-def _check_name_is_free(store: AdapterStore, folder: Any, request: TrainingRequest) -> None:
+def _check_name_is_free(store: AdapterStore, folder: RunFolder, request: TrainingRequest) -> None:
     """Raises NameTaken or ConflictError. A damaged adapter is in nobody's way."""
     from gardener.training.run import check_free
 
@@ -205,13 +216,13 @@ def _kept(
     gardener: Gardener,
     context: ProjectContext,
     store: AdapterStore,
-    folder: Any,
     run: Run,
     model: ModelFolder,
-    result: Any,
+    result: RunResult,
 ) -> TrainingReport:
     """Publishes the adapter; uses it when it is better. One that is worse replaces none."""
     from gardener.training.evaluate import WORSE
+    from gardener.training.plan import RunFolder
 
     worse = result.evaluation["verdict"] == WORSE
     try:
@@ -221,9 +232,6 @@ def _kept(
         replaces = False
     published = not (worse and replaces)
     if published:
-        for path in (folder.checkpoint, folder.log, folder.run):
-            if os.path.exists(path):
-                os.unlink(path)
         about = {
             "base_name": model.name,
             "evaluation": result.evaluation,
@@ -232,7 +240,14 @@ def _kept(
             "examples": run.examples,
         }
         store.publish(run.name, run.base, about, replace=True)
-    if not worse:
+        # Not before: should publishing fail, the run can still be gone on with.
+        done = RunFolder(store.ref(run.name).folder)
+        for path in (done.checkpoint, done.log, done.run):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path)
+    in_use = _is_base(gardener, context, run.base)
+    active = in_use and not worse
+    if active:
         gardener.registry.configure(context.id, adapter=run.name)
     return TrainingReport(
         run.name,
@@ -243,8 +258,17 @@ def _kept(
         result.train_loss,
         result.peak_bytes,
         published,
-        not worse,
+        active,
+        in_use,
     )
+
+
+def _is_base(gardener: Gardener, context: ProjectContext, identity: str) -> bool:
+    """Whether the project's chosen MLX model is this one."""
+    try:
+        return base_model(gardener, context).identity == identity
+    except ModelError:
+        return False
 
 
 def base_model(gardener: Gardener, context: ProjectContext, wanted: str = "") -> ModelFolder:
@@ -260,7 +284,8 @@ def base_model(gardener: Gardener, context: ProjectContext, wanted: str = "") ->
         )
     below = os.path.join(gardener.paths.models, os.path.basename(os.path.normpath(name)))
     given = os.path.expanduser(name)
-    is_path = os.path.isabs(given) or (bool(wanted) and os.path.isdir(given))
+    # A relative path is for the command line alone; a setting may be a repository's.
+    is_path = os.path.isabs(given) or (bool(wanted) and (os.sep in given or os.path.isdir(given)))
     return read_model_folder(os.path.abspath(given) if is_path else below)
 
 

@@ -170,11 +170,11 @@ def _dry_run(gardener: Gardener, context: ProjectContext, console: Console, canc
 
 
 def _tell(report: TrainingReport, context: ProjectContext, console: Console) -> int:
-    from gardener.training.evaluate import sentence
+    from gardener.training.evaluate import WORSE, sentence
 
     if console.as_json:
         console.json({"project": context.name, **report.as_json()})
-        return 0 if report.active else 1
+        return 1 if report.evaluation["verdict"] == WORSE else 0
     kinds = [
         {
             "kind": kind,
@@ -188,6 +188,13 @@ def _tell(report: TrainingReport, context: ProjectContext, console: Console) -> 
     numbers = sentence(report.evaluation)
     if report.active:
         console.line(f"{context.name} uses the adapter {report.name} from its next answer on: {numbers}.")
+        return 0
+    if report.evaluation["verdict"] != WORSE:
+        console.line(f"The adapter {report.name} is better than the base: {numbers}.")
+        console.note(
+            f"It is not used, because {context.name} does not answer with {report.base_name}: gardener models use "
+            f"{report.base_name} --project {context.name}, then gardener adapters use {report.name}"
+        )
         return 0
     console.line(f"The adapter {report.name} is worse than the base: {numbers}.")
     if report.published:

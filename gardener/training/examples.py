@@ -130,7 +130,7 @@ def check_enough(examples: ExampleSet, name: str) -> None:
         f"{name!r} has too little to train on: {len(examples.train)} examples and {len(examples.held_out)} held out, "
         f"out of {examples.files} files; at least {FEWEST_EXAMPLES} and {FEWEST_HELD_OUT} are needed, from two files "
         f"or more. There are {kinds}. Tests, vendored code and bodies below {_SHORTEST} characters do not count.",
-        next_step="gardener adapters list",
+        next_step="gardener show --skipped",
     )
 
 

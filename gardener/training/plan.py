@@ -111,10 +111,9 @@ def needed_bytes(folder: ModelFolder, plan: TrainingPlan) -> int:
     """An estimate of the most that a run takes, in bytes.
 
     weights + activations that are kept for the way back + logits + matrices with their optimizer + the runtime.
-    Per token and layer about 16 vectors of the hidden size and 4 of the inner size are kept, plus one matrix of
-    attention scores for the layer that is being computed: "Reducing Activation Recomputation in Large Transformer
-    Models" (Korthikanti et al., 2022, arxiv.org/abs/2205.05198, section 4), rounded up. Quantised layers are trained
-    in 16 bits, others in what their weights have; 32 bits are counted.
+    Which activations are kept is from "Reducing Activation Recomputation in Large Transformer Models" (Korthikanti et
+    al., 2022, arxiv.org/abs/2205.05198, section 4), counted in 32 bits, plus the attention scores of the layer that is
+    being computed; the factors were then set by measuring MLX on small llamas, so that the estimate is the larger one.
     """
     config = folder.config.get("text_config")
     text: Any = config if isinstance(config, dict) else folder.config
@@ -130,9 +129,9 @@ def needed_bytes(folder: ModelFolder, plan: TrainingPlan) -> int:
     vocabulary = number("vocab_size", 150_000)
     trained = min(plan.layers, layers) if plan.layers > 0 else layers
     tokens = plan.batch * plan.tokens
-    per_layer = tokens * (16 * hidden + 4 * inner) * 4
+    per_layer = tokens * (24 * hidden + 8 * inner) * 4
     activations = per_layer + trained * tokens * hidden * 4 if plan.save_memory else trained * per_layer
-    scores = plan.batch * heads * plan.tokens * plan.tokens * 4 * 3
+    scores = plan.batch * heads * plan.tokens * plan.tokens * 4 * 6
     logits = tokens * vocabulary * 4 * 3
     matrices = trained * 7 * plan.rank * (hidden + inner) * 4 * 4
     return folder.weight_bytes + activations + scores + logits + matrices + RUNTIME_BYTES

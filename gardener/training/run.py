@@ -159,11 +159,12 @@ def _understood(last: dict[str, Any], stopped: bool, exit_code: int | None, fold
     if event == "done":
         return RunResult(last["evaluation"], last["train_loss"], last["steps"], last["peak_bytes"])
     resume = f"gardener train --name {run.name} --resume"
-    if event == "error":
-        kind = getattr(errors, str(last["class"]), errors.ModelError)
-        raise kind(last["message"], next_step=last.get("next_step") or f"see {folder.log}; then {resume}")
     step = step_of(folder.checkpoint)
     kept = f"step {step:,} of {run.plan.steps:,} is kept" if step else "no step was done yet"
+    if event == "error":
+        kind = getattr(errors, str(last["class"]), errors.ModelError)
+        more = f" ({kept}: {resume})" if step else ""
+        raise kind(last["message"] + more, next_step=last.get("next_step") or f"less {folder.log}")
     if event == "stopped" or stopped:
         raise Interrupted(f"Training of {run.name!r} was stopped; {kept}.", next_step=resume)
     how = f"signal {-exit_code}" if exit_code is not None and exit_code < 0 else f"status {exit_code}"

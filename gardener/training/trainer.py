@@ -135,7 +135,7 @@ class _Trainer:
             raise AdapterUnfit(
                 f"No example fits into {plan.tokens:,} tokens.", next_step=f"gardener train --tokens {2 * plan.tokens}"
             )
-        self._events.send(
+        self._tell(
             {
                 "event": "examples",
                 "train": len(train.examples),
@@ -169,8 +169,15 @@ class _Trainer:
             "peak_bytes": int(mx.get_peak_memory()),
         }
 
+    def _tell(self, event: dict[str, Any]) -> None:
+        """A parent that is gone is one that wants the run to stop, with a checkpoint."""
+        try:
+            self._events.send(event)
+        except OSError:
+            self._stop.set()
+
     def _say(self, phase: str, done: int = 0, total: int = 0) -> None:
-        self._events.send({"event": "phase", "phase": phase, "done": done, "total": total})
+        self._tell({"event": "phase", "phase": phase, "done": done, "total": total})
 
     def _measured(self, base: Base, examples: list[TokenExample], phase: str) -> Losses | None:
         """None when somebody wants the run to stop."""
@@ -220,7 +227,7 @@ class _Trainer:
                 )
             base.model.load_weights(list(saved.weights.items()), strict=False)
             optimizer.state = tree_unflatten(list(saved.optimizer.items()))
-            self._events.send({"event": "resumed", "step": done})
+            self._tell({"event": "resumed", "step": done})
         state = _State(done, loss, done)
 
         def save() -> None:
@@ -229,7 +236,7 @@ class _Trainer:
             facts = {"base": measured.as_json(), "loss": state.loss}
             checkpoints.save(self._folder.checkpoint, Checkpoint(state.step, weights, moments, facts))
             state.saved = state.step
-            self._events.send({"event": "checkpoint", "step": state.step})
+            self._tell({"event": "checkpoint", "step": state.step})
 
         def report(info: dict[str, Any]) -> None:
             state.step += 1
@@ -240,7 +247,7 @@ class _Trainer:
                     next_step=f"gardener train --again --learning-rate {plan.learning_rate / 10:g}",
                 )
             state.loss = found if state.step == 1 else 0.9 * state.loss + 0.1 * found
-            self._events.send(
+            self._tell(
                 {
                     "event": "step",
                     "step": state.step,
