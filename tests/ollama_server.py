@@ -246,20 +246,12 @@ class Handler(BaseHTTPRequestHandler):
             self.state.requests.append(Recorded(self.command, self.path, body))
             faulty = self.path == self.state.fault_path and self.state.faults
             fault = self.state.faults.popleft() if faulty else None
-        if self.state.key and self.headers.get("Authorization") != f"Bearer {self.state.key}":
-            self.whole(401, {"error": "unauthorized"})
+        given = self.headers.get("Authorization", "")
+        if self.state.key and given != f"Bearer {self.state.key}":
+            # Some servers repeat the key that they refuse.
+            self.whole(401, {"error": {"message": f"Incorrect API key provided: {given.removeprefix('Bearer ')}"}})
             return
-        answer = {
-            ("GET", "/api/version"): lambda: self.whole(200, {"version": "0.33.0"}),
-            ("GET", "/api/tags"): self.tags,
-            ("GET", "/api/ps"): self.running,
-            ("POST", "/api/show"): lambda: self.show(body),
-            ("POST", "/api/chat"): lambda: self.chat(body, fault),
-            ("POST", "/api/generate"): lambda: self.chat(body, fault),
-            ("POST", "/api/embed"): lambda: self.embed(body),
-            ("POST", "/api/pull"): lambda: self.pull(body),
-            ("DELETE", "/api/delete"): lambda: self.delete(body),
-        }.get((self.command, self.path))
+        answer = self.routes(body, fault).get((self.command, self.path))
         try:
             if fault is not None and self.early(fault):
                 return
@@ -270,6 +262,19 @@ class Handler(BaseHTTPRequestHandler):
         except (Away, BrokenPipeError, ConnectionResetError):
             self.state.disconnected.set()
             self.close_connection = True
+
+    def routes(self, body: dict[str, Any], fault: Fault | None) -> dict[tuple[str, str], Callable[[], None]]:
+        return {
+            ("GET", "/api/version"): lambda: self.whole(200, {"version": "0.33.0"}),
+            ("GET", "/api/tags"): self.tags,
+            ("GET", "/api/ps"): self.running,
+            ("POST", "/api/show"): lambda: self.show(body),
+            ("POST", "/api/chat"): lambda: self.chat(body, fault),
+            ("POST", "/api/generate"): lambda: self.chat(body, fault),
+            ("POST", "/api/embed"): lambda: self.embed(body),
+            ("POST", "/api/pull"): lambda: self.pull(body),
+            ("DELETE", "/api/delete"): lambda: self.delete(body),
+        }
 
     # ---- answers -------------------------------------------------------------------------------------
 
@@ -339,7 +344,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault.kind == "endless":
             while not self.state.over.is_set():
                 self.line(self.piece("more "))
-                self.listen(0.0)
+                self.listen(0.001)
             raise Away
         if fault.kind in ("not json", "not an object", "error line"):
             error = '{"error":"an error was encountered while running the model"}'
@@ -534,14 +539,21 @@ class Handler(BaseHTTPRequestHandler):
 def ollama_server(*models: Model) -> Iterator[OllamaServer]:
     state = OllamaServer()
     state.add(*(models or (Model("coder:latest"),)))
-    handler = type("BoundHandler", (Handler,), {"state": state})
+    with serving(state, Handler):
+        yield state
+
+
+@contextmanager
+def serving(state: OllamaServer, kind: type[Handler]) -> Iterator[None]:
+    """The server on a free port of this machine; every connection has ended when the block ends."""
+    handler = type("BoundHandler", (kind,), {"state": state})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True
     state.url = f"http://127.0.0.1:{server.server_port}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
-        yield state
+        yield
     finally:
         state.over.set()
         server.shutdown()

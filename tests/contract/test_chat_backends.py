@@ -9,13 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from gardener.errors import BackendError, ModelError
-from gardener.models.base import Capabilities, ChatBackend, ChatRequest, Evidence
+from gardener.models.base import Capabilities, ChatBackend, ChatRequest, Evidence, StreamLimits
 from gardener.models.extractive import ExtractiveBackend
+from gardener.models.ollama import OllamaBackend
+from gardener.models.openai_compatible import OpenAICompatibleBackend
 from gardener.models.registry import default_registry
 from gardener.types import BackendEvent, Done, Message, TextDelta, ThinkingDelta
 from tests.chat_samples import EXPIRE, HITS, LOGIN, ScriptedBackend
+from tests.mlx_server import mlx_server
+from tests.ollama_server import ollama_server
 
-BACKENDS = ("extractive", "scripted")
+BACKENDS = ("extractive", "scripted", "ollama", "openai")
 
 
 @pytest.fixture
@@ -27,6 +31,24 @@ def extractive_backend() -> ExtractiveBackend:
 def scripted_backend() -> ScriptedBackend:
     """The tests' own stand-in for a model: the suite must hold for what the other chat tests rest on."""
     return ScriptedBackend()
+
+
+@pytest.fixture
+def ollama_backend() -> Iterator[OllamaBackend]:
+    with ollama_server() as server:
+        yield OllamaBackend(server.url, model="coder", context_tokens=4096, keep_alive="30m", limits=StreamLimits())
+
+
+@pytest.fixture(scope="session")
+def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mlx_server(tmp_path_factory.mktemp("mlx-server")) as url:
+        yield url
+
+
+@pytest.fixture
+def openai_backend(real_server: str) -> OpenAICompatibleBackend:
+    """A server that nobody here wrote, with a real model."""
+    return OpenAICompatibleBackend(real_server, model="", key=lambda: "", context_tokens=4096, limits=StreamLimits())
 
 
 @pytest.fixture(params=BACKENDS)
