@@ -38,7 +38,7 @@ _TOKEN: Final = re.compile(r"\s*(?:\w+|[^\w\s])|\s+")
 
 FaultKind = Literal[
     "status", "hang", "reset", "cut", "silent", "drip", "endless", "not json", "not an object", "error line",
-    "long line", "large answer",
+    "long line", "large answer", "drip whole",
 ]  # fmt: skip
 
 
@@ -91,6 +91,8 @@ class Recorded:
     method: str
     path: str
     body: dict[str, Any]
+    headers: dict[str, str]
+    """Names in lower case."""
 
     @property
     def runner_options(self) -> dict[str, Any]:
@@ -242,8 +244,9 @@ class Handler(BaseHTTPRequestHandler):
         self.serve(body)
 
     def serve(self, body: dict[str, Any]) -> None:
+        headers = {name.lower(): value for name, value in self.headers.items()}
         with self.state.lock:
-            self.state.requests.append(Recorded(self.command, self.path, body))
+            self.state.requests.append(Recorded(self.command, self.path, body, headers))
             faulty = self.path == self.state.fault_path and self.state.faults
             fault = self.state.faults.popleft() if faulty else None
         given = self.headers.get("Authorization", "")
@@ -322,6 +325,14 @@ class Handler(BaseHTTPRequestHandler):
             self.whole(fault.status, fault.body, fault.headers)
         elif fault.kind == "hang":
             self.wait()
+        elif fault.kind == "drip whole":
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            while not self.state.over.is_set():
+                self.wfile.write(b" ")
+                self.listen(0.02)
+            raise Away
         elif fault.kind == "reset":
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
             self.close_connection = True
