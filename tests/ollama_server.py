@@ -329,6 +329,7 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(200)
             self.send_header("Content-Length", "100000")
             self.end_headers()
+            self.state.streaming.set()
             while not self.state.over.is_set():
                 self.wfile.write(b" ")
                 self.listen(0.02)
@@ -358,8 +359,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.listen(0.001)
             raise Away
         if fault.kind in ("not json", "not an object", "error line"):
-            error = '{"error":"an error was encountered while running the model"}'
-            self.line({"not json": '{"message":', "not an object": "[1, 2]", "error line": error}[fault.kind])
+            self.line({"not json": '{"message":', "not an object": "[1, 2]", "error line": fault.body}[fault.kind])
             self.end()
         elif fault.kind in ("long line", "large answer"):
             for _ in range(4_000):
