@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gardener.models.embedder_spec import EmbedderSpec
 
 log = logging.getLogger("gardener.index")
+logging.getLogger("gardener").addHandler(logging.NullHandler())  # as in gardener/resilience.py
 
 RETRY_S = 30.0
 """Seconds after which a server that could not be used is asked again."""

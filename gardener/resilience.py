@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from stamina.instrumentation import RetryDetails
 
 log = logging.getLogger("gardener.resilience")
-log.addHandler(logging.NullHandler())  # events for the log files: a command without one shows them to nobody
+# Else Python shows warnings on stderr in a process that writes no log files (the command line): words meant for a log,
+# beside the error that the user gets anyway.
+logging.getLogger("gardener").addHandler(logging.NullHandler())
 
 T = TypeVar("T")
 

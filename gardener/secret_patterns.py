@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from gardener.secret_tokens import find_tokens, long_runs
-from gardener.secret_values import is_random_token, is_secret_value
+from gardener.secret_values import is_random_token, is_secret_value, is_varied
 
 MAX_PASSES = 4
 """Replacing may leave a new match; passes repeat until there is none, which makes redacting idempotent."""
@@ -174,6 +174,8 @@ _CURL_USER = re.compile(rb"curl[^\n]{0,300}?[ \t](?:-u|--user)[ \t=][\"']?[^\s:\
 _WEBHOOK = re.compile(
     rb"hooks\.slack\.com/(?:services|workflows|triggers)/([\w/-]{16,200})|/api/webhooks/\d{16,20}/([\w-]{40,100})"
 )
+_SLACK_PATH = re.compile(rb"T[A-Z0-9]{6,}/B[A-Z0-9]{6,}/([A-Za-z0-9]{20,})\Z")
+"""Nobody writes this form for anything else, so that its last part need not have a digit."""
 _NPM_TOKEN = re.compile(rb"_authtoken\"?[ \t]{0,2}[=:][ \t]{0,2}[\"']?([\w.~+/=-]{8,300})")
 _AZURE_SIGNATURE = re.compile(rb"[?&;]sig=([a-z0-9%+/=]{30,120})")
 _AWS_SECRET = re.compile(rb"(?<![A-Za-z0-9/+=])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=])")
@@ -203,7 +205,8 @@ def _find_authorization(data: bytes, lowered: bytes) -> Iterator[Span]:
     if b"hooks" in lowered:
         for match in _WEBHOOK.finditer(data):
             group = 1 if match[1] is not None else 2
-            if is_random_token(match[group]):
+            slack = group == 1 and _SLACK_PATH.match(match[1])
+            if is_random_token(match[group]) or (slack and is_varied(slack[1])):
                 yield Span(*match.span(group), "webhook")
     if b"curl" in lowered:
         for match in _CURL_USER.finditer(data):

@@ -46,6 +46,11 @@ def is_random_token(value: bytes) -> bool:
     )
 
 
+def is_varied(value: bytes) -> bool:
+    """Whether what stands where only a token can stand is one, rather than a placeholder."""
+    return len(set(value)) >= 8 and not _PLACEHOLDER.search(value.lower())
+
+
 def is_secret_value(value: bytes, family: str, *, strict: bool = False) -> bool:
     """Whether `value`, given to a name of the family "password", "secret", "token", "key", "url", is secret.
 

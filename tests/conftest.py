@@ -69,6 +69,12 @@ def json_vectors(exported_models: Path, tmp_path_factory: pytest.TempPathFactory
     return place / "home" / "embeddings"
 
 
+@pytest.fixture
+def json_embeddings(home: Path, embedder: None, json_vectors: Path) -> None:
+    """This test's home has every vector of `json_project` in its shared store, so that embedding it only copies."""
+    shutil.copytree(json_vectors, home / "embeddings")
+
+
 def _json_project(root: Path) -> Path:
     source = Path(json_package.__file__).parent
     shutil.copytree(source, root / "json", ignore=shutil.ignore_patterns("__pycache__"))

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import threading
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, BinaryIO
 
 
 class EmbeddingServer:
@@ -34,8 +34,10 @@ class EmbeddingServer:
         self.texts: list[str] = []
         """Everything that was embedded."""
         self.url = ""
-        self.hold: threading.Event | None = None
-        """While it is not set, answers come byte by byte, without end."""
+        self.wire: Callable[[BinaryIO], None] | None = None
+        """Writes the whole answer, status line and all, and may go on for ever: until the client has left."""
+        self.leave = threading.Event()
+        """Set at the end, for a `wire` that waits."""
 
     def vector(self, text: str) -> list[float]:
         vector = [0.01] * self.dimensions
@@ -89,19 +91,18 @@ def embedding_server() -> Iterator[EmbeddingServer]:
             self.reply(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
         def reply(self, body: dict[str, Any]) -> None:
+            if state.wire is not None:
+                self.close_connection = True
+                with suppress(OSError):
+                    state.wire(self.wfile)
+                return
             path = self.path.removeprefix("/v1")
             status, text = state.answer(path, body, self.headers.get("Authorization", ""))
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(text.encode()) + (10_000 if state.hold else 0)))
+            self.send_header("Content-Length", str(len(text.encode("utf-8", "surrogateescape"))))
             self.end_headers()
-            hold = state.hold
-            while hold is not None and not hold.wait(0.02):
-                try:
-                    self.wfile.write(b" ")
-                except OSError:
-                    return
-            self.wfile.write(text.encode())
+            self.wfile.write(text.encode("utf-8", "surrogateescape"))
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -114,6 +115,7 @@ def embedding_server() -> Iterator[EmbeddingServer]:
     try:
         yield state
     finally:
+        state.leave.set()
         server.shutdown()
         server.server_close()
         thread.join()

@@ -30,8 +30,7 @@ def gardener(home: Path, embedder: None) -> Iterator[Gardener]:
 
 
 @pytest.fixture
-def embedded(gardener: Gardener, json_project: Path, json_vectors: Path) -> ProjectContext:
-    shutil.copytree(json_vectors, gardener.paths.embeddings)
+def embedded(gardener: Gardener, json_project: Path, json_embeddings: None) -> ProjectContext:
     context = gardener.registry.add(str(json_project), "json")
     gardener.update_index(context)
     assert gardener.embed(context).remaining == 0

@@ -32,7 +32,7 @@ def server() -> Iterator[EmbeddingServer]:
 
 
 @pytest.fixture
-def project(home: Path, json_project: Path, embedder: None) -> ProjectContext:
+def project(json_project: Path, json_embeddings: None) -> ProjectContext:
     with Gardener() as gardener:
         context = gardener.registry.add(str(json_project), "json")
         gardener.update_index(context)
@@ -209,7 +209,9 @@ def test_the_command(project: ProjectContext, server: EmbeddingServer) -> None:
     nobody = run("use", "ollama:words", "--url", server.url)
     assert nobody.returncode == 2, nobody.stderr
     assert "packaged" in run("show").stdout, "nothing was changed"
+    server.failures = [(503, "busy")]
     refused = run("use", "ollama:other", "--url", server.url, "--yes")
+    assert len(refused.stderr.splitlines()) == 2, "the error and what to do, and no words of the log"
     assert refused.returncode == 5
     assert "ollama pull other" in refused.stderr
     assert run("use", "nonsense", "--yes").returncode == 3

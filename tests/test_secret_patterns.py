@@ -67,6 +67,13 @@ PLACES = [
 ]
 
 
+def test_a_slack_hook_needs_no_digit_and_a_placeholder_is_none() -> None:
+    hook = "https://hooks.slack.com/services/TQIXZUAHK7/BQIXZUAHK7/"
+    assert redact_bytes(f"{hook}BewMHngRmoPilYuQvVhqfLZl".encode(), loose=False)[1]
+    for harmless in ("XXXXXXXXXXXXXXXXXXXXXXXX", "YourExampleTokenGoesHere"):
+        assert not redact_bytes(f"{hook}{harmless}".encode(), loose=False)[1]
+
+
 @pytest.mark.parametrize("kind", TOKENS)
 @given(data=st.data())
 @settings(max_examples=15, deadline=None)

@@ -77,3 +77,45 @@ def write_tokenizer(folder: Path) -> int:
         )
     )
     return len(vocabulary)
+
+
+SENTENCE = "It reads a session from disk [1], and ends."
+
+
+def teach(folder: Path, sentence: str = SENTENCE, *, steps: int = 110) -> Path:
+    """Trains the model in `folder` to answer everything with one sentence and to stop then; seconds on a processor."""
+    import random
+
+    import mlx.core as mx
+    import mlx.nn as nn
+    import mlx.optimizers as optimizers
+    from mlx.utils import tree_flatten
+    from mlx_lm.utils import load_model
+    from tokenizers import Tokenizer
+
+    model, _ = load_model(folder)
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    answer = [*tokenizer.encode(sentence).ids, 256]
+    end, begin = 256, 259
+    chosen = random.Random(3)
+    words = tokenizer.encode(
+        "def load_session(store, name): return json.loads(path.read_text()) # the evidence [2]"
+    ).ids
+
+    def example(length: int) -> list[int]:
+        prompt = [chosen.choice(words) if chosen.random() < 0.7 else chosen.randrange(256) for _ in range(length)]
+        return [*prompt, end, begin, *answer]
+
+    def loss(batch: mx.array) -> mx.array:
+        logits = model(batch[:, :-1])[:, -len(answer) :]
+        return nn.losses.cross_entropy(logits, batch[:, -len(answer) :], reduction="mean")
+
+    optimizer = optimizers.Adam(learning_rate=6e-3)
+    step = nn.value_and_grad(model, loss)
+    for number in range(steps):
+        length = (12, 30, 70)[number % 3]
+        _, gradients = step(mx.array([example(length) for _ in range(4)]))
+        optimizer.update(model, gradients)
+        mx.eval(model.parameters(), optimizer.state)
+    mx.save_safetensors(str(folder / "model.safetensors"), dict(tree_flatten(model.parameters())), {"format": "mlx"})
+    return folder

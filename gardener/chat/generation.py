@@ -13,7 +13,7 @@ import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 
-from gardener.errors import GardenerError
+from gardener.errors import AdapterUnfit, GardenerError
 from gardener.models.base import ChatBackend, ChatRequest
 from gardener.models.inert import prose
 from gardener.models.registry import Choice
@@ -42,6 +42,8 @@ class Generation:
     error: str = ""
     first_token_ms: float | None = None
     warnings: list[str] = field(default_factory=list)
+    adapter_problem: str = ""
+    """Why the backend did not take the project's adapter; "" when it did."""
 
     @property
     def text(self) -> str:
@@ -52,6 +54,13 @@ class Generation:
     ) -> Iterator[TextDelta | ThinkingDelta]:
         """Streams `choice`'s answer; when it fails, the last resort's after a sentence that says so."""
         failure = yield from self._stream(choice.backend, request, cancel)
+        if self.adapter_problem and not self.text:
+            # The base without the adapter is closer to what was wanted than no model at all.
+            said = f"The adapter is not used: {self.adapter_problem}"
+            self.warnings.append(said)
+            if self.degradation == "full":
+                self.degradation, self.reason = "no enhancement", said
+            failure = yield from self._stream(choice.backend, replace(request, adapter=None), cancel)
         if not failure:
             return
         log.warning("chat backend failed: %s", failure, extra={"backend": choice.backend.name})
@@ -97,6 +106,9 @@ class Generation:
                     if isinstance(event, TextDelta):
                         self.pieces.append(event.text)
                     yield event
+        except AdapterUnfit as error:
+            self.adapter_problem = error.message
+            return error.message
         except GardenerError as error:
             return error.message
         except Exception as error:

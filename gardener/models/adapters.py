@@ -1,7 +1,7 @@
 """The adapters of one project on the disk: what there is, whether it is whole, and for which base it was made.
 
-projects/ID/adapters/NAME/ holds adapters.safetensors and adapter_config.json, which are mlx-lm's, and gardener.json, which
-is written last and says what the other two must be. Nothing heavy is imported: `gardener switch` looks here.
+projects/ID/adapters/NAME/ holds adapters.safetensors and adapter_config.json, which are mlx-lm's, and gardener.json,
+which is written last and says what the other two must be. Nothing heavy is imported: `gardener switch` looks here.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class AdapterStore:
         about = self.about(name)
         place = self._place(name)
         try:
-            found = fingerprint(place)
+            found = _remembered(place)
         except OSError as error:
             raise AdapterUnfit(
                 f"The adapter {name!r} is damaged: {error.filename}: {error.strerror}",
@@ -188,6 +188,25 @@ class AdapterStore:
                 next_step="gardener adapters list" if names else "gardener train",
             )
         return place
+
+
+_known: dict[str, tuple[object, str]] = {}
+"""Folder to the stamp of its files and their fingerprint, so that a process reads them once and not at every switch."""
+
+
+def _remembered(folder: str) -> str:
+    stamp = []
+    for file in (WEIGHTS, CONFIG):
+        status = os.stat(os.path.join(folder, file))
+        stamp.append((status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
+    known = _known.get(folder)
+    if known is not None and known[0] == stamp:
+        return known[1]
+    found = fingerprint(folder)
+    if len(_known) > 500:
+        _known.clear()
+    _known[folder] = stamp, found
+    return found
 
 
 def fingerprint(folder: str) -> str:

@@ -65,7 +65,7 @@ def known(models_dir: str) -> dict[str, KnownEmbedder]:
             found[fingerprint] = KnownEmbedder(EmbedderSpec(**entry["spec"]), fingerprint, int(entry["dimensions"]))
     except FileNotFoundError:
         pass
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         pass  # it only saves asking the model: what is not known is found out by loading it
     return found
 

@@ -65,7 +65,8 @@ def read_model_folder(path: str) -> ModelFolder:
         raise _damaged(path, "config.json wants Python code of its own to be run, which Gardener never does")
     if not os.path.isfile(os.path.join(path, "tokenizer.json")):
         raise _damaged(path, "tokenizer.json is missing")
-    weights = sorted(name for name in os.listdir(path) if name.endswith(".safetensors"))
+    # mlx-lm reads files of these names alone.
+    weights = sorted(name for name in os.listdir(path) if name.startswith("model") and name.endswith(".safetensors"))
     if not weights:
         other = any(name.endswith((".bin", ".gguf", ".pt", ".pth")) for name in os.listdir(path))
         raise _damaged(path, "its weights are not in MLX's form (*.safetensors)" if other else "it has no weights")

@@ -130,7 +130,7 @@ class OpenAICompatibleBackend:
         headers = self._headers()
         try:
             status, content = quick_get(self._url, "/models", headers, timeout_s)
-            answer = json.loads(content) if status == 200 else {}
+            answer = json.loads(content) if status == 200 and content.strip() else {}
         except (OSError, ValueError, RecursionError) as error:
             raise BackendUnavailable(
                 f"Nothing answers at {self._url}."

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import (
+    Browser,
     BrowserContext,
     ConsoleMessage,
     Dialog,
@@ -115,9 +116,19 @@ def playwright() -> Iterator[Playwright]:
 
 
 @pytest.fixture(scope="module")
-def garden(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gardener]:
-    """The home of two projects, as the command line sees it."""
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    started = playwright.chromium.launch(executable_path=CHROMIUM, headless=True, args=FLAGS)
+    yield started
+    started.close()
+
+
+@pytest.fixture(scope="module")
+def garden(tmp_path_factory: pytest.TempPathFactory, exported_models: Path) -> Iterator[Gardener]:
+    """The home of two projects, as the command line sees it, with the embedder prepared."""
     base = tmp_path_factory.mktemp("garden")
+    shutil.copytree(exported_models, base / "home" / "models")
+    for folder in (base / "home", base / "home" / "models"):
+        folder.chmod(0o700)
     made = Gardener(str(base / "home"))
     for marker in ("lantern", "compass"):
         root = write_project(base / marker, marker)
@@ -161,13 +172,9 @@ def scheme(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def browser(playwright: Playwright, tmp_path: Path, scheme: str, seen: Seen) -> Iterator[BrowserContext]:
-    """A browser that has never been here."""
-    context = playwright.chromium.launch_persistent_context(
-        str(tmp_path / "browser"),
-        executable_path=CHROMIUM,
-        headless=True,
-        args=FLAGS,
+def browser(chromium: Browser, scheme: str, seen: Seen) -> Iterator[BrowserContext]:
+    """A profile that has never been here: nothing stored, no cookies; and an empty page."""
+    context = chromium.new_context(
         viewport={"width": 1280, "height": 800},
         color_scheme="dark" if scheme == "dark" else "light",
     )
@@ -181,6 +188,7 @@ def browser(playwright: Playwright, tmp_path: Path, scheme: str, seen: Seen) -> 
             route.abort()
 
     context.route("**/*", local_only)
+    context.new_page()
     yield context
     context.close()
 

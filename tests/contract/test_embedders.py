@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 
 from gardener.errors import EmbedderUnavailable
-from gardener.models import embedder_registry, embedder_server
+from gardener.models import embedder_registry
 from gardener.models.base import Embedder
 from gardener.models.embedder_spec import FOLDER, OLLAMA, OPENAI, EmbedderSpec
 from tests.embedding_server import EmbeddingServer, embedding_server
@@ -141,15 +140,12 @@ def test_a_passing_failure_is_tried_again(server: EmbeddingServer, tmp_path: Pat
     ("spoil", "says"),
     [
         (lambda vectors: vectors[:-1], "instead of"),
-        (lambda vectors: [[float("nan")] * 32 for _ in vectors], "not numbers"),
+        (lambda vectors: [[float("nan")] * 32 for _ in vectors], "not JSON"),
         (lambda vectors: [[0.0] * 32 for _ in vectors], "zero"),
         (lambda vectors: [vector[:16] for vector in vectors], "16 numbers instead of 32"),
-        (lambda vectors: "nonsense", "not vectors"),
-        (lambda vectors: None, "instead of"),
-        (lambda vectors: [[1e39] * 32 for _ in vectors], "not numbers"),
-        (lambda vectors: [[10**400] * 32 for _ in vectors], "not vectors"),
-        (lambda vectors: [[1.0] * 100_000 for _ in vectors], "of at most"),
-        (lambda vectors: [[[[1.0]]]] * 2, "instead of"),
+        (lambda vectors: "nonsense", "without vectors"),
+        (lambda vectors: None, "without vectors"),
+        (lambda vectors: [[1.0] * 100_000 for _ in vectors], "of 100,000 numbers"),
     ],
 )
 def test_wrong_answers_are_refused(
@@ -160,51 +156,6 @@ def test_wrong_answers_are_refused(
     with pytest.raises(EmbedderUnavailable, match=says):
         embedder.embed(["a", "b"])
     embedder.close()
-
-
-NESTED = "[" * 200_000
-HOSTILE = (
-    f'{{"data": {NESTED}',
-    NESTED,
-    '{"data": [{"index": Infinity, "embedding": [1]}]}',
-    '{"data": [{"index": 1e999, "embedding": [1]}]}',
-    '{"data": [{"index": 0, "embedding": [' + "9" * 4_000 + "]}]}",
-    '{"data": [{"index": "' + "9" * 5_000 + '", "embedding": [1]}]}',
-    '{"data": {"index": 0}}',
-    '{"data": 7}',
-    '{"data": [7]}',
-    '{"data": [{"index": 0, "embedding": {"a": 1}}]}',
-    '{"embeddings": [["a"]], "data": "no"}',
-    "null",
-    "\x00",
-    "",
-)
-
-
-@pytest.mark.parametrize("body", HOSTILE, ids=range(len(HOSTILE)))
-@pytest.mark.parametrize("kind", [OLLAMA, OPENAI])
-def test_nothing_that_a_server_says_is_a_fault(server: EmbeddingServer, tmp_path: Path, body: str, kind: str) -> None:
-    spec = EmbedderSpec(kind, "words", server.url + ("/v1" if kind == OPENAI else ""))
-    embedder = embedder_registry.load(spec, str(tmp_path))
-    server.failures = [(200, body)]
-    with pytest.raises(EmbedderUnavailable, match="words on"):
-        embedder.embed(["a"])
-    embedder.close()
-
-
-@pytest.mark.parametrize("ask", ["embed", "embed_queries"])
-def test_a_server_that_goes_on_for_ever_is_left(
-    server: EmbeddingServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: str
-) -> None:
-    embedder = embedder_registry.load(ollama(server), str(tmp_path))
-    monkeypatch.setattr(embedder_server, "IN_ALL_S" if ask == "embed" else "QUERY_S", 0.2)
-    server.hold = threading.Event()
-    try:
-        with pytest.raises(EmbedderUnavailable, match=r"longer than 0\.2 s"):
-            getattr(embedder, ask)(["a"])
-    finally:
-        server.hold.set()
-        embedder.close()
 
 
 def test_windows_follow_what_ollama_says_of_the_model(server: EmbeddingServer, tmp_path: Path) -> None:

@@ -95,12 +95,8 @@ def test_the_main_job_through_the_app(
     run("search", "x", "--project", "shop", code=4)
 
 
-def test_a_second_app_is_refused_and_told_of_the_first(app: subprocess.Popen[str]) -> None:
-    done = run("serve", "--port", "0", code=7)
-    assert str(app.pid) in done.stderr
-
-
-def test_ui_finds_the_app_and_stop_ends_it(app: subprocess.Popen[str]) -> None:
+def test_a_second_app_is_refused_ui_finds_the_first_and_stop_ends_it(app: subprocess.Popen[str]) -> None:
+    assert str(app.pid) in run("serve", "--port", "0", code=7).stderr
     opened = run_json("ui", "--no-browser")
     assert opened["pid"] == app.pid
     assert opened["link"].startswith(opened["url"] + "/enter/")
@@ -144,7 +140,7 @@ def test_a_token_opens_the_api_until_it_is_revoked(app: subprocess.Popen[str], h
 
 
 def test_the_same_options_with_and_without_the_app(
-    app: subprocess.Popen[str], json_project: Path, tmp_path: Path
+    app: subprocess.Popen[str], json_project: Path, json_embeddings: None, tmp_path: Path
 ) -> None:
     run("add", str(json_project), "--name", "json", "--wait")
     (tmp_path / "unindexed").mkdir()

@@ -23,7 +23,7 @@ ALL = EvaluationRequest(part="all")
 
 
 @pytest.fixture
-def project(home: Path, json_project: Path, embedder: None) -> ProjectContext:
+def project(json_project: Path, json_embeddings: None) -> ProjectContext:
     with Gardener() as gardener:
         return gardener.registry.add(str(json_project), "json")
 

@@ -86,7 +86,7 @@ def counter(gardener: Gardener, monkeypatch: pytest.MonkeyPatch) -> Counter:
 
 
 @pytest.fixture
-def project(gardener: Gardener, counter: Counter, git_project: Path) -> Project:
+def project(json_embeddings: None, gardener: Gardener, counter: Counter, git_project: Path) -> Project:
     made = Project(gardener, gardener.registry.add(str(git_project), "json"))
     made.refresh()
     return made

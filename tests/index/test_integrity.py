@@ -56,8 +56,7 @@ def top(gardener: Gardener, context: ProjectContext, query: str) -> str:
 
 
 @pytest.fixture
-def embedded(gardener: Gardener, indexed: ProjectContext, json_vectors: Path) -> ProjectContext:
-    shutil.copytree(json_vectors, gardener.paths.embeddings)
+def embedded(gardener: Gardener, indexed: ProjectContext, json_embeddings: None) -> ProjectContext:
     assert gardener.embed(indexed).remaining == 0
     return indexed
 

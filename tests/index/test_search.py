@@ -131,7 +131,9 @@ def test_vectors_on_demand_and_in_the_background(gardener: Gardener, indexed: Pr
     assert gardener.embed(indexed).embedded == 0
 
 
-def test_a_second_checkout_reuses_every_vector(gardener: Gardener, indexed: ProjectContext, tmp_path: Path) -> None:
+def test_a_second_checkout_reuses_every_vector(
+    gardener: Gardener, indexed: ProjectContext, json_embeddings: None, tmp_path: Path
+) -> None:
     import shutil
 
     gardener.embed(indexed)
@@ -143,7 +145,9 @@ def test_a_second_checkout_reuses_every_vector(gardener: Gardener, indexed: Proj
     assert report.remaining == 0
 
 
-def test_an_edit_embeds_only_what_changed(gardener: Gardener, indexed: ProjectContext, write: Write) -> None:
+def test_an_edit_embeds_only_what_changed(
+    gardener: Gardener, indexed: ProjectContext, json_embeddings: None, write: Write
+) -> None:
     gardener.embed(indexed)
     target = Path(indexed.root) / "json" / "decoder.py"
     write("json/decoder.py", target.read_text() + "\n\ndef walrus_tusk():\n    return 2\n")
@@ -172,7 +176,9 @@ def test_a_deleted_index_under_a_running_app(gardener: Gardener, indexed: Projec
     assert gardener.search(indexed, SearchRequest("raw_decode")).hits
 
 
-def test_damaged_vectors_cost_meaning_only_and_are_replaced(gardener: Gardener, indexed: ProjectContext) -> None:
+def test_damaged_vectors_cost_meaning_only_and_are_replaced(
+    gardener: Gardener, indexed: ProjectContext, json_embeddings: None
+) -> None:
     gardener.embed(indexed)
     gardener.close()
     for table in Path(indexed.home, "index").glob("vectors-*.lance"):

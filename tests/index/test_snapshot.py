@@ -237,7 +237,9 @@ def test_searches_during_edits_are_never_torn(gardener: Gardener, indexed: Proje
     assert best.symbol == "target_11_2"
 
 
-def test_an_edit_embeds_the_chunks_that_changed(gardener: Gardener, indexed: ProjectContext, write: Write) -> None:
+def test_an_edit_embeds_the_chunks_that_changed(
+    gardener: Gardener, indexed: ProjectContext, json_embeddings: None, write: Write
+) -> None:
     gardener.embed(indexed)
     scanner = Path(indexed.root) / "json" / "scanner.py"
     write("json/scanner.py", scanner.read_text() + "\n\ndef zebra():\n    return 1\n")

@@ -187,11 +187,16 @@ def _is_layer(module: Any) -> bool:
 
 
 def _hang(base: Base, modules: Modules) -> None:
-    """Puts layers into their places in the model."""
-    from mlx.utils import tree_unflatten
-
-    if modules:
-        base.model.update_modules(tree_unflatten(list(modules.items())))
+    """Puts layers into their places in the model. A module of MLX is a dictionary of its parts."""
+    for path, module in modules.items():
+        *above, name = path.split(".")
+        place: Any = base.model
+        for part in above:
+            place = place[int(part)] if isinstance(place, list) else place[part]
+        if isinstance(place, list):
+            place[int(name)] = module
+        else:
+            place[name] = module
 
 
 def _unfit(wanted: AdapterRef, why: str) -> AdapterUnfit:

@@ -297,8 +297,12 @@ class MlxBackend:
         finally:
             ids.close()
         if not text.stopped:
-            detokenizer.finalize()
-            yield from text.add(detokenizer.last_segment)
+            try:
+                detokenizer.finalize()
+            except KeyError:
+                log.info("an answer ended in the middle of a character")  # mlx-lm's detokenizer gives up then
+            else:
+                yield from text.add(detokenizer.last_segment)
         yield from text.end()
         count()
         run.finish = "length" if written >= most and not text.stopped else "stop"

@@ -53,11 +53,13 @@ def load_base(folder: ModelFolder) -> Base:
     try:
         with contextlib.redirect_stdout(io.StringIO()):  # stdout may be a protocol's
             import mlx.core as mx
-            from mlx_lm.utils import load_model, load_tokenizer
 
+            load_model, load_tokenizer = _mlx_lm()
             model, config = load_model(Path(folder.path), trust_remote_code=False)
             tokenizer = load_tokenizer(
-                Path(folder.path), {"trust_remote_code": False}, eos_token_ids=config.get("eos_token_id")
+                Path(folder.path),
+                {"trust_remote_code": False, "local_files_only": True},
+                eos_token_ids=config.get("eos_token_id"),
             )
             mx.eval(model.parameters())
     except Exception as error:
@@ -71,6 +73,20 @@ def load_base(folder: ModelFolder) -> Base:
             next_step="gardener models recommend",
         )
     return Base(folder, stamp, model, tokenizer, _specials(tokenizer))
+
+
+def _mlx_lm() -> tuple[Any, Any]:
+    """mlx-lm's loaders. Importing it lowers the number of files that this process may open (to 2,048 of 4,096 for
+    good), which belongs to LanceDB as well: the limit stays what it was."""
+    import resource
+
+    setrlimit = resource.setrlimit
+    resource.setrlimit = lambda *_: None
+    try:
+        from mlx_lm.utils import load_model, load_tokenizer
+    finally:
+        resource.setrlimit = setrlimit
+    return load_model, load_tokenizer
 
 
 def _specials(tokenizer: Any) -> tuple[str, ...]:

@@ -475,3 +475,15 @@ def test_an_adapter_with_other_layers_than_the_last(make: Make, tiny_model: Path
     bare, _ = said(backend, request())
     assert said(backend, request(adapter=ref(some, tiny_model, "some")))[0]
     assert said(backend, request())[0] == bare
+
+
+def test_loading_leaves_the_number_of_open_files_alone(make: Make) -> None:
+    import subprocess
+    import sys
+
+    program = (
+        "import resource; before = resource.getrlimit(resource.RLIMIT_NOFILE)\n"
+        "from gardener.models.mlx.loading import _mlx_lm; _mlx_lm()\n"
+        "assert resource.getrlimit(resource.RLIMIT_NOFILE) == before"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=120)
