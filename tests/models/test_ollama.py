@@ -381,6 +381,7 @@ def test_status_waits_a_second_at_most_and_believes_the_answer_for_a_while(serve
     server.faults.extend([Fault("drip whole")] * 2)
     made = backend(server)
     assert not made.readiness().ok, "a byte now and then is no answer"
+    assert server.disconnected.wait(20), "nobody goes on listening"
     asked = len(server.requests)
     assert not made.readiness().ok
     assert len(server.requests) == asked
