@@ -118,7 +118,7 @@ def test_weights_that_were_loaded_again_are_other_ones(server: OllamaServer) -> 
 
 
 def test_a_model_that_had_to_make_room_is_counted(server: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gardener.models.ollama.FRESH_S", 0.0)
+    monkeypatch.setattr("gardener.models.ollama_facts.FRESH_S", 0.0)
     server.add(Model("vectors:latest", size=3_000_000_000, family="nomic-bert", capabilities=("embedding",)))
     made = backend(server)
     play(made)
