@@ -238,7 +238,8 @@ def _ask(url: str, question: Callable[[ollama.Client], T], name: str = "") -> T:
 
     url = checked_url(url, "ollama.url")
     where = _where(url)
-    transport = BoundedTransport(url, MOST_SMALL_BYTES)
+    # The client sends OLLAMA_API_KEY, which is for ollama.com, to whatever server it is told to ask.
+    transport = BoundedTransport(url, MOST_SMALL_BYTES, drop=("Authorization",))
     # Its own default is no time limit at all, redirects anywhere, and the proxies of the environment.
     client = Client(url, transport=transport, timeout=ANSWER_S, trust_env=False, follow_redirects=False)
 
