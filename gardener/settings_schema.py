@@ -362,8 +362,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "ollama.model", "text", "",
-        "The Ollama model; empty takes the one that was changed last.",
-        live=False,
+        "The Ollama model; empty takes the one that was changed last.", live=False,
     ),
     Setting(
         "ollama.context_tokens", "integer", 8_192,
@@ -382,18 +381,15 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "openai.model", "text", "",
-        "The model's name on that server; empty takes the first that it lists.",
-        live=False,
+        "The model's name on that server; empty takes the first that it lists.", live=False,
     ),
     Setting(
         "openai.key_variable", "text", "",
-        "Environment variable that holds the server's key.",
-        live=False,
+        "Environment variable that holds the server's key.", live=False,
     ),
     Setting(
         "openai.key_keyring", "text", "",
-        "Entry of the system's keyring that holds the server's key, as SERVICE/USER.",
-        live=False,
+        "Entry of the system's keyring that holds the server's key, as SERVICE/USER.", live=False,
     ),
     Setting(
         "openai.context_tokens", "integer", 8_192,
@@ -412,8 +408,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "usage.price_completion", "number", 0.0,
-        "Price of a million tokens written.",
-        minimum=0, maximum=1_000_000,
+        "Price of a million tokens written.", minimum=0, maximum=1_000_000,
     ),
     Setting(
         "usage.daily_tokens", "integer", 0,

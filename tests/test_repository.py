@@ -68,8 +68,10 @@ def test_heavy_libraries_are_imported_inside_functions() -> None:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 names = [node.module]
             offenders += [f"{path.relative_to(TOP)}: {name}" for name in names if name.split(".")[0] in heavy]
-    # This module is only ever run as a process of its own.
-    assert [offender for offender in offenders if "onnx_export" not in offender] == []
+    # The first is only ever run as a process of its own; the others are nothing but classes of httpx's transports, and
+    # are themselves imported inside functions.
+    whole = ("onnx_export", "bounded_http", "bounded_transport")
+    assert [offender for offender in offenders if not any(name in offender for name in whole)] == []
 
 
 def test_no_machine_paths_or_registry_names_are_committed() -> None:

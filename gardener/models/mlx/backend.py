@@ -273,7 +273,9 @@ class MlxBackend:
         found = self._prefix(base, request.scope, request.messages[:1], tokens, request.adapter, storage, clock)
         known, cached = (len(found.prefix.tokens), found.cached) if found else (0, 0)
         state = copied(found.prefix.state) if found else generation.new_state(base)
-        text = TextStream(request.stop, _marks(base), thinking=_opens_thinking(base, tokens))
+        text = TextStream(
+            request.stop, generation.thinking_marks(base), thinking=generation.opens_thinking(base, tokens)
+        )
         detokenizer = base.tokenizer.detokenizer
         written, prompt_s = 0, 0.0
 
@@ -383,7 +385,12 @@ class MlxBackend:
         ):
             return None
         name = prefix_key(
-            base.folder.identity, adapter.fingerprint if adapter else "", storage, _version(), generation.PORTION, ids
+            base.folder.identity,
+            adapter.fingerprint if adapter else "",
+            storage,
+            generation.version(),
+            generation.PORTION,
+            ids,
         )
         if (kept := self._prefixes.get(scope, name)) is not None:
             return _Found(kept, "resident", len(ids))
@@ -486,20 +493,3 @@ def _is_model(path: str) -> bool:
     except GardenerError:
         return False
     return True
-
-
-def _marks(base: Base) -> tuple[tuple[str, str], ...]:
-    return ((base.tokenizer.think_start, base.tokenizer.think_end),) if base.tokenizer.has_thinking else ()
-
-
-def _opens_thinking(base: Base, tokens: Sequence[int]) -> bool:
-    """Whether the template has ended the prompt with the mark that begins the thinking."""
-    if not base.tokenizer.has_thinking:
-        return False
-    return str(base.tokenizer.decode(list(tokens[-12:]))).rstrip().endswith(base.tokenizer.think_start)
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return f"{version('mlx')} {version('mlx-lm')}"

@@ -154,6 +154,25 @@ def write(
             steps.close()
 
 
+def thinking_marks(base: Base) -> tuple[tuple[str, str], ...]:
+    """The pair around what the model thinks, as `TextStream` takes it; () for a model that does not."""
+    return ((base.tokenizer.think_start, base.tokenizer.think_end),) if base.tokenizer.has_thinking else ()
+
+
+def opens_thinking(base: Base, tokens: Sequence[int]) -> bool:
+    """Whether the template has ended the prompt with the mark that begins the thinking."""
+    if not base.tokenizer.has_thinking:
+        return False
+    return str(base.tokenizer.decode(list(tokens[-12:]))).rstrip().endswith(base.tokenizer.think_start)
+
+
+def version() -> str:
+    """Of what computes: another one may compute differently."""
+    from importlib.metadata import version as of
+
+    return f"{of('mlx')} {of('mlx-lm')}"
+
+
 class Clock:
     """Deadlines of one generation; raises Cancelled with the reason when one has passed."""
 
