@@ -457,10 +457,8 @@ class MlxBackend:
             self._note()
             return freed
 
-        if not self._state.model:
-            return 0
         try:
-            return self._thread.submit(free).result(RELEASE_S)
+            return self._thread.submit(free).result(RELEASE_S) if self._state.model else 0
         except TimeoutError:
             return 0  # a question came in between; it is done after that, and whoever asked need not wait
 
