@@ -18,7 +18,6 @@ NAMES = (
     "million_lines",
     "switch_process",
     "resident_switch",
-    "ollama_switch",
     "search_process",
     "memory",
     "embedding",

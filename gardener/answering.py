@@ -30,6 +30,7 @@ def answerer(gardener: Gardener, context: ProjectContext) -> Answerer:
         project_state=_state,
         system_prompts=gardener.system_prompts,
         adapter=gardener.models.adapter,
+        spent=gardener.usage.spent,
     )
 
 

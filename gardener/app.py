@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gardener.settings import Settings
     from gardener.state import State
     from gardener.types import AnswerEvent, IndexState, Message
+    from gardener.usage import UsageLog
 
 INDEXES_IN_MEMORY = 4
 """Indexes whose snapshot is kept between calls; each costs about 60 MB for 30,000 chunks with vectors."""
@@ -153,6 +154,13 @@ class Gardener:
     @property
     def backends(self) -> BackendRegistry:
         return self.models.registry
+
+    @property
+    def usage(self) -> UsageLog:
+        """What answers took: tokens, times, cost."""
+        from gardener.usage import UsageLog, prices_of
+
+        return UsageLog(self.state, prices_of(self.settings))
 
     @property
     def system_prompts(self) -> SystemPrompts:
@@ -393,6 +401,7 @@ class Gardener:
         from gardener.answering import answerer
         from gardener.recorded_answer import recorded_answer
         from gardener.secret_patterns import redact_text
+        from gardener.usage import counted
 
         question = redact_text(question)  # what somebody pastes must not end up in prompts, history or logs
         settings = self.settings_for(context)
@@ -400,9 +409,10 @@ class Gardener:
         stop = cancel or threading.Event()
 
         def answer(messages: Sequence[Message]) -> Iterator[AnswerEvent]:
-            return answers.answer(
+            events = answers.answer(
                 context, question, messages, cancel=stop, limit=hits or settings.integer("answer.hits")
             )
+            return counted(self.usage, context, events)
 
         if conversation_id is None:
             return self._in_foreground(answer(history or ()))

@@ -47,10 +47,10 @@ def _read(paths: Paths) -> dict[str, Any]:
         with open(_file(paths), encoding="utf-8") as opened:
             import json
 
-            found = json.load(opened)
+            found = json.loads(opened.read(100_000))
         os.kill(int(found["pid"]), 0)
         return found if isinstance(found, dict) else {}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, OverflowError):
         return {}
 
 

@@ -119,5 +119,34 @@ def _has_fts5(connection: sqlite3.Connection) -> bool:
     return any(row[0] == "ENABLE_FTS5" for row in connection.execute("PRAGMA compile_options"))
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [projects_conversations_events]
+def generations(connection: sqlite3.Connection) -> None:
+    """Version 2."""
+    _statements(
+        connection,
+        """
+        CREATE TABLE generations (      -- one row for each answer; holds no words of it
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            at REAL NOT NULL,
+            project_id TEXT NOT NULL,   -- no foreign key: the count outlives the project
+            project TEXT NOT NULL,
+            backend TEXT NOT NULL,
+            model TEXT NOT NULL,
+            adapter TEXT NOT NULL,
+            prompt_tokens INTEGER NOT NULL,
+            cached_tokens INTEGER NOT NULL,
+            completion_tokens INTEGER NOT NULL,
+            estimated INTEGER NOT NULL CHECK (estimated IN (0, 1)),
+            first_token_ms REAL,
+            total_ms REAL NOT NULL,
+            load_s REAL NOT NULL,
+            level TEXT NOT NULL,
+            finish TEXT NOT NULL CHECK (finish IN ('complete', 'incomplete', 'left')),
+            cost REAL NOT NULL
+        );;
+        CREATE INDEX generations_by_time ON generations (at)
+        """,
+    )
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [projects_conversations_events, generations]
 """Number N (counted from 1) brings schema N-1 to N; `PRAGMA user_version` holds the last one applied."""

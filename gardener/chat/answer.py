@@ -94,6 +94,7 @@ class Answerer:
         project_state: Callable[[ProjectContext], str] = lambda context: "",
         system_prompts: SystemPrompts | None = None,
         adapter: Callable[[ProjectContext], AdapterRef | None] = lambda context: None,
+        spent: Callable[[], str] = lambda: "",
     ) -> None:
         """`search(context, query, limit)` finds, `callers(context, symbol)` gives chunks that call a symbol.
 
@@ -102,6 +103,7 @@ class Answerer:
         `repository_map(context, tokens)` and `conventions(context, characters)` give what a model is shown of the
         whole project, "" for nothing; `system_prompts` keeps what comes of them while `project_state(context)` is the
         same. `adapter(context)` is the project's adapter, for backends that can use one; it may raise AdapterUnfit.
+        `spent()` says why no model may be asked any more today, "" when one may.
         """
         self._search = search
         self._callers = callers
@@ -115,6 +117,7 @@ class Answerer:
         self._project_state = project_state
         self._system_prompts = system_prompts or SystemPrompts()
         self._adapter = adapter
+        self._spent = spent
         self._temperature = temperature
         self._read_lines = read_lines or (lambda root: reader(root, redact=redact, max_file_bytes=max_file_bytes))
 
@@ -219,6 +222,8 @@ class Answerer:
         """
         name = self._default_backend if context.backend in ("", AUTO) else context.backend
         choice = self._backends.choose(name, context.model, self._order)
+        if choice.backend.capabilities.generates and (spent := self._spent()):
+            choice = Choice(self._backends.last_resort(), "", "search only", spent, "gardener usage")
         try:
             window = choice.backend.context_tokens(choice.model)
         except GardenerError as error:

@@ -23,12 +23,16 @@ class TooLarge(httpx.HTTPError):
 class BoundedTransport(httpx.BaseTransport):
     """httpx's own transport, without proxies. `shut` wakes whoever waits in it, also for a connection's first byte."""
 
-    def __init__(self, url: str, most_bytes: int, *, most_error_bytes: int = 64_000) -> None:
-        """`url` tells whether certificates are needed. An answer that is no success is cut off at its own limit."""
+    def __init__(
+        self, url: str, most_bytes: int, *, most_error_bytes: int = 64_000, drop: tuple[str, ...] = ()
+    ) -> None:
+        """`url` tells whether certificates are needed. An answer that is no success is cut off at its own limit.
+        `drop`: headers that are not sent, whatever a client library adds."""
         tls = _certificates() if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._inner = httpx.HTTPTransport(verify=tls, trust_env=False)
         self._most = most_bytes
         self._most_error = most_error_bytes
+        self._drop = drop
         self._lock = threading.Lock()
         self._sockets: list[socket.socket] = []
         self._over = False
@@ -37,6 +41,8 @@ class BoundedTransport(httpx.BaseTransport):
         request.extensions = {**request.extensions, "trace": self._trace}
         # A few compressed bytes can become gigabytes in one step.
         request.headers["Accept-Encoding"] = "identity"
+        for name in self._drop:
+            request.headers.pop(name, None)
         response = self._inner.handle_request(request)
         assert isinstance(response.stream, httpx.SyncByteStream)
         error = not response.is_success

@@ -47,7 +47,9 @@ def checked_url(url: str, key: str) -> str:
 def without_key(text: str, headers: Mapping[str, str]) -> str:
     """A text without the key that was sent: servers repeat it in errors, and libraries in theirs."""
     key = headers.get("Authorization", "").removeprefix("Bearer ").strip()
-    return text.replace(key, "…") if key else text
+    if not key:
+        return text
+    return text.replace(key, "…").replace(repr(key)[1:-1], "…")  # as it is, and as Python shows it
 
 
 def within(seconds: float, call: Callable[[], T], stop: Callable[[], None] = lambda: None) -> T:

@@ -23,6 +23,8 @@ class TextStream:
         self._marks = tuple(marks)
         self._closing = marks[0][1] if thinking and marks else ""
         self._held = ""
+        self._thought = False
+        """A pair has closed: the empty lines after it are no part of the answer, whenever they come."""
         self._said = False
         """Something of the answer itself has been given; a pair may open before that only."""
         self.stopped = False
@@ -43,14 +45,16 @@ class TextStream:
                 if at >= 0:
                     if self._held[:at]:
                         yield ThinkingDelta(self._held[:at])
-                    self._held = self._held[at + len(self._closing) :].lstrip("\n")
-                    self._closing = ""
+                    self._held = self._held[at + len(self._closing) :]
+                    self._closing, self._thought = "", True
                     continue
                 ready = len(self._held) if end else _safe(self._held, (self._closing,))
                 if ready:
                     yield ThinkingDelta(self._held[:ready])
                     self._held = self._held[ready:]
                 return
+            if self._thought and not self._said:
+                self._held = self._held.lstrip("\n")
             if not self._said and self._marks:
                 start = self._held.lstrip()
                 opened = next((pair for pair in self._marks if start.startswith(pair[0])), None)

@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,9 +13,13 @@ from gardener import settings_schema
 from gardener.errors import BackendError, ModelError
 from gardener.models.base import Capabilities, ChatBackend, ChatRequest, Evidence, StreamLimits
 from gardener.models.extractive import ExtractiveBackend
+from gardener.models.mlx.backend import MlxBackend
+from gardener.models.ollama import OllamaBackend
+from gardener.models.openai_compatible import OpenAICompatibleBackend
 from gardener.models.registry import default_registry
 from gardener.types import BackendEvent, Done, Message, TextDelta, ThinkingDelta
 from tests.chat_samples import EXPIRE, HITS, LOGIN, ScriptedBackend
+from tests.mlx_server import mlx_server
 from tests.ollama_server import ollama_server
 from tests.tiny_mlx import make_tiny_model, teach
 
@@ -41,14 +39,12 @@ def scripted_backend() -> ScriptedBackend:
 
 @pytest.fixture(scope="session")
 def taught_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny real model that answers everything with one sentence, and then stops."""
+    """A tiny real model that answers everything with a few words, and then stops."""
     return teach(make_tiny_model(tmp_path_factory.mktemp("contract") / "tiny"))
 
 
 @pytest.fixture
-def mlx_backend(taught_model: Path, tmp_path: Path) -> ChatBackend:
-    from gardener.models.mlx.backend import MlxBackend
-
+def mlx_backend(taught_model: Path, tmp_path: Path) -> MlxBackend:
     return MlxBackend(
         "tiny", models_directory=str(taught_model.parent), prefix_directory=lambda scope: str(tmp_path / scope),
         context_tokens=4096, kv_bits=0, cache_bytes=50_000_000, prefix_disk_bytes=50_000_000, limits=StreamLimits(),
@@ -57,46 +53,21 @@ def mlx_backend(taught_model: Path, tmp_path: Path) -> ChatBackend:
 
 
 @pytest.fixture
-def ollama_backend() -> Iterator[ChatBackend]:
-    from gardener.models.ollama import OllamaBackend
-
+def ollama_backend() -> Iterator[OllamaBackend]:
     with ollama_server() as server:
-        yield OllamaBackend(server.url, model="tiny", context_tokens=4096, keep_alive="5m", limits=StreamLimits())
+        yield OllamaBackend(server.url, model="coder", context_tokens=4096, keep_alive="30m", limits=StreamLimits())
 
 
 @pytest.fixture(scope="session")
-def mlx_server(taught_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real OpenAI-compatible server in a process of its own: mlx-lm's, with the tiny model."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {
-        **os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path_factory.mktemp("hub")),
-    }  # fmt: skip
-    command = [sys.executable, "-m", "mlx_lm", "server", "--model", str(taught_model), "--port", str(port)]
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said, env=environment)
-        try:
-            for _ in range(600):
-                try:
-                    socket.create_connection(("127.0.0.1", port), 1).close()
-                    break
-                except OSError:
-                    assert process.poll() is None, "the server ended by itself"
-                    time.sleep(0.1)
-            yield f"http://127.0.0.1:{port}/v1"
-        finally:
-            process.kill()
-            process.wait()
+def real_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    with mlx_server(tmp_path_factory.mktemp("mlx-server")) as url:
+        yield url
 
 
 @pytest.fixture
-def openai_backend(mlx_server: str, taught_model: Path) -> ChatBackend:
-    from gardener.models.openai_compatible import OpenAICompatibleBackend
-
-    return OpenAICompatibleBackend(
-        mlx_server, model=str(taught_model), key=lambda: "", context_tokens=4096, limits=StreamLimits()
-    )
+def openai_backend(real_server: str) -> OpenAICompatibleBackend:
+    """A server that nobody here wrote, with a real model."""
+    return OpenAICompatibleBackend(real_server, model="", key=lambda: "", context_tokens=4096, limits=StreamLimits())
 
 
 @pytest.fixture(params=BACKENDS)
