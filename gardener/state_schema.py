@@ -119,5 +119,42 @@ def _has_fts5(connection: sqlite3.Connection) -> bool:
     return any(row[0] == "ENABLE_FTS5" for row in connection.execute("PRAGMA compile_options"))
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [projects_conversations_events]
+def generations(connection: sqlite3.Connection) -> None:
+    """Version 2: what each answer took. Holds figures and names, nothing of what was asked or answered."""
+    _statements(
+        connection,
+        """
+        CREATE TABLE generations (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            at REAL NOT NULL,        -- Unix time at the end of the answer
+            project_id TEXT NOT NULL,  -- no foreign key: what was used stays used when the project is gone
+            project_name TEXT NOT NULL,
+            backend TEXT NOT NULL,
+            model TEXT NOT NULL,
+            adapter TEXT NOT NULL,
+            generates INTEGER NOT NULL CHECK (generates IN (0, 1)),  -- a language model wrote it
+            prompt_tokens INTEGER NOT NULL,
+            cached_tokens INTEGER NOT NULL,
+            completion_tokens INTEGER NOT NULL,
+            estimated INTEGER NOT NULL CHECK (estimated IN (0, 1)),
+            first_token_ms REAL,     -- null when there was no first token
+            total_ms REAL NOT NULL,
+            prompt_s REAL NOT NULL,
+            completion_s REAL NOT NULL,
+            load_s REAL NOT NULL,
+            prefix TEXT NOT NULL CHECK (prefix IN ('', 'resident', 'restored', 'read')),
+            level TEXT NOT NULL,
+            finish TEXT NOT NULL CHECK (finish IN ('stop', 'length', 'cancelled', 'error')),
+            problem TEXT NOT NULL,
+            complete INTEGER NOT NULL CHECK (complete IN (0, 1)),
+            cost REAL NOT NULL,
+            budget_warned INTEGER NOT NULL DEFAULT 0  -- percent of the daily budget that this answer warned about
+        );;
+        CREATE INDEX generations_by_time ON generations (at);;
+        CREATE INDEX generations_by_project ON generations (project_id, at)
+        """,
+    )
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [projects_conversations_events, generations]
 """Number N (counted from 1) brings schema N-1 to N; `PRAGMA user_version` holds the last one applied."""
