@@ -270,6 +270,8 @@ class Answer:
     """Of which kind the failure was, also when another backend stood in for the one that failed."""
     generates: bool = False
     """Whether a language model wrote the text, or as much of it as was written before it failed."""
+    model_characters: int = 0
+    """Where in `text` the model's own words end, when it broke off and something of ours follows; else 0."""
 
     def as_json(self) -> dict[str, object]:
         """The answer as `gardener ask --json` prints it."""

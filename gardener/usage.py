@@ -44,9 +44,7 @@ class Policy:
 
     def cost(self, usage: Usage) -> float:
         """Tokens from a cache cost as much as others: too high rather than too low."""
-        return (
-            usage.prompt_tokens * self.price_prompt + usage.completion_tokens * self.price_completion
-        ) / _MILLION
+        return (usage.prompt_tokens * self.price_prompt + usage.completion_tokens * self.price_completion) / _MILLION
 
 
 def policy_from(settings: Settings) -> Policy:

@@ -15,13 +15,14 @@ from typing import Protocol
 from gardener.chat.citations import MAX_FILE_BYTES, ReadLines, reader, settle_markers, verify
 from gardener.chat.evidence import introductions_first, with_callers
 from gardener.chat.followup import condense
-from gardener.chat.generation import QUOTED_ANSWER_TOKENS, Generation
-from gardener.chat.prompt import build_prompt
+from gardener.chat.generation import QUOTED_ANSWER_TOKENS, Generation, named
+from gardener.chat.prompt import Prompt, build_prompt
 from gardener.chat.system_prompt import CONVENTIONS_SHARE, MAP_SHARE, SystemPrompt, SystemPrompts, system_prompt
 from gardener.errors import GardenerError, UsageError
-from gardener.models.base import AdapterRef, ChatRequest, TokenCount
+from gardener.models.base import AdapterRef, ChatRequest, Evidence, TokenCount
+from gardener.models.problems import Failure
 from gardener.models.questions import question_kind
-from gardener.models.registry import AUTO, BackendRegistry, Choice
+from gardener.models.registry import AUTO, BackendRegistry, Choice, PassedOver
 from gardener.models.relevance import judge, question_terms
 from gardener.types import (
     Answer,
@@ -72,6 +73,21 @@ class Plan:
     """Why the project's adapter is not used; "" when it is, or when there is none."""
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the search has for one question."""
+
+    question: str
+    searched_for: str
+    """The query, when it differs from the question."""
+    hits: tuple[SearchHit, ...]
+    evidence: tuple[Evidence, ...]
+    index: IndexState
+    notes: tuple[str, ...]
+    weak: bool
+    """Nothing that was found has to do with the question."""
+
+
 class Answerer:
     """Answers questions about a project; holds no state between answers, safe in several threads."""
 
@@ -83,6 +99,7 @@ class Answerer:
         *,
         order: Sequence[str] = (),
         default_backend: str = AUTO,
+        stronger: str = "",
         budget_tokens: int = 6_000,
         max_tokens: int = MAX_ANSWER_TOKENS,
         temperature: float = 0.2,
@@ -97,7 +114,8 @@ class Answerer:
     ) -> None:
         """`search(context, query, limit)` finds, `callers(context, symbol)` gives chunks that call a symbol.
 
-        `order` and `default_backend` choose the backend where the project does not; `budget_tokens` bounds
+        `order` and `default_backend` choose the backend where the project does not; `stronger` (BACKEND:MODEL, on
+        this machine) is asked instead where the search found nothing that fits. `budget_tokens` bounds
         the prompt, `max_tokens` the answer. `read_lines(root)` replaces how citations are read from the disk.
         `repository_map(context, tokens)` and `conventions(context, characters)` give what a model is shown of the
         whole project, "" for nothing; `system_prompts` keeps what comes of them while `project_state(context)` is the
@@ -108,6 +126,7 @@ class Answerer:
         self._backends = backends
         self._order = tuple(order)
         self._default_backend = default_backend
+        self._stronger = stronger
         self._budget_tokens = budget_tokens
         self._max_tokens = max_tokens
         self._repository_map = repository_map
@@ -133,83 +152,166 @@ class Answerer:
         may raise: UsageError for an empty or oversized question, ConfigError for an unknown backend, and what
         the search raises. After Retrieved it raises nothing that a backend does.
         """
-        if not question.strip():
-            raise UsageError("The question is empty.", next_step='gardener ask "how does it work?"')
         started = time.perf_counter()
-        query = condense(question, history, context.name)
-        kind = question_kind(question)
-        outcome = self._search(context, query, max(limit, _CANDIDATES.get(kind, 0)))
-        hits = introductions_first(outcome.hits)[:limit] if kind == "overview" else outcome.hits
-        searched_for = query if query != question else ""
-        evidence = with_callers(question, query, hits, lambda symbol: self._callers(context, symbol))
+        found = self.retrieve(context, question, history, limit)
         timings = {"search": _milliseconds(started)}
-
         plan = self.plan(context)
-        choice, max_tokens = plan.choice, plan.max_tokens
-        prompt = build_prompt(
-            question,
-            evidence,
-            history,
-            system=plan.system,
-            count=lambda text: choice.backend.count_tokens(text, choice.model),
-            budget_tokens=plan.budget_tokens,
-            searched_for=searched_for,
+        notes: list[str] = []
+        others = self._others(context, plan, found.weak, notes)
+        plan = next(others)
+        prompt, request = self.request(context, plan, found, history)
+        choice = plan.choice
+        generation = Generation(
+            choice.backend.name, choice.model, choice.degradation, choice.reason, started, warnings=notes
         )
-        generation = Generation(choice.backend.name, choice.model, choice.degradation, choice.reason, started)
-        generation.warnings += [*outcome.notes, *prompt.notes]
-        if searched_for:
-            generation.warnings.append(f"Searched for: {searched_for}")
-        missing_vectors = [note for note in outcome.notes if _MISSING_VECTORS.search(note)]
+        generation.generates = choice.backend.capabilities.generates
+        generation.warnings += [*found.notes, *prompt.notes]
+        if found.searched_for:
+            generation.warnings.append(f"Searched for: {found.searched_for}")
+        missing_vectors = [note for note in found.notes if _MISSING_VECTORS.search(note)]
         if missing_vectors and generation.degradation == "full":
             generation.degradation, generation.reason = "no enhancement", " ".join(missing_vectors)
         if plan.adapter_problem:
             generation.warnings.append(plan.adapter_problem)
             if generation.degradation == "full":
                 generation.degradation, generation.reason = "no enhancement", plan.adapter_problem
-        yield Retrieved(hits, prompt.receipt, outcome.index)
+        yield Retrieved(
+            found.hits, prompt.receipt, found.index, choice.backend.name, choice.model, generation.generates
+        )
+        if generation.generates and found.weak:
+            generation.warnings.append("The search found nothing that shares words with the question.")
 
-        request = ChatRequest(
-            messages=prompt.messages,
+        def instead(failure: Failure) -> tuple[Choice, ChatRequest] | None:
+            nonlocal prompt
+            for other in others:
+                try:
+                    prompt, asked = self.request(context, other, found, history)
+                except GardenerError as error:  # a window too small for this prompt
+                    generation.warnings.append(f"{named(other.choice)}: {error.message}")
+                    continue
+                return other.choice, asked
+            return None
+
+        yield from generation.run(choice, self._backends.last_resort(), request, cancel, instead)
+        timings["total"] = _milliseconds(started)
+        yield self.settled(context, found, prompt, generation, timings)
+
+    def retrieve(self, context: ProjectContext, question: str, history: Sequence[Message], limit: int) -> Found:
+        """Searches for a question, or for what it means after `history`. Raises what the search raises, and
+        UsageError for an empty question."""
+        if not question.strip():
+            raise UsageError("The question is empty.", next_step='gardener ask "how does it work?"')
+        query = condense(question, history, context.name)
+        kind = question_kind(question)
+        outcome = self._search(context, query, max(limit, _CANDIDATES.get(kind, 0)))
+        hits = introductions_first(outcome.hits)[:limit] if kind == "overview" else outcome.hits
+        return Found(
             question=question,
+            searched_for=query if query != question else "",
+            hits=hits,
+            evidence=tuple(with_callers(question, query, hits, lambda symbol: self._callers(context, symbol))),
+            index=outcome.index,
+            notes=outcome.notes,
+            weak=not judge(question_terms(query), hits).relevant,
+        )
+
+    def request(
+        self, context: ProjectContext, plan: Plan, found: Found, history: Sequence[Message], reserve_tokens: int = 0
+    ) -> tuple[Prompt, ChatRequest]:
+        """The prompt in the planned model's own measure; `reserve_tokens` of its budget stay free.
+
+        Raises UsageError when the question does not fit.
+        """
+        choice = plan.choice
+        prompt = build_prompt(
+            found.question,
+            found.evidence,
+            history,
+            system=plan.system,
+            count=lambda text: choice.backend.count_tokens(text, choice.model),
+            budget_tokens=plan.budget_tokens - reserve_tokens,
+            searched_for=found.searched_for,
+        )
+        return prompt, ChatRequest(
+            messages=prompt.messages,
+            question=found.question,
             evidence=prompt.evidence,
-            max_tokens=max_tokens,
+            max_tokens=plan.max_tokens,
             temperature=self._temperature,
             model=choice.model,
             project=context.name,
-            searched_for=searched_for,
+            searched_for=found.searched_for,
             scope=context.id,
             adapter=plan.adapter,
         )
-        if choice.backend.capabilities.generates and not judge(question_terms(query), hits).relevant:
-            generation.warnings.append("The search found nothing that shares words with the question.")
-        yield from generation.run(choice, self._backends.last_resort(), request, cancel)
 
+    def settled(
+        self, context: ProjectContext, found: Found, prompt: Prompt, generation: Generation, timings: dict[str, float]
+    ) -> Answer:
+        """The answer with its markers settled and its citations checked against the disk."""
         marked = settle_markers(generation.text, len(prompt.sources))
-        citations = verify(marked.cited, prompt.sources, self._read_lines(context.root))
+        citations = self.verified(context, marked.cited, prompt.sources)
         generation.warnings += _citation_warnings(marked.unknown, citations)
-        if choice.backend.capabilities.generates and generation.text.strip() and not citations:
+        if generation.generates and generation.text.strip() and not citations:
             generation.warnings.append("The answer cites nothing of the project.")
         receipt, cut = _as_the_server_counted(prompt.receipt, generation.usage)
         generation.warnings += cut
         if generation.first_token_ms is not None:
             timings["first_token"] = generation.first_token_ms
-        timings["total"] = _milliseconds(started)
-        yield Answer(
+        spoken = generation.text[: generation.model_characters]
+        return Answer(
             text=marked.text,
             citations=citations,
             backend=generation.backend,
             model=generation.model,
             degradation=generation.degradation,
             degradation_reason=generation.reason,
-            usage=generation.usage,
+            usage=generation.counted(prompt.receipt.prompt_tokens),
             timings_ms=timings,
             project=context.name,
             receipt=receipt,
-            index=outcome.index,
+            index=found.index,
             complete=generation.complete,
             error=generation.error,
             warnings=tuple(generation.warnings),
+            finish=generation.finish,
+            problem=generation.problem,
+            generates=generation.generates,
+            model_characters=len(settle_markers(spoken, len(prompt.sources)).text),
         )
+
+    def verified(
+        self, context: ProjectContext, numbers: Sequence[int], sources: Sequence[SearchHit]
+    ) -> tuple[Citation, ...]:
+        """See citations.verify."""
+        return verify(numbers, sources, self._read_lines(context.root))
+
+    def _others(self, context: ProjectContext, plan: Plan, weak: bool, notes: list[str]) -> Iterator[Plan]:
+        """Who answers, best first: the stronger model where the search found little, the planned one, the fallback.
+
+        Each is looked for when the one before it has failed. `notes` gets what the user must know of it.
+        """
+        tried = plan.choice
+        if weak and self._stronger and (stronger := self._stronger_choice(tried, notes)) is not None:
+            yield self._plan_with(context, stronger)
+        yield plan
+        if not tried.backend.capabilities.generates or tried.degradation == "small or cached":
+            return
+        passed_over = [PassedOver(tried.backend.name, "it failed.")]
+        fallback = self._backends.fallback(passed_over, tried)
+        if fallback is not None:
+            yield self._plan_with(context, fallback)
+        notes += [f"{item.name}: {item.reason}" for item in passed_over[1:]]
+
+    def _stronger_choice(self, tried: Choice, notes: list[str]) -> Choice | None:
+        stronger = self._backends.named(self._stronger, "full", "", [], tried)
+        if stronger is None or not tried.backend.capabilities.generates:
+            return None
+        if stronger.backend.capabilities.leaves_machine:
+            notes.append(f"models.stronger is not used: {self._stronger} is not on this machine.")
+            return None
+        notes.append(f"The search found little for this question, so the stronger model {self._stronger} was asked.")
+        return stronger
 
     def plan(self, context: ProjectContext) -> Plan:
         """Who would answer a question of this project now, and what its prompt begins with.
@@ -218,11 +320,17 @@ class Answerer:
         prompt's. Raises ConfigError for an unknown backend.
         """
         name = self._default_backend if context.backend in ("", AUTO) else context.backend
-        choice = self._backends.choose(name, context.model, self._order)
+        return self._plan_with(context, self._backends.choose(name, context.model, self._order))
+
+    def _plan_with(self, context: ProjectContext, choice: Choice) -> Plan:
         try:
             window = choice.backend.context_tokens(choice.model)
         except GardenerError as error:
-            reason = f"{choice.backend.name}: {error.message}"
+            passed_over = [PassedOver(choice.backend.name, error.message, error.next_step)]
+            fallback = self._backends.fallback(passed_over, choice) if choice.degradation == "full" else None
+            if fallback is not None:
+                return self._plan_with(context, fallback)
+            reason = " ".join(f"{item.name}: {item.reason}" for item in passed_over)
             choice = Choice(self._backends.last_resort(), "", "search only", reason, error.next_step)
             window = choice.backend.context_tokens()
         backend = choice.backend
