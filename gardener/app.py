@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from gardener.settings import Settings
     from gardener.state import State
     from gardener.types import AnswerEvent, IndexState, Message
+    from gardener.usage import UsageLog
 
 INDEXES_IN_MEMORY = 4
 """Indexes whose snapshot is kept between calls; each costs about 60 MB for 30,000 chunks with vectors."""
@@ -136,9 +137,19 @@ class Gardener:
                 from gardener.model_service import ModelService
 
                 self._models = ModelService(
-                    self.paths, self.settings, admit=lambda folder, kv: self.governor.admit(folder, kv)
+                    self.paths,
+                    self.settings,
+                    admit=lambda folder, kv: self.governor.admit(folder, kv),
+                    may_generate=lambda: self.usage.may_generate(),
                 )
             return self._models
+
+    @property
+    def usage(self) -> UsageLog:
+        """What answers took, and whether the day's budget lets models answer."""
+        from gardener.usage import UsageLog, policy_from
+
+        return UsageLog(lambda: self.state, lambda: policy_from(self.settings))
 
     @property
     def governor(self) -> Governor:
@@ -391,6 +402,7 @@ class Gardener:
         had been said is stored, marked incomplete.
         """
         from gardener.answering import answerer
+        from gardener.metered_answer import metered_answer
         from gardener.recorded_answer import recorded_answer
         from gardener.secret_patterns import redact_text
 
@@ -400,9 +412,10 @@ class Gardener:
         stop = cancel or threading.Event()
 
         def answer(messages: Sequence[Message]) -> Iterator[AnswerEvent]:
-            return answers.answer(
+            events = answers.answer(
                 context, question, messages, cancel=stop, limit=hits or settings.integer("answer.hits")
             )
+            return metered_answer(context, events, self.usage.record, stop)
 
         if conversation_id is None:
             return self._in_foreground(answer(history or ()))

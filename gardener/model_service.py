@@ -17,6 +17,7 @@ from gardener.models.base import (
     ChatBackend,
     Preparation,
     Prepared,
+    Readiness,
     Resident,
     ResidentState,
     StreamLimits,
@@ -41,13 +42,23 @@ INSTALL_MLX = "pip install 'mlx-lm>=0.32.2'"
 class ModelService:
     """Thread-safe."""
 
-    def __init__(self, paths: Paths, settings: Settings, *, admit: Callable[[ModelFolder, int], None]) -> None:
-        """`admit(folder, kv_bytes)` raises ModelTooLarge when a model must not be loaded now."""
+    def __init__(
+        self,
+        paths: Paths,
+        settings: Settings,
+        *,
+        admit: Callable[[ModelFolder, int], None],
+        may_generate: Callable[[], Readiness] = lambda: Readiness(True),
+    ) -> None:
+        """`admit(folder, kv_bytes)` raises ModelTooLarge when a model must not be loaded now; while `may_generate` says
+        no, no language model answers."""
         self._paths = paths
         self._settings = settings
         self._admit = admit
         self._lock = threading.Lock()
-        self.registry = BackendRegistry(settings.texts("models.order"))
+        self.registry = BackendRegistry(
+            settings.texts("models.order"), fallback=settings.text("models.fallback"), may_generate=may_generate
+        )
         self._declare()
         self.registry.register_installed()
 

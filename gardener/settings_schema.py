@@ -302,6 +302,16 @@ SETTINGS: tuple[Setting, ...] = (
         choices=BACKENDS, scope="trusted",
     ),
     Setting(
+        "models.fallback", "text", "",
+        "What answers, and says so, when the chosen model cannot: a backend, or BACKEND:MODEL such as "
+        "ollama:qwen2.5-coder:1.5b. Empty: search answers alone.", live=False,
+    ),
+    Setting(
+        "models.stronger", "text", "",
+        "A stronger model of this machine, BACKEND:MODEL, that is asked when the search finds little for a question; "
+        "the answer says so. Empty for none.", live=False,
+    ),
+    Setting(
         "models.preload", "flag", False,
         "Load the active project's model when the app starts, instead of with the first question.",
     ),

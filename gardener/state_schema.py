@@ -151,7 +151,9 @@ def generations(connection: sqlite3.Connection) -> None:
             budget_warned INTEGER NOT NULL DEFAULT 0  -- percent of the daily budget that this answer warned about
         );;
         CREATE INDEX generations_by_time ON generations (at);;
-        CREATE INDEX generations_by_project ON generations (project_id, at)
+        CREATE INDEX generations_by_project ON generations (project_id, at);;
+        -- Where the model's own words end in an answer that broke off: from there it can be continued.
+        ALTER TABLE messages ADD COLUMN model_characters INTEGER NOT NULL DEFAULT 0
         """,
     )
 

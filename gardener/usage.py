@@ -9,11 +9,11 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from gardener.errors import GardenerError
 from gardener.models.base import Readiness
-from gardener.types import DegradationLevel, Finish, ProblemKind, ProjectContext, Usage
+from gardener.types import DegradationLevel, Finish, ProblemKind, Usage
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
@@ -181,20 +181,17 @@ class UsageLog:
         )
 
 
-def context_generation(
-    context: ProjectContext, backend: str, model: str, *, generates: bool, usage: Usage, **figures: object
-) -> Generation:
-    """A Generation of a project; its adapter counts where a model wrote the answer."""
-    adapter = context.adapter if generates else ""
-    return Generation(context.id, context.name, backend, model, adapter, generates, usage, **figures)  # type: ignore[arg-type]
+def day_limits(now: float, days: int = 0) -> tuple[float, float]:
+    """Unix times of the midnights before and after `now`, by the machine's own time: 23 to 25 hours apart.
 
-
-def day_limits(now: float) -> tuple[float, float]:
-    """Unix times of the midnights before and after `now`, by the machine's own time; 23 to 25 hours apart."""
+    `days` moves both by whole days.
+    """
     local = time.localtime(now)
-    return tuple(  # type: ignore[return-value]
-        time.mktime((local.tm_year, local.tm_mon, local.tm_mday + more, 0, 0, 0, 0, 0, -1)) for more in (0, 1)
-    )
+
+    def midnight(more: int) -> float:
+        return time.mktime((local.tm_year, local.tm_mon, local.tm_mday + days + more, 0, 0, 0, 0, 0, -1))
+
+    return midnight(0), midnight(1)
 
 
 def _day(connection: Connection, now: float, policy: Policy) -> Budget:
@@ -262,6 +259,3 @@ def _prune(connection: Connection, now: float, newest: int) -> None:
 
 def _said(error: Exception) -> str:
     return error.message if isinstance(error, GardenerError) else f"{type(error).__name__}: {error}"
-
-
-By = Literal["project", "model", "day"]

@@ -45,6 +45,7 @@ COMMANDS: dict[str, Command] = {
         Command("embedder", "embedder", "care", "which model makes the vectors, and changing it"),
         Command("models", "models", "care", "which model fits this machine; list, pull, use and remove models"),
         Command("adapters", "adapters", "care", "a project's own adapters on the base model: list, use, off, remove"),
+        Command("usage", "usage", "care", "what answers took: tokens, times, cost, and the day's budget"),
         Command("doctor", "doctor", "care", "check everything a support thread would ask"),
         Command("disk", "disk", "care", "what takes how much room, and --clean for what nobody needs"),
         Command("completion", "completion", "care", "shell completion for bash, zsh and fish"),

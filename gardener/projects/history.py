@@ -97,6 +97,7 @@ class History:
             json.dumps(dict(usage or {})),
             json.dumps(dict(timings_ms or {})),
             storable(error),
+            0,
         )
         return self._insert(project_id, conversation_id, role, columns)
 

@@ -120,8 +120,7 @@ class Edge:
             "gardener_answers_total", backend=answer.backend, degradation=answer.degradation, finish=finish
         )
         self.metrics.observe("gardener_answer_seconds", seconds, backend=answer.backend)
-        self.metrics.count("gardener_tokens_total", answer.usage.prompt_tokens, kind="prompt")
-        self.metrics.count("gardener_tokens_total", answer.usage.completion_tokens, kind="completion")
+        self.metrics.count_usage(answer)
         self.metrics.set_degradation(answer.degradation)
 
     # ---- the index -----------------------------------------------------------------------------------
