@@ -61,6 +61,7 @@ def metered_answer(
                     finish="cancelled" if left else "error",
                     problem="cancelled" if left else "unknown",
                     complete=False,
+                    left=left,
                 )
             )
 

@@ -120,37 +120,50 @@ def _has_fts5(connection: sqlite3.Connection) -> bool:
 
 
 def generations(connection: sqlite3.Connection) -> None:
-    """Version 2: what each answer took. Holds figures and names, nothing of what was asked or answered."""
+    """Version 2."""
     _statements(
         connection,
         """
-        CREATE TABLE generations (
+        CREATE TABLE generations (      -- one row for each answer; holds no words of it
             id INTEGER PRIMARY KEY AUTOINCREMENT,
-            at REAL NOT NULL,        -- Unix time at the end of the answer
-            project_id TEXT NOT NULL,  -- no foreign key: what was used stays used when the project is gone
-            project_name TEXT NOT NULL,
+            at REAL NOT NULL,
+            project_id TEXT NOT NULL,   -- no foreign key: the count outlives the project
+            project TEXT NOT NULL,
             backend TEXT NOT NULL,
             model TEXT NOT NULL,
             adapter TEXT NOT NULL,
-            generates INTEGER NOT NULL CHECK (generates IN (0, 1)),  -- a language model wrote it
             prompt_tokens INTEGER NOT NULL,
             cached_tokens INTEGER NOT NULL,
             completion_tokens INTEGER NOT NULL,
             estimated INTEGER NOT NULL CHECK (estimated IN (0, 1)),
-            first_token_ms REAL,     -- null when there was no first token
+            first_token_ms REAL,
             total_ms REAL NOT NULL,
-            prompt_s REAL NOT NULL,
-            completion_s REAL NOT NULL,
             load_s REAL NOT NULL,
-            prefix TEXT NOT NULL CHECK (prefix IN ('', 'resident', 'restored', 'read')),
             level TEXT NOT NULL,
-            finish TEXT NOT NULL CHECK (finish IN ('stop', 'length', 'cancelled', 'error')),
-            problem TEXT NOT NULL,
-            complete INTEGER NOT NULL CHECK (complete IN (0, 1)),
-            cost REAL NOT NULL,
-            budget_warned INTEGER NOT NULL DEFAULT 0  -- percent of the daily budget that this answer warned about
+            finish TEXT NOT NULL CHECK (finish IN ('complete', 'incomplete', 'left')),
+            cost REAL NOT NULL
         );;
-        CREATE INDEX generations_by_time ON generations (at);;
+        CREATE INDEX generations_by_time ON generations (at)
+        """,
+    )
+
+
+def generations_in_full(connection: sqlite3.Connection) -> None:
+    """Version 3."""
+    _statements(
+        connection,
+        """
+        -- A language model wrote it; answers that search alone gave are counted, too, and not part of any budget.
+        ALTER TABLE generations ADD COLUMN generates INTEGER NOT NULL DEFAULT 1 CHECK (generates IN (0, 1));;
+        ALTER TABLE generations ADD COLUMN ended TEXT NOT NULL DEFAULT ''
+            CHECK (ended IN ('', 'stop', 'length', 'cancelled', 'error'));;
+        ALTER TABLE generations ADD COLUMN problem TEXT NOT NULL DEFAULT '';;
+        ALTER TABLE generations ADD COLUMN prompt_s REAL NOT NULL DEFAULT 0;;
+        ALTER TABLE generations ADD COLUMN completion_s REAL NOT NULL DEFAULT 0;;
+        ALTER TABLE generations ADD COLUMN prefix TEXT NOT NULL DEFAULT ''
+            CHECK (prefix IN ('', 'resident', 'restored', 'read'));;
+        -- Percent of the daily budget that this answer warned about.
+        ALTER TABLE generations ADD COLUMN budget_warned INTEGER NOT NULL DEFAULT 0;;
         CREATE INDEX generations_by_project ON generations (project_id, at);;
         -- Where the model's own words end in an answer that broke off: from there it can be continued.
         ALTER TABLE messages ADD COLUMN model_characters INTEGER NOT NULL DEFAULT 0
@@ -158,5 +171,9 @@ def generations(connection: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [projects_conversations_events, generations]
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
+    projects_conversations_events,
+    generations,
+    generations_in_full,
+]
 """Number N (counted from 1) brings schema N-1 to N; `PRAGMA user_version` holds the last one applied."""

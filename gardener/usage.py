@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -73,6 +73,8 @@ class Generation:
     finish: Finish
     problem: ProblemKind
     complete: bool
+    left: bool = False
+    """Nobody waited for the end; the tokens are estimates."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,7 +214,7 @@ def _warning(connection: Connection, before: Budget, generation: Generation, cos
     tokens = generation.usage.prompt_tokens + generation.usage.completion_tokens
     after = Budget(before.tokens + tokens, before.cost + cost, before.policy, before.resets_at)
     reached = max((percent for percent in (*WARN_AT, 100) if after.percent >= percent), default=0)
-    if not reached or generation.finish == "cancelled":  # whoever has left reads no warning
+    if not reached or generation.left:  # whoever has left reads no warning
         return "", 0
     (told,) = connection.execute(
         "SELECT coalesce(max(budget_warned), 0) FROM generations WHERE at >= ? AND at < ?",
@@ -229,23 +231,35 @@ def _warning(connection: Connection, before: Budget, generation: Generation, cos
     return f"{after.percent:.0f} % of the daily budget are used ({after.used()}).", reached
 
 
-_COLUMNS: Sequence[str] = (
-    "at", "project_id", "project_name", "backend", "model", "adapter", "generates", "prompt_tokens", "cached_tokens",
-    "completion_tokens", "estimated", "first_token_ms", "total_ms", "prompt_s", "completion_s", "load_s", "prefix",
-    "level", "finish", "problem", "complete", "cost", "budget_warned",
-)  # fmt: skip
-
-
 def _insert(connection: Connection, now: float, generation: Generation, cost: float, warned: int) -> int:
     usage = generation.usage
-    values = (
-        now, generation.project_id, generation.project_name, generation.backend, generation.model, generation.adapter,
-        generation.generates, usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens, usage.estimated,
-        generation.first_token_ms, generation.total_ms, usage.prompt_s, usage.completion_s, usage.load_s, usage.prefix,
-        generation.level, generation.finish, generation.problem, generation.complete, cost, warned,
-    )  # fmt: skip
+    values: dict[str, object] = {
+        "at": now,
+        "project_id": generation.project_id,
+        "project": generation.project_name,
+        "backend": generation.backend,
+        "model": generation.model,
+        "adapter": generation.adapter,
+        "generates": generation.generates,
+        "prompt_tokens": usage.prompt_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "estimated": usage.estimated,
+        "first_token_ms": generation.first_token_ms,
+        "total_ms": generation.total_ms,
+        "prompt_s": usage.prompt_s,
+        "completion_s": usage.completion_s,
+        "load_s": usage.load_s,
+        "prefix": usage.prefix,
+        "level": generation.level,
+        "finish": "left" if generation.left else "complete" if generation.complete else "incomplete",
+        "ended": generation.finish,
+        "problem": generation.problem,
+        "cost": cost,
+        "budget_warned": warned,
+    }
     cursor = connection.execute(
-        f"INSERT INTO generations ({', '.join(_COLUMNS)}) VALUES ({', '.join('?' * len(_COLUMNS))})", values
+        f"INSERT INTO generations ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})", tuple(values.values())
     )
     assert cursor.lastrowid is not None
     return cursor.lastrowid

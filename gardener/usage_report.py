@@ -50,7 +50,7 @@ class UsageLine:
         self.levels[row["level"]] = self.levels.get(row["level"], 0) + 1
         if row["problem"]:
             self.problems[row["problem"]] = self.problems.get(row["problem"], 0) + 1
-        self.incomplete += not row["complete"]
+        self.incomplete += row["finish"] != "complete"
         self.total_ms.append(row["total_ms"])
         if row["first_token_ms"] is not None:
             self.first_token_ms.append(row["first_token_ms"])
@@ -108,7 +108,7 @@ class UsageLine:
 
 _NAMES: dict[By, Callable[[sqlite3.Row], tuple[str, str]]] = {
     # A project keeps its line when it is renamed, and gets the newest name.
-    "project": lambda row: (row["project_id"], row["project_name"]),
+    "project": lambda row: (row["project_id"], row["project"]),
     "model": lambda row: (f"{row['backend']}\0{row['model']}", f"{row['backend']} {row['model']}".strip()),
     "day": lambda row: (_date(row["at"]), _date(row["at"])),
 }

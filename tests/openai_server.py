@@ -59,6 +59,9 @@ class OpenAIHandler(Handler):
     def line(self, value: object) -> None:
         text = value if isinstance(value, str) else json.dumps(value)
         form = self.state.form
+        if text.startswith('{"object":"error"'):
+            self.raw(text + "\n")  # as it is, outside of any event
+            return
         if form == "crlf":
             self.raw(f"data: {text}\r\n\r\n")
         elif form == "tight":

@@ -34,7 +34,7 @@ def check_name(name: str) -> str:
     if not _NAME.match(name):
         raise UsageError(
             f"An adapter's name has letters, digits, dots, dashes and underscores, at most 64: {name!r} is none.",
-            next_step="gardener train --name mine",
+            next_step="gardener adapters list",
         )
     return name
 
@@ -74,11 +74,11 @@ class AdapterStore:
                 raise ValueError("written by another version")
         except FileNotFoundError:
             raise AdapterUnfit(
-                f"The adapter {name!r} is not complete: {path} is missing.", next_step=f"gardener train --name {name}"
+                f"The adapter {name!r} is not complete: {path} is missing.", next_step="gardener adapters list"
             ) from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise AdapterUnfit(
-                f"The adapter {name!r} is damaged: {path}: {error}", next_step=f"gardener train --name {name}"
+                f"The adapter {name!r} is damaged: {path}: {error}", next_step="gardener adapters list"
             ) from error
         return dict(about)
 
@@ -97,7 +97,7 @@ class AdapterStore:
             if not isinstance(sizes, dict) or sizes.get(file) != size:
                 raise AdapterUnfit(
                     f"The adapter {name!r} is damaged: {path} is missing or of another size.",
-                    next_step=f"gardener train --name {name}",
+                    next_step="gardener adapters list",
                 )
 
     def ref(self, name: str) -> AdapterRef:
@@ -114,12 +114,12 @@ class AdapterStore:
         except OSError as error:
             raise AdapterUnfit(
                 f"The adapter {name!r} is damaged: {error.filename}: {error.strerror}",
-                next_step=f"gardener train --name {name}",
+                next_step="gardener adapters list",
             ) from error
         if found != about["fingerprint"]:
             raise AdapterUnfit(
                 f"The adapter {name!r} is damaged: the files in {place} are not what was written.",
-                next_step=f"gardener train --name {name}",
+                next_step="gardener adapters list",
             )
         return AdapterRef(name, place, found, about["base"])
 
@@ -151,7 +151,8 @@ class AdapterStore:
             }
         except OSError as error:
             raise AdapterUnfit(
-                f"The adapter {name!r} is not complete: {error.filename} is missing.", next_step="gardener train"
+                f"The adapter {name!r} is not complete: {error.filename} is missing.",
+                next_step="gardener adapters list",
             ) from error
         write_private(os.path.join(staged, ABOUT), json.dumps(content, indent=1).encode())
         old = f"{staged}.old"
@@ -185,7 +186,7 @@ class AdapterStore:
             raise NotFoundError(
                 f"The project has no adapter {name!r}."
                 + (f" It has: {', '.join(names)}." if names else " It has none."),
-                next_step="gardener adapters list" if names else "gardener train",
+                next_step="gardener adapters list",
             )
         return place
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import logging
 import threading
@@ -10,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, Literal
 
-from gardener.errors import BackendError, BackendUnavailable, GardenerError, ModelNotFound
+from gardener.errors import BackendError, BackendUnavailable, GardenerError
 from gardener.models.base import (
     Capabilities,
     ChatRequest,
@@ -22,7 +21,8 @@ from gardener.models.base import (
     TokenCount,
     estimate_tokens,
 )
-from gardener.models.server_address import checked_url, is_local, quick_get
+from gardener.models.ollama_facts import OllamaFacts, is_cloud
+from gardener.models.server_address import checked_url, is_local
 from gardener.models.server_stream import Cancelled, LineStream, counted, problem_of
 from gardener.models.text_stream import THINK, TextStream
 from gardener.resilience import CircuitBreaker
@@ -30,9 +30,6 @@ from gardener.types import BackendEvent, Done, ThinkingDelta, Usage
 
 log = logging.getLogger("gardener.models")
 
-PROBE_S: Final = 1.0
-FRESH_S: Final = 2.0
-"""What the server said about its models is believed for so long."""
 RELOAD_S: Final = 0.2
 """`load_duration` above this means that a runner was started; a resident model reports milliseconds."""
 RUNNER_OPTIONS: Final = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread")
@@ -62,6 +59,7 @@ class OllamaBackend:
         self.name = name
         self._url = checked_url(url, "ollama.url").removesuffix("/v1").removesuffix("/api")
         self._where = f"Ollama at {self._url}"
+        self._facts = OllamaFacts(self._url)
         self._default = model
         self._options: dict[str, int] = {"num_ctx": context_tokens}
         """What decides whether a runner fits. Never changed, and sent in every request."""
@@ -69,8 +67,6 @@ class OllamaBackend:
         self._limits = limits
         self._breaker = CircuitBreaker(self._where)
         self._lock = threading.Lock()
-        self._answers: dict[str, tuple[float, Any]] = {}
-        self._windows: dict[str, int] = {}
         self._last_model = ""
         self._stays_until = 0.0
         """When Ollama means to unload it, Unix time in seconds; 0.0: it is not known to be loaded."""
@@ -84,7 +80,7 @@ class OllamaBackend:
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
-            thinking=True, structured=True, leaves_machine=not is_local(self._url) or _is_cloud(self._default)
+            thinking=True, structured=True, leaves_machine=not is_local(self._url) or is_cloud(self._default)
         )
 
     def readiness(self, model: str = "") -> Readiness:
@@ -95,86 +91,19 @@ class OllamaBackend:
         return Readiness(True)
 
     def models(self) -> tuple[str, ...]:
-        names = [str(entry["name"]) for entry in self._tags()]
         default = self._model("")
-        return (default, *(name for name in names if name != default))
+        return (default, *(name for name in self._facts.names() if name != default))
 
     def context_tokens(self, model: str = "") -> int:
-        name = self._model(model)
-        if name not in self._windows:
-            self._windows[name] = self._window(name)
-        return min(self._options["num_ctx"], self._windows[name])
+        made_for = self._facts.window(self._model(model))
+        asked = self._options["num_ctx"]
+        return min(asked, max(512, made_for)) if made_for else asked
 
     def count_tokens(self, text: str, model: str = "") -> TokenCount:
         return estimate_tokens(text)
 
     def _model(self, model: str) -> str:
-        """The full name of a model that the server has. Raises ModelNotFound with the nearest names."""
-        entries = self._tags()
-        names = [str(entry["name"]) for entry in entries]
-        wanted = model or self._default
-        if not wanted:
-            # Nobody has named one: not one that runs at ollama.com, and not one that only makes vectors.
-            usable = [entry for entry in entries if not _is_remote(entry) and _writes(entry)]
-            if not usable:
-                raise ModelNotFound(
-                    f"{self._where} has no {'chat ' if names else ''}models.", next_step="gardener models recommend"
-                )
-            return max(usable, key=lambda entry: str(entry.get("modified_at", "")))["name"]  # type: ignore[no-any-return]
-        for name in (wanted, f"{wanted}:latest"):
-            if name in names:
-                return name
-        near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.4)
-        near = near or [name for name in names if name.split(":")[0] == wanted.split(":")[0]][:3]
-        hint = f" Near: {', '.join(near)}." if near else ""
-        raise ModelNotFound(f"{self._where} has no model {wanted!r}.{hint}", next_step=f"gardener models pull {wanted}")
-
-    def _tags(self) -> list[dict[str, Any]]:
-        found = self._get("/api/tags").get("models")
-        return (
-            [entry for entry in found if isinstance(entry, dict) and entry.get("name")]
-            if isinstance(found, list)
-            else []
-        )
-
-    def _get(self, path: str) -> dict[str, Any]:
-        """A small answer of the server, a short time old at most. Raises BackendUnavailable or BackendError."""
-        with self._lock:
-            kept = self._answers.get(path)
-        if kept is not None and time.monotonic() - kept[0] < FRESH_S:
-            if isinstance(kept[1], GardenerError):
-                raise kept[1]
-            return kept[1]  # type: ignore[no-any-return]
-        try:
-            status, content = quick_get(self._url, path, {}, PROBE_S)
-            answer = json.loads(content) if status == 200 else None
-            if not isinstance(answer, dict):
-                raise BackendError(f"{self._where} answered {status} to {path}.", next_step="gardener doctor")
-        except (OSError, ValueError, RecursionError) as error:
-            problem: GardenerError = BackendUnavailable(
-                f"Nothing answers at {self._url}."
-                if isinstance(error, ConnectionRefusedError)
-                else f"{self._where} does not answer properly: {error}",
-                next_step="ollama serve" if is_local(self._url) else "gardener config get ollama.url",
-            )
-            self._keep(path, problem)
-            raise problem from error
-        except BackendError as error:
-            self._keep(path, error)
-            raise
-        self._keep(path, answer)
-        return answer
-
-    def _keep(self, path: str, answer: object) -> None:
-        with self._lock:
-            self._answers[path] = time.monotonic(), answer
-
-    def _window(self, name: str) -> int:
-        """The longest window that the model was made for, as /api/show has it."""
-        from gardener.models.ollama_models import context_of, model_info
-
-        found = context_of(model_info(self._url, name))
-        return max(512, found) if found else self._options["num_ctx"]
+        return self._facts.model(model or self._default)
 
     # ---- answering -----------------------------------------------------------------------------------
 
@@ -326,13 +255,12 @@ class OllamaBackend:
             if model != self._last_model:
                 self._stays_until = 0.0
             self._last_model = model
-            self._answers.pop("/api/ps", None)
+        self._facts.loaded_changed()
         return Prepared("ready", took_s=time.perf_counter() - begun)
 
     def _loaded(self) -> list[dict[str, Any]]:
         """What /api/ps lists; also notices that our model had to go before its time was over."""
-        found = self._get("/api/ps").get("models")
-        loaded = [entry for entry in found if isinstance(entry, dict)] if isinstance(found, list) else []
+        loaded = self._facts.loaded()
         with self._lock:
             mine = next((entry for entry in loaded if entry.get("name") == self._last_model), None)
             if mine is not None:
@@ -386,25 +314,6 @@ def _entry(line: str, where: str) -> dict[str, Any] | None:
 def _count(entry: Mapping[str, Any], key: str) -> int:
     value = entry.get(key)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62 else 0
-
-
-def _is_remote(entry: Mapping[str, Any]) -> bool:
-    """Whether Ollama only passes questions to this model on, to ollama.com."""
-    return bool(entry.get("remote_host")) or _is_cloud(str(entry.get("name", "")))
-
-
-def _is_cloud(name: str) -> bool:
-    return name.rpartition(":")[2].endswith("cloud")
-
-
-def _writes(entry: Mapping[str, Any]) -> bool:
-    """False for a model that only makes vectors."""
-    can = entry.get("capabilities")
-    if isinstance(can, list) and can:
-        return "completion" in can
-    details = entry.get("details")
-    family = str(details.get("family", "")) if isinstance(details, dict) else ""
-    return not family.endswith("bert") and "embed" not in str(entry.get("name", ""))
 
 
 def _unix_time(text: object) -> float:

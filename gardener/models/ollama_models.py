@@ -258,7 +258,9 @@ def _ask(url: str, question: Callable[[ollama.Client], T], name: str = "") -> T:
         raise BackendTimeout(f"{where} did not answer within {ANSWER_S:g} s.", next_step="gardener doctor") from error
     except (httpx.HTTPError, httpx.InvalidURL, ConnectionError) as error:
         raise BackendUnavailable(
-            f"{where} does not answer: {type(error).__name__}.",
+            f"Nothing answers at {url}."
+            if isinstance(error, ConnectionError)
+            else f"{where} does not answer: {type(error).__name__}.",
             next_step="ollama serve" if is_local(url) else "gardener config get ollama.url",
         ) from error
     except (ValidationError, ValueError, RecursionError, TypeError, AttributeError) as error:

@@ -337,4 +337,6 @@ def _broken(where: str, error: Exception, headers: Mapping[str, str]) -> Gardene
         return BackendUnavailable(f"{where} cannot be reached: {short}", next_step="gardener doctor")
     if isinstance(error, httpx.InvalidURL | httpx.UnsupportedProtocol | UnicodeError):
         return BackendRefused(f"{where} is no address of a server.", next_step="gardener config show --origin")
+    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
+        return BackendUnavailable(f"{where} broke the connection off.", next_step="gardener doctor")
     return BackendUnavailable(f"{where} broke the connection off: {short}", next_step="gardener doctor")

@@ -118,7 +118,7 @@ def test_weights_that_were_loaded_again_are_other_ones(server: OllamaServer) -> 
 
 
 def test_a_model_that_had_to_make_room_is_counted(server: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gardener.models.ollama.FRESH_S", 0.0)
+    monkeypatch.setattr("gardener.models.ollama_facts.FRESH_S", 0.0)
     server.add(Model("vectors:latest", size=3_000_000_000, family="nomic-bert", capabilities=("embedding",)))
     made = backend(server)
     play(made)
@@ -381,6 +381,7 @@ def test_status_waits_a_second_at_most_and_believes_the_answer_for_a_while(serve
     server.faults.extend([Fault("drip whole")] * 2)
     made = backend(server)
     assert not made.readiness().ok, "a byte now and then is no answer"
+    assert server.disconnected.wait(20), "nobody goes on listening"
     asked = len(server.requests)
     assert not made.readiness().ok
     assert len(server.requests) == asked

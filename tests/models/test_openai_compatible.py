@@ -1,5 +1,7 @@
-"""The OpenAI-compatible backend against the ways in which servers differ. Failures are in test_server_faults.py, a real
-server is in the contract suite."""
+"""The OpenAI-compatible backend against the ways in which servers differ.
+
+How it bears failures is in test_server_faults.py; a real server is in the contract suite.
+"""
 
 from __future__ import annotations
 
@@ -177,10 +179,7 @@ def test_a_key_that_is_not_there_is_said_by_readiness(server: OpenAIServer) -> N
 
 def test_an_error_without_any_form_in_the_middle(server: OpenAIServer) -> None:
     """SGLang and others write a bare line of JSON."""
-    server.form = "tight"
-    server.faults.append(
-        Fault("error line", 4, body='{"object":"error","message":"engine died","error":"engine died"}')
-    )
+    server.faults.append(Fault("error line", 4, body='{"object":"error","error":{"message":"engine died"}}'))
     done = done_of(play(backend(server)))
     assert (done.finish, done.problem) == ("error", "model failure")
     assert "engine died" in done.error

@@ -31,8 +31,8 @@ from gardener.models.openai_compatible import OpenAICompatibleBackend
 from gardener.models.server_address import without_key
 from gardener.models.server_stream import problem_of
 from gardener.resilience import CircuitBreaker
-from gardener.types import BackendEvent, Done, Message, TextDelta
-from tests.ollama_server import SAID, Fault, OllamaServer, ollama_server
+from gardener.types import BackendEvent, Done, Message, TextDelta, ThinkingDelta
+from tests.ollama_server import SAID, Fault, Model, OllamaServer, ollama_server
 from tests.openai_server import openai_server
 
 QUICK = StreamLimits(connect_s=2.0, first_token_s=0.6, idle_s=0.4, total_s=1.2)
@@ -233,6 +233,17 @@ def test_a_failure_in_the_middle_keeps_the_text_and_is_not_tried_again(
     assert text_of(events).startswith("The function load_session reads")
     assert done.usage.completion_tokens >= 5
     assert chats(server) == 1
+
+
+def test_thinking_is_a_word_too(kind: str, server: OllamaServer) -> None:
+    """A model that thinks for minutes is not silent; from its first thought on the other limit counts."""
+    server.thought = "Hm."
+    server.models["coder"] = Model("coder", capabilities=("completion", "thinking"))
+    server.faults.append(Fault("silent"))
+    events = play(make(kind, server.url, QUICK))
+    assert isinstance(events[0], ThinkingDelta)
+    assert isinstance(events[-1], Done)
+    assert "was silent for" in events[-1].error
 
 
 def test_an_answer_of_gigabytes_without_a_word(

@@ -56,7 +56,7 @@ class AdapterShelf:
         if wanted is not None and wanted.base != base.folder.identity:
             raise AdapterUnfit(
                 f"The adapter {wanted.name!r} was made for another model than {base.folder.name}.",
-                next_step="gardener train",
+                next_step="gardener adapters list",
             )
         if wanted is not None and fingerprint not in self._kept:
             config = read_config(wanted)
