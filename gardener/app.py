@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gardener.chat.system_prompt import SystemPrompts
+    from gardener.continued_answer import Broken
     from gardener.embedding_service import EmbeddingService
     from gardener.index.embed import EmbedProgress, EmbedReport
     from gardener.index.index_report import IndexReport, ProgressCallback
@@ -420,6 +421,30 @@ class Gardener:
         if conversation_id is None:
             return self._in_foreground(answer(history or ()))
         return self._in_foreground(recorded_answer(self.history, context, question, conversation_id, answer))
+
+    def go_on(
+        self, context: ProjectContext, conversation_id: str, cancel: threading.Event | None = None
+    ) -> Iterator[AnswerEvent]:
+        """Continues the last answer of a conversation where it broke off. See continued_answer."""
+        from gardener.answering import answerer
+        from gardener.chat.continuation import go_on
+        from gardener.continued_answer import continued_answer
+        from gardener.metered_answer import metered_answer
+
+        answers, stop = answerer(self, context), cancel or threading.Event()
+        hits = self.settings_for(context).integer("answer.hits")
+
+        def continued(broken: Broken) -> Iterator[AnswerEvent]:
+            events = go_on(answers, context, broken.question, broken.earlier, broken.partial, cancel=stop, limit=hits)
+            return metered_answer(context, events, self.usage.record, stop)
+
+        return self._in_foreground(continued_answer(self.history, context, conversation_id, continued))
+
+    def broken_answer(self, context: ProjectContext, conversation_id: str) -> Broken:
+        """What `go_on` would continue. Raises ConversationNotFound, and UsageError when there is nothing."""
+        from gardener.continued_answer import broken_answer
+
+        return broken_answer(self.history, context, conversation_id)
 
     def _in_foreground(self, events: Iterator[AnswerEvent]) -> Iterator[AnswerEvent]:
         """The same events; background work waits until the last one, or until the reader goes away."""

@@ -27,7 +27,7 @@ from gardener.paths import Paths, prompt_cache_directory
 from gardener.resident_note import write_note
 
 if TYPE_CHECKING:
-    from gardener.chat.answer import Plan
+    from gardener.chat.planning import Plan
     from gardener.models.model_folder import ModelFolder
     from gardener.settings import Settings
     from gardener.types import ProjectContext

@@ -12,22 +12,22 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from gardener.chat.citations import MAX_FILE_BYTES, ReadLines, reader, settle_markers, verify
+from gardener.chat.citations import MAX_FILE_BYTES, ReadLines, citation_warnings, reader, settle_markers, verify
 from gardener.chat.evidence import introductions_first, with_callers
 from gardener.chat.followup import condense
-from gardener.chat.generation import QUOTED_ANSWER_TOKENS, Generation, named
+from gardener.chat.generation import Generation, named
+from gardener.chat.planning import Plan, Planner
 from gardener.chat.prompt import Prompt, build_prompt
-from gardener.chat.system_prompt import CONVENTIONS_SHARE, MAP_SHARE, SystemPrompt, SystemPrompts, system_prompt
+from gardener.chat.system_prompt import SystemPrompts
 from gardener.errors import GardenerError, UsageError
-from gardener.models.base import AdapterRef, ChatRequest, Evidence, TokenCount
+from gardener.models.base import AdapterRef, ChatRequest, Evidence
 from gardener.models.problems import Failure
 from gardener.models.questions import question_kind
-from gardener.models.registry import AUTO, BackendRegistry, Choice, PassedOver
+from gardener.models.registry import AUTO, BackendRegistry, Choice
 from gardener.models.relevance import judge, question_terms
 from gardener.types import (
     Answer,
     AnswerEvent,
-    Citation,
     ContextReceipt,
     IndexState,
     Message,
@@ -38,6 +38,7 @@ from gardener.types import (
 )
 
 MAX_ANSWER_TOKENS = 1024
+CITES_NOTHING = "The answer cites nothing of the project."
 _CANDIDATES = {"overview": 40, "list": 16}
 """A list wants more; an introduction is found by its file, which a search by words ranks anywhere."""
 _MISSING_VECTORS = re.compile(r"(?i)\bvectors?\b")
@@ -58,19 +59,6 @@ class SearchOutcome(Protocol):
 
 Search = Callable[[ProjectContext, str, int], SearchOutcome]
 Callers = Callable[[ProjectContext, str], Sequence[SearchHit]]
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """Who answers, and what every prompt begins with."""
-
-    choice: Choice
-    system: SystemPrompt
-    budget_tokens: int
-    max_tokens: int
-    adapter: AdapterRef | None = None
-    adapter_problem: str = ""
-    """Why the project's adapter is not used; "" when it is, or when there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +112,19 @@ class Answerer:
         self._search = search
         self._callers = callers
         self._backends = backends
-        self._order = tuple(order)
-        self._default_backend = default_backend
-        self._stronger = stronger
-        self._budget_tokens = budget_tokens
-        self._max_tokens = max_tokens
-        self._repository_map = repository_map
-        self._conventions = conventions
-        self._project_state = project_state
-        self._system_prompts = system_prompts or SystemPrompts()
-        self._adapter = adapter
+        self._planner = Planner(
+            backends,
+            order=order,
+            default_backend=default_backend,
+            stronger=stronger,
+            budget_tokens=budget_tokens,
+            max_tokens=max_tokens,
+            repository_map=repository_map,
+            conventions=conventions,
+            project_state=project_state,
+            system_prompts=system_prompts or SystemPrompts(),
+            adapter=adapter,
+        )
         self._temperature = temperature
         self._read_lines = read_lines or (lambda root: reader(root, redact=redact, max_file_bytes=max_file_bytes))
 
@@ -157,7 +148,7 @@ class Answerer:
         timings = {"search": _milliseconds(started)}
         plan = self.plan(context)
         notes: list[str] = []
-        others = self._others(context, plan, found.weak, notes)
+        others = self._planner.best_first(context, plan, found.weak, notes)
         plan = next(others)
         prompt, request = self.request(context, plan, found, history)
         choice = plan.choice
@@ -250,10 +241,10 @@ class Answerer:
     ) -> Answer:
         """The answer with its markers settled and its citations checked against the disk."""
         marked = settle_markers(generation.text, len(prompt.sources))
-        citations = self.verified(context, marked.cited, prompt.sources)
-        generation.warnings += _citation_warnings(marked.unknown, citations)
+        citations = verify(marked.cited, prompt.sources, self._read_lines(context.root))
+        generation.warnings += citation_warnings(marked.unknown, citations)
         if generation.generates and generation.text.strip() and not citations:
-            generation.warnings.append("The answer cites nothing of the project.")
+            generation.warnings.append(CITES_NOTHING)
         receipt, cut = _as_the_server_counted(prompt.receipt, generation.usage)
         generation.warnings += cut
         if generation.first_token_ms is not None:
@@ -280,89 +271,13 @@ class Answerer:
             model_characters=len(settle_markers(spoken, len(prompt.sources)).text),
         )
 
-    def verified(
-        self, context: ProjectContext, numbers: Sequence[int], sources: Sequence[SearchHit]
-    ) -> tuple[Citation, ...]:
-        """See citations.verify."""
-        return verify(numbers, sources, self._read_lines(context.root))
-
-    def _others(self, context: ProjectContext, plan: Plan, weak: bool, notes: list[str]) -> Iterator[Plan]:
-        """Who answers, best first: the stronger model where the search found little, the planned one, the fallback.
-
-        Each is looked for when the one before it has failed. `notes` gets what the user must know of it.
-        """
-        tried = plan.choice
-        if weak and self._stronger and (stronger := self._stronger_choice(tried, notes)) is not None:
-            yield self._plan_with(context, stronger)
-        yield plan
-        if not tried.backend.capabilities.generates or tried.degradation == "small or cached":
-            return
-        passed_over = [PassedOver(tried.backend.name, "it failed.")]
-        fallback = self._backends.fallback(passed_over, tried)
-        if fallback is not None:
-            yield self._plan_with(context, fallback)
-        notes += [f"{item.name}: {item.reason}" for item in passed_over[1:]]
-
-    def _stronger_choice(self, tried: Choice, notes: list[str]) -> Choice | None:
-        stronger = self._backends.named(self._stronger, "full", "", [], tried)
-        if stronger is None or not tried.backend.capabilities.generates:
-            return None
-        if stronger.backend.capabilities.leaves_machine:
-            notes.append(f"models.stronger is not used: {self._stronger} is not on this machine.")
-            return None
-        notes.append(f"The search found little for this question, so the stronger model {self._stronger} was asked.")
-        return stronger
+    def read_lines(self, context: ProjectContext) -> ReadLines:
+        """How citations of this project are read from the disk."""
+        return self._read_lines(context.root)
 
     def plan(self, context: ProjectContext) -> Plan:
-        """Who would answer a question of this project now, and what its prompt begins with.
-
-        The last resort answers when the chosen backend cannot even be asked. At least half of the window is the
-        prompt's. Raises ConfigError for an unknown backend.
-        """
-        name = self._default_backend if context.backend in ("", AUTO) else context.backend
-        return self._plan_with(context, self._backends.choose(name, context.model, self._order))
-
-    def _plan_with(self, context: ProjectContext, choice: Choice) -> Plan:
-        try:
-            window = choice.backend.context_tokens(choice.model)
-        except GardenerError as error:
-            passed_over = [PassedOver(choice.backend.name, error.message, error.next_step)]
-            fallback = self._backends.fallback(passed_over, choice) if choice.degradation == "full" else None
-            if fallback is not None:
-                return self._plan_with(context, fallback)
-            reason = " ".join(f"{item.name}: {item.reason}" for item in passed_over)
-            choice = Choice(self._backends.last_resort(), "", "search only", reason, error.next_step)
-            window = choice.backend.context_tokens()
-        backend = choice.backend
-        generates = backend.capabilities.generates
-        max_tokens = min(self._max_tokens if generates else QUOTED_ANSWER_TOKENS, window // 2)
-        room = window - max_tokens
-        budget = min(self._budget_tokens, room) if generates else room
-
-        def count(text: str) -> TokenCount:
-            return backend.count_tokens(text, choice.model)
-
-        if not generates:  # the last resort quotes its evidence and has no use for anything else
-            return Plan(choice, system_prompt(context.name, count, budget), budget, max_tokens)
-        system = self._system_prompts.get(
-            (context.id, context.name, context.root, backend.name, choice.model, budget),
-            self._project_state(context),
-            lambda: system_prompt(
-                context.name,
-                count,
-                budget,
-                repository_map=self._repository_map(context, int(budget * MAP_SHARE / 2)),
-                # At three characters a token, which is few for prose; what is too much all the same is left out.
-                conventions=self._conventions(context, int(budget * CONVENTIONS_SHARE) * 3),
-            ),
-        )
-        adapter, problem = None, ""
-        if backend.capabilities.adapters:
-            try:
-                adapter = self._adapter(context)
-            except GardenerError as error:
-                problem = f"The adapter is not used: {error.message}"
-        return Plan(choice, system, budget, max_tokens, adapter, problem)
+        """See Planner.plan."""
+        return self._planner.plan(context)
 
 
 def _as_the_server_counted(receipt: ContextReceipt, usage: Usage) -> tuple[ContextReceipt, list[str]]:
@@ -376,20 +291,6 @@ def _as_the_server_counted(receipt: ContextReceipt, usage: Usage) -> tuple[Conte
         f"The server read {usage.prompt_tokens:,} tokens of about {receipt.prompt_tokens:,} sent: "
         "it has probably cut the prompt."
     ]
-
-
-def _citation_warnings(unknown: Sequence[int], citations: Sequence[Citation]) -> list[str]:
-    warnings = []
-    if unknown:
-        numbers = ", ".join(f"[{n}]" for n in unknown[:10])
-        warnings.append(f"The answer cited {numbers}, which were never sent; they are shown as [?].")
-    for citation in citations:
-        place = f"[{citation.n}] {citation.path}:{citation.start_line}-{citation.end_line}"
-        if citation.state == "changed":
-            warnings.append(f"{place} has changed since it was indexed.")
-        elif citation.state == "missing":
-            warnings.append(f"{place} does not exist any more.")
-    return warnings
 
 
 def _milliseconds(since: float) -> float:
