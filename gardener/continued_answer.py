@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
+from gardener.chat.citations import renumber_markers
 from gardener.chat.continuation import Partial
 from gardener.errors import UsageError
 from gardener.projects.history import History
@@ -91,7 +92,10 @@ def broken_answer(history: History, context: ProjectContext, conversation: str) 
         )
     earlier = [Message(message.role, message.content) for message in messages[:asked]]
     text = last.content[: last.model_characters or None]
-    partial = Partial(text, tuple(map(_citation, last.citations)))
+    # What was quoted from the index after the model had failed has citations of its own.
+    known = {citation.n: citation for citation in map(_citation, last.citations)}
+    cited = renumber_markers(text, {n: n for n in known}).cited
+    partial = Partial(text, tuple(known[n] for n in cited))
     return Broken(conversation_id, last.id, messages[asked].content, earlier, partial)
 
 

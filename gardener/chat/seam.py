@@ -40,7 +40,7 @@ def overlap(first: str, second: str) -> int:
         begins_line = before in ("", "\n")
         begins_word = not (before.isalnum() or before == "_")
         repeated = second[:length]
-        if length >= _SURE_OVERLAP or (begins_line and len(repeated.strip()) >= 4):
+        if length >= _SURE_OVERLAP or (begins_line and len(repeated.strip()) >= 3):
             return length
         completed = repeated.isidentifier() and (after.isalnum() or after == "_")
         if begins_word and length >= 3 and completed:
