@@ -150,7 +150,11 @@ class Gardener:
         """What answers took, and whether the day's budget lets models answer."""
         from gardener.usage import UsageLog, policy_from
 
-        return UsageLog(lambda: self.state, lambda: policy_from(self.settings))
+        return UsageLog(
+            lambda: self.state,
+            lambda: policy_from(self.settings),
+            default_model=lambda backend: self.models.default_model(backend),
+        )
 
     @property
     def governor(self) -> Governor:
@@ -439,12 +443,6 @@ class Gardener:
             return metered_answer(context, events, self.usage.record, stop)
 
         return self._in_foreground(continued_answer(self.history, context, conversation_id, continued))
-
-    def broken_answer(self, context: ProjectContext, conversation_id: str) -> Broken:
-        """What `go_on` would continue. Raises ConversationNotFound, and UsageError when there is nothing."""
-        from gardener.continued_answer import broken_answer
-
-        return broken_answer(self.history, context, conversation_id)
 
     def _in_foreground(self, events: Iterator[AnswerEvent]) -> Iterator[AnswerEvent]:
         """The same events; background work waits until the last one, or until the reader goes away."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -9,6 +10,7 @@ from typing import Any
 
 from gardener.chat.citations import renumber_markers
 from gardener.chat.continuation import Partial
+from gardener.chat.generation import closing_fence
 from gardener.errors import UsageError
 from gardener.projects.history import History
 from gardener.recorded_answer import SAVE_EVERY_S
@@ -27,6 +29,7 @@ class Broken:
     partial: Partial
 
 
+_CUT_MARKER = re.compile(r" ?\[[\d,; –-]{0,20}\Z")
 _CITATION_FIELDS = tuple(field.name for field in fields(Citation))
 
 
@@ -92,6 +95,8 @@ def broken_answer(history: History, context: ProjectContext, conversation: str) 
         )
     earlier = [Message(message.role, message.content) for message in messages[:asked]]
     text = last.content[: last.model_characters or None]
+    if not closing_fence(text):  # half a marker would be neither one nor the other
+        text = _CUT_MARKER.sub("", text)
     # What was quoted from the index after the model had failed has citations of its own.
     known = {citation.n: citation for citation in map(_citation, last.citations)}
     cited = renumber_markers(text, {n: n for n in known}).cited

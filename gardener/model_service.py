@@ -140,6 +140,10 @@ class ModelService:
             self._settings.text("openai.key_variable"), self._settings.text("openai.key_keyring"), "openai"
         )
 
+    def default_model(self, backend: str) -> str:
+        """The model that a backend answers with when none is named, as the settings have it; "" when they do not."""
+        return self._settings.text(f"{backend}.model") if backend in ("mlx", *SERVERS) else ""
+
     # ---- adapters and residence ----------------------------------------------------------------------
 
     def adapter(self, context: ProjectContext) -> AdapterRef | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from gardener.errors import GardenerError
@@ -132,11 +132,18 @@ class UsageLog:
     """Thread-safe; several processes may share one state.db."""
 
     def __init__(
-        self, state: Callable[[], State], policy: Callable[[], Policy], *, clock: Callable[[], float] = time.time
+        self,
+        state: Callable[[], State],
+        policy: Callable[[], Policy],
+        *,
+        default_model: Callable[[str], str] = lambda backend: "",
+        clock: Callable[[], float] = time.time,
     ) -> None:
-        """`state` and `policy` are asked when something is counted; `clock` gives Unix time."""
+        """`state` and `policy` are asked when something is counted; `clock` gives Unix time. `default_model` names
+        the model that a backend answers with when none was named."""
         self._state = state
         self._policy = policy
+        self._default_model = default_model
         self._clock = clock
 
     def record(self, generation: Generation) -> tuple[str, ...]:
@@ -146,6 +153,7 @@ class UsageLog:
         """
         try:
             policy = self._policy()
+            generation = replace(generation, model=generation.model or self._default_model(generation.backend))
             with self._state().write() as connection:
                 before = _day(connection, self._clock(), policy)
                 cost = policy.cost(generation.usage) if generation.generates else 0.0

@@ -9,6 +9,7 @@ import pytest
 
 from gardener.app import Gardener
 from gardener.chat.continuation import GO_ON
+from gardener.continued_answer import broken_answer
 from gardener.errors import BackendUnavailable, ConversationNotFound, UsageError
 from gardener.projects.conversations import StoredMessage
 from gardener.types import Answer, Done, TextDelta, Usage
@@ -124,9 +125,17 @@ def test_citations_of_the_first_half_are_checked_again(talk: Talk) -> None:
     assert [citation.state for citation in answer.citations] != ["current"]
 
 
+def test_half_a_marker_is_begun_anew(talk: Talk) -> None:
+    talk.ask("It pays [", BROKEN)
+    _, answer = talk.go_on(" [1] at once.")
+    assert answer.text == "It pays [1] at once." and [citation.n for citation in answer.citations] == [1]
+    talk.ask("```python\nitems[1", BROKEN)
+    assert talk.go_on("]\n```\n")[1].text == "```python\nitems[1]\n```\n"
+
+
 def test_what_cannot_be_continued_is_said(talk: Talk) -> None:
     with pytest.raises(ConversationNotFound):
-        talk.gardener.broken_answer(talk.context, "abcdef01")
+        broken_answer(talk.gardener.history, talk.context, "abcdef01")
     talk.ask("All of it.")
     with pytest.raises(UsageError, match="is complete"):
         talk.go_on("more")

@@ -83,7 +83,7 @@ class Generation:
                 return
             failed, (choice, request) = f"{choice.backend.name}: {failure.message}", other
             self.backend, self.model, self.generates = choice.backend.name, choice.model, True
-            self.degradation, self.reason = choice.degradation, choice.reason or failed
+            self.degradation, self.reason = choice.degradation, "" if choice.degradation == "full" else failed
             if self.degradation == "full":
                 self.warnings.append(f"{prose(failed, 300)} So {named(choice)} answers.")
             else:
@@ -130,11 +130,10 @@ class Generation:
             self.complete, self.error, self.finish = False, failure.message, "error"
             self.model_characters = len(self.text)
             sentence = f"{closing_fence(self.text)}\n\n---\n\n*The model's answer breaks off here ({said}).*"
-            advice = f"{failure.advice()} To have it finished: `gardener ask --continue`"
         else:
             self.backend, self.model, self.generates = last_resort.name, "", False
-            sentence, advice = f"*The model failed ({said}).*", failure.advice()
-        sentence = f"{sentence} {advice}\n\n"
+            sentence = f"*The model failed ({said}).*"
+        sentence = f"{sentence} {failure.advice()}\n\n"
         self.pieces.append(sentence)
         yield TextDelta(sentence)
         used, problem = self.usage, self.problem

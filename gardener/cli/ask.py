@@ -45,7 +45,9 @@ def ask(args: argparse.Namespace, console: Console) -> int:
         context = gardener.context(args.project)
         conversation = _conversation(args, gardener, context)
         if question is None:
-            partial = gardener.broken_answer(context, conversation or "").partial.text
+            from gardener.continued_answer import broken_answer
+
+            partial = broken_answer(gardener.history, context, conversation or "").partial.text
             if not console.as_json:
                 console.write(inert(partial))
         answer = stream_answer(gardener, context, question, conversation, console, args.limit)
@@ -55,6 +57,8 @@ def ask(args: argparse.Namespace, console: Console) -> int:
         print_sources(console, answer)
         if args.receipt:
             print_receipt(console, answer)
+    if not answer["complete"] and answer["conversation"]:
+        console.note(f"Have it finished: gardener ask --continue --conversation {answer['conversation']}")
     if answer["error"]:
         console.note(f"The answer is incomplete: {answer['error']}")
         return 6

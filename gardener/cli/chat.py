@@ -79,6 +79,8 @@ def chat(args: argparse.Namespace, console: Console) -> int:
                 console.json(answer)
             else:
                 print_sources(console, answer)
+            if not answer["complete"]:
+                console.note("Have it finished: /continue")
         if conversation:
             console.note(f"Go on later: gardener chat --conversation {conversation}")
     return 0

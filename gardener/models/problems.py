@@ -78,7 +78,7 @@ class Failure(NamedTuple):
         """What to do, with the command that helps, in Markdown."""
         known = ADVICE[self.kind]
         command = self.next_step or known.next_step
-        return f"{known.sentence} `{command}`".strip() if command else known.sentence
+        return f"{known.sentence} Try `{command}`." if command else known.sentence
 
 
 def failure_of(error: Exception) -> Failure:

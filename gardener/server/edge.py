@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from gardener import __version__
+from gardener.continued_answer import broken_answer
 from gardener.errors import GardenerError, IntegrityError
 from gardener.metrics import Metrics
 from gardener.server.access import Access
@@ -108,7 +109,7 @@ class Edge:
     def go_on(self, context: ProjectContext, conversation_id: str) -> Job:
         """Starts to continue the last answer of a conversation. Raises ConversationNotFound, or UsageError when there
         is nothing to continue."""
-        about = self.gardener.broken_answer(context, conversation_id).question
+        about = broken_answer(self.gardener.history, context, conversation_id).question
 
         def events(job: Job) -> Iterator[AnswerEvent]:
             return self.gardener.go_on(context, conversation_id, job.cancel)

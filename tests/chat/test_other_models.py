@@ -58,7 +58,7 @@ def test_the_fallback_answers_when_the_model_fails_before_its_first_word(tmp_pat
     small = backend("small")
     answer = ask(tmp_path, backend("large", GONE), small, fallback="small:small")
     assert (answer.backend, answer.model, answer.degradation) == ("small", "small", "small or cached")
-    assert "large" in answer.degradation_reason and answer.complete and answer.generates
+    assert answer.degradation_reason == "large: Nothing answers." and answer.complete and answer.generates
     assert "*The model failed (large: Nothing answers.). small small answers instead.*" in answer.text
     assert (answer.problem, [citation.n for citation in answer.citations]) == ("network", [1])
     assert small.requests[0].model == "small" and small.requests[0].scope == "0" * 12
@@ -101,7 +101,7 @@ def test_words_that_were_said_are_not_replaced(tmp_path: Path) -> None:
     answer = ask(tmp_path, backend("large", "It loads", GONE), small, fallback="small")
     assert answer.backend == "large" and not small.requests and not answer.complete
     assert answer.text[: answer.model_characters] == "It loads"
-    assert "`gardener ask --continue`" in answer.text and "`ollama serve`" in answer.text
+    assert "`ollama serve`" in answer.text
 
 
 def test_a_fallback_whose_window_is_too_small_is_passed_over(tmp_path: Path) -> None:

@@ -42,6 +42,6 @@ def test_special_errors_come_before_general_ones() -> None:
 def test_the_errors_own_next_step_comes_first() -> None:
     failure = failure_of(BackendUnavailable("gone", next_step="ollama serve"))
     assert failure == Failure("gone", "network", "ollama serve")
-    assert failure.advice().endswith("`ollama serve`")
-    assert failure_of(ValueError("no")).advice().endswith("`gardener doctor`")
+    assert failure.advice().endswith("Try `ollama serve`.")
+    assert failure_of(ValueError("no")).advice().endswith("`gardener doctor`.")
     assert "`" not in Failure("busy", "rate limit").advice()
