@@ -83,10 +83,10 @@ class Generation:
                 return
             failed, (choice, request) = f"{choice.backend.name}: {failure.message}", other
             self.backend, self.model, self.generates = choice.backend.name, choice.model, True
-            self.degradation, self.reason = choice.degradation, "" if choice.degradation == "full" else failed
-            if self.degradation == "full":
+            if choice.degradation == "full":  # what the search lacks stays as it is
                 self.warnings.append(f"{prose(failed, 300)} So {named(choice)} answers.")
             else:
+                self.degradation, self.reason = choice.degradation, failed
                 yield self._aside(f"*The model failed ({prose(failed, 300)}). {named(choice)} answers instead.*\n\n")
             failure = yield from self._stream_adapted(choice, request, cancel)
 
@@ -105,6 +105,7 @@ class Generation:
         self, choice: Choice, request: ChatRequest, cancel: threading.Event
     ) -> Generator[TextDelta | ThinkingDelta, None, Failure | None]:
         """Without the adapter when it does not fit: closer to what was wanted than no model at all."""
+        self.adapter_problem = ""
         failure = yield from self._stream(choice.backend, request, cancel)
         if not self.adapter_problem or request.adapter is None or self.spoken:
             return failure
