@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
-from gardener.errors import AppUnreachable
+from gardener.errors import AppUnreachable, BackendUnavailable, UsageError
 from gardener.server.client import AppError
+from tests.chat_samples import ScriptedBackend
 from tests.server.conftest import Gate
 from tests.serving import Served
 
@@ -160,10 +163,10 @@ def test_a_broken_answer_is_continued_as_a_job(served: Served, model: ScriptedBa
         model.script = whole
     assert (second["answer"], second["complete"]) == ("".join(whole), True)
     assert second["conversation"] == first["conversation"]
-    with pytest.raises(AppError, match="is complete") as refused:
+    with pytest.raises(UsageError, match="is complete"):
         last("/api/continue", {"conversation": first["conversation"]})
-    assert refused.value.exit_code == 2
-    figures = client_text(served, "/metrics")
+    with served.http() as http:
+        figures = http.get("/metrics").text
     assert 'gardener_problems_total{kind="network"} 1.0' in figures
     assert 'gardener_tokens_total{kind="cached"} 0.0' in figures
     assert "gardener_budget_used_ratio 0.0" in figures
