@@ -24,13 +24,13 @@ def answerer(gardener: Gardener, context: ProjectContext) -> Answerer:
         backends=gardener.backends,
         default_backend=settings.text("models.backend"),
         order=settings.texts("models.order"),
+        stronger=gardener.settings.text("models.stronger"),
         budget_tokens=settings.integer("answer.context_tokens"),
         repository_map=lambda ctx, tokens: gardener.index(ctx).map_text(tokens),
         conventions=lambda ctx, characters: conventions(ctx.root, redact_text, characters),
         project_state=_state,
         system_prompts=gardener.system_prompts,
         adapter=gardener.models.adapter,
-        spent=gardener.usage.spent,
     )
 
 

@@ -23,6 +23,7 @@ ANSWER_COLUMNS = (
     "usage",
     "timings",
     "error",
+    "model_characters",
 )
 """The columns of `messages` that an answer fills, in the order of `answer_columns`."""
 
@@ -69,6 +70,8 @@ class StoredMessage:
     usage: Mapping[str, Any] = field(default_factory=dict)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
+    model_characters: int = 0
+    """Where the model's own words end, when it broke off and something else follows; else 0."""
     feedback: int = 0
     """1 for thumbs up, -1 for thumbs down, 0 for none."""
 
@@ -108,6 +111,7 @@ def answer_columns(answer: Answer) -> tuple[object, ...]:
         "prompt_tokens": answer.usage.prompt_tokens,
         "completion_tokens": answer.usage.completion_tokens,
         "estimated": answer.usage.estimated,
+        "cached_tokens": answer.usage.cached_tokens,
     }
     return (
         storable(answer.text),
@@ -120,6 +124,7 @@ def answer_columns(answer: Answer) -> tuple[object, ...]:
         json.dumps(usage),
         json.dumps(answer.timings_ms),
         storable(answer.error),
+        answer.model_characters,
     )
 
 
@@ -156,6 +161,7 @@ def message_from(row: sqlite3.Row) -> StoredMessage:
         usage=_parsed(row, "usage"),
         timings_ms=_parsed(row, "timings"),
         error=row["error"],
+        model_characters=row["model_characters"],
         feedback=row["feedback"],
     )
 

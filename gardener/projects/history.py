@@ -97,6 +97,7 @@ class History:
             json.dumps(dict(usage or {})),
             json.dumps(dict(timings_ms or {})),
             storable(error),
+            0,
         )
         return self._insert(project_id, conversation_id, role, columns)
 
@@ -118,7 +119,7 @@ class History:
         """Replaces the text of a message that is still growing. Raises ConversationNotFound."""
         with self._state.write() as connection:
             changed = connection.execute(
-                "UPDATE messages SET content = ?, complete = ? WHERE id = ? AND project_id = ?",
+                "UPDATE messages SET content = ?, complete = ?, model_characters = 0 WHERE id = ? AND project_id = ?",
                 (storable(content), complete, message_id, project_id),
             )
             if changed.rowcount != 1:
