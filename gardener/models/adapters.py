@@ -74,7 +74,8 @@ class AdapterStore:
                 raise ValueError("written by another version")
         except FileNotFoundError:
             raise AdapterUnfit(
-                f"The adapter {name!r} is not complete: {path} is missing.", next_step=f"gardener train --name {name} --again"
+                f"The adapter {name!r} is not complete: {path} is missing.",
+                next_step=f"gardener train --name {name} --again",
             ) from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise AdapterUnfit(
