@@ -216,6 +216,31 @@ class History:
             ).fetchall()
         return [message_from(found) for found in reversed(rows)]
 
+    def message(self, project_id: str, message_id: int) -> StoredMessage:
+        """One message of a conversation that is not deleted. Raises ConversationNotFound."""
+        found = (
+            self._state.read()
+            .execute(
+                f"{_SELECT_FOUND} WHERE messages.id = ? AND messages.project_id = ? AND deleted_at IS NULL",
+                (message_id, project_id),
+            )
+            .fetchone()
+        )
+        if found is None:
+            raise ConversationNotFound(f"There is no message {message_id} in this project.")
+        return message_from(found)
+
+    def revision(self, project_id: str, conversation_id: str) -> str:
+        """Changes with the newest message and while that grows; cheap. Raises ConversationNotFound."""
+        with self._state.snapshot() as connection:
+            row = find_row(connection, project_id, conversation_id)
+            newest = connection.execute(
+                "SELECT id, complete, CASE WHEN complete THEN 0 ELSE length(content) END AS size, feedback FROM messages "
+                "WHERE conversation_id = ? AND project_id = ? ORDER BY id DESC LIMIT 1",
+                (row["id"], project_id),
+            ).fetchone()
+        return "-".join(map(str, newest)) if newest else "empty"
+
     def turns(self, project_id: str, conversation_id: str, limit: int = 20) -> Sequence[Message]:
         """The last messages as a chat backend sees them, oldest first."""
         return [
