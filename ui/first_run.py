@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gardener.types import ProjectContext
 
 LOOK_SECONDS = 0.2
-SHOWN_LANGUAGES = 12
+SHOWN_LANGUAGES = 8
 
 
 def folder_form(path: str = "", *, first: bool = False) -> str:
@@ -111,7 +111,9 @@ def preview_form(found: Preview, name: str, patterns: str) -> str:
     languages = table(
         ["Language", "Files", "Size", "Share"],
         [[text(share.language), count(share.files), size(share.bytes), _share(share.bytes / total)] for share in shown],
-        caption=f"Languages{f', the {len(shown)} largest of {len(found.languages)}' if len(found.languages) > len(shown) else ''}",
+        caption=f"The {len(shown)} largest of {len(found.languages)} languages"
+        if len(found.languages) > len(shown)
+        else "Languages",
         numeric=(1, 2),
     )
     left = (
@@ -133,8 +135,12 @@ def preview_form(found: Preview, name: str, patterns: str) -> str:
     )
     notes = "".join(f'<p class="warn">{text(note)}</p>' for note in found.notes)
     kept = patterns_in(patterns)
+    title = os.path.basename(found.root) or found.root
+    remark = f'<p class="quiet">{len(kept)} of your patterns are applied in what you see.</p>' if kept else ""
+    if not found.files:
+        remark += '<p class="warn">There is nothing to index here: no text file that the rules let through.</p>'
     return (
-        f'<section class="card walk" id="add"><h2 tabindex="-1" data-focus="">{text(os.path.basename(found.root) or found.root)}'
+        f'<section class="card walk" id="add"><h2 tabindex="-1" data-focus="">{text(title)}'
         f' <span class="quiet path">{text(found.root)}</span></h2>'
         f'<p class="sum"><strong>{count(found.files)}</strong> files · <strong>{size(found.bytes)}</strong> · '
         f"<strong>{len(found.languages)}</strong> {'language' if len(found.languages) == 1 else 'languages'}</p>"
@@ -143,17 +149,17 @@ def preview_form(found: Preview, name: str, patterns: str) -> str:
         f'<form data-do="add" class="stack"><input type="hidden" name="path" value="{text(found.root)}">'
         f'<label for="name">Name</label><input id="name" name="name" type="text" autocomplete="off" '
         f'value="{text(name or os.path.basename(found.root))}">'
-        f'<label for="patterns">Leave out more <span class="quiet">one pattern a line, as in .gitignore; they are written to '
-        f"<code>{rules_file(found.root)}</code></span></label>"
-        f'<textarea id="patterns" name="patterns" rows="3" spellcheck="false" placeholder="docs/archive/&#10;*.csv">{text(patterns)}</textarea>'
-        f'<label class="check"><input type="checkbox" name="nested"> Allow a folder inside another project, or around one</label>'
+        f'<label for="patterns">Leave out more <span class="quiet">one pattern a line, as in .gitignore; '
+        f"they are written to <code>{rules_file(found.root)}</code></span></label>"
+        f'<textarea id="patterns" name="patterns" rows="3" spellcheck="false" placeholder="docs/archive/&#10;*.csv">'
+        f"{text(patterns)}</textarea>"
+        f'<label class="check"><input type="checkbox" name="nested"> '
+        f"Allow a folder inside another project, or around one</label>"
         f'<div class="line"><button type="submit" class="act primary"{"" if found.files else " disabled"}>'
         f"Index {count(found.files)} files</button>"
         f'<button type="submit" class="act" data-do="preview">Look again</button>'
         f"{button('Another folder', 'again')}</div>"
-        f"{'' if found.files else '<p class=warn>There is nothing to index here: no text file that the rules let through.</p>'}"
-        f"{f'<p class=quiet>{len(kept)} of your patterns are applied in what you see.</p>' if kept else ''}"
-        f"</form></section>"
+        f"{remark}</form></section>"
     )
 
 
@@ -165,9 +171,10 @@ def _secrets(found: Preview) -> str:
     if not found.secrets:
         return '<p class="quiet">No secrets were recognised in these files.</p>'
     rows = [[f"<code>{text(path)}</code>", text(where)] for path, where in found.secret_files]
+    listed = table(["File", "Line: kind"], rows, caption="Files with secrets")
     return (
         f"<details class='warnbox'><summary>{badge(f'{count(found.secrets)} secrets', 'warn')} were recognised; "
-        f"they will be kept out of the index</summary>{table(['File', 'Line: kind'], rows, caption='Files with secrets')}</details>"
+        f"they will be kept out of the index</summary>{listed}</details>"
     )
 
 

@@ -27,8 +27,11 @@ def attributes(values: Mapping[str, object]) -> str:
 
 
 def button(label: str, do: str, *, look: str = "plain", confirm: str = "", name: str = "", **fields: object) -> str:
-    """A button that tells the page's handler `do` with `fields`. `confirm` asks first; `name` is its accessible name."""
-    data = {f"data-field-{key.replace('_', '-')}": value for key, value in fields.items()}
+    """A button that tells the page's handler `do` with `fields`, one word each.
+
+    `confirm` asks first; `name` is its accessible name when the label alone does not say enough.
+    """
+    data = {f"data-field-{key}": value for key, value in fields.items()}
     rest = attributes({"data-do": do, "data-confirm": confirm or None, "aria-label": name or None, **data})
     return f'<button type="button" class="{ACTION_CLASSES[look]}"{rest}>{text(label)}</button>'
 

@@ -87,7 +87,7 @@ def _mount(gr: Any, app: FastAPI, demo: Any, edge: Edge, pages: Sequence[Page]) 
         pwa=False,
         mcp_server=False,
         theme=theme(),
-        css=static_text("page.css") + static_text("pages.css"),
+        css=static_text("page.css"),
         head=head([(page.path, page.name) for page in pages]),
     )
 

@@ -27,7 +27,7 @@ FOLLOW_SECONDS = 0.25
 """Between two looks at running work: progress moves, and the page's server does not notice."""
 ACTOR_JS = """
 window.gardener = window.gardener || {};
-window.gardener.act = (what, fields) => trigger('act', { what, fields });
+window.gardener.act = (what, fields) => trigger('act', { what, fields: Object.entries(fields) });
 window.gardener.follow = () => trigger('follow', {});
 document.dispatchEvent(new Event("gardener-page"));
 /* The events that pages.js sends: 'act' 'follow' */
@@ -83,7 +83,8 @@ def _build(page: Page) -> None:
     said, live, form, main = part("notice"), part("live"), part("form"), part("main")
 
     def act(event: gr.EventData) -> Iterator[list[Any]]:
-        fields = {str(name): str(value) for name, value in dict(event.fields).items()}
+        # Pairs: of an object with the key "path" Gradio thinks that it names an uploaded file.
+        fields = {str(name): str(value) for name, value in event.fields}
         try:
             if event.what == "open":
                 yield _parts(page.open(fields))
@@ -123,5 +124,6 @@ def _parts(shown: Shown) -> list[Any]:
 def all_pages(edge: Edge) -> list[Page]:
     """In the order of the navigation."""
     from ui.projects_page import ProjectsPage
+    from ui.search_page import SearchPage
 
-    return [ProjectsPage(edge)]
+    return [SearchPage(edge), ProjectsPage(edge)]

@@ -127,7 +127,8 @@ class ProjectsPage:
         state = self._state(record, facts, indexed, problem)
         adapter = f"<p class='quiet'>Adapter: {text(context.adapter)}</p>" if context.adapter else ""
         return (
-            f'<li class="card project{" active" if record.active else ""}"><div class="title"><h2>{text(context.name)}</h2>{mark}</div>'
+            f'<li class="card{" active" if record.active else ""}"><div class="title">'
+            f"<h2>{text(context.name)}</h2>{mark}</div>"
             f'<p class="path quiet">{text(context.root)}</p><p class="state">{state}</p>'
             f'<dl class="figures">{numbers}</dl>{adapter}<div class="line">{self._buttons(record, indexed)}</div></li>'
         )
@@ -158,7 +159,8 @@ class ProjectsPage:
         rename = (
             f'<form data-do="rename" class="line"><input type="hidden" name="project" value="{text(context.id)}">'
             f'<label for="name-{text(context.id)}">New name</label><input type="text" id="name-{text(context.id)}" '
-            f'name="name" required value="{text(context.name)}"><button type="submit" class="act">Rename</button></form>'
+            f'name="name" required value="{text(context.name)}">'
+            f'<button type="submit" class="act">Rename</button></form>'
         )
         rebuild = button(
             "Rebuild index", "rebuild", name=f"Rebuild the index of {context.name}",

@@ -110,6 +110,8 @@ def head(pages: Sequence[tuple[str, str]] = ()) -> str:
     listed += [{"path": f"/{path}", "name": name, "icon": ICONS[path]} for path, name in pages]
     return (
         '<meta name="referrer" content="no-referrer">'
+        # Not among Gradio's css, which it confines to its own container; the navigation lies outside.
+        f"<style>{static_text('pages.css')}</style>"
         f"<script>window.gardenerPages = {json.dumps(listed)};</script>"
         f"<script>{static_text('pages.js')}</script><script>{static_text('page.js')}</script>"
     )

@@ -4,7 +4,7 @@
   const one = (selector, within = document) => within.querySelector(selector);
   const page = window.gardenerPages.find((entry) => entry.path === location.pathname.replace(/\/+$/, "")) ||
     window.gardenerPages[0];
-  let ready = false, key = null, working = false;
+  let ready = false, key = null, working = false, acted = false;
 
   /* ---- navigation: on every page, Ask included ---- */
   function navigation() {
@@ -45,6 +45,7 @@
   function send(what, fields, busy) {
     if (!window.gardener || !window.gardener.act) return;
     if (busy) { busy.setAttribute("aria-busy", "true"); busy.setAttribute("aria-disabled", "true"); }
+    acted = true;
     window.gardener.act(what, fields);
   }
 
@@ -101,9 +102,12 @@
     }
     const wanted = one("[data-focus]");
     if (wanted) { wanted.removeAttribute("data-focus"); wanted.focus(); }
+    const lines = one(".opened .code"), line = one(".opened tr.cited");
+    if (lines && line && !lines.dataset.placed) { lines.dataset.placed = "yes"; lines.scrollTop = Math.max(0, line.offsetTop - 60); }
     const follow = one("[data-goto]");
     if (follow) location.assign(follow.dataset.goto);
     title();
+    if (acted) { acted = false; window.gardener.follow(); } /* an action may have started work */
   }
   function watchParts() {
     for (const name of ["notice", "form", "main"]) {
@@ -117,7 +121,6 @@
     ready = true;
     title(); watchParts();
     send("open", Object.fromEntries(new URLSearchParams(location.search)));
-    window.gardener.follow();
   }
   document.addEventListener("gardener-page", () => setTimeout(open, 0));
 
