@@ -35,10 +35,9 @@ def opened_lines_html(
 ) -> str:
     """The lines of a file as they are on the disk now, with their neighbours, and the way back to the search `back`."""
     asked = gardener.source(context, path, start, end)
+    where = f'{text(path)}<span class="quiet">:{start}–{end}</span>'
     returning = button("Back to the results", "search", **back)
-    heading = (
-        f'<h2 class="place" tabindex="-1" data-focus="">{text(path)}<span class="quiet">:{start}–{end}</span></h2>'
-    )
+    head = f'<div class="line">{returning}</div><h2 class="place" tabindex="-1" data-focus="">{where}</h2>'
     if not asked.exists or not asked.lines:
         why = text(asked.reason or "these lines do not exist any more")
         return f'<section class="opened">{head}<p class="warn">{why}</p></section>'
