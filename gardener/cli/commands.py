@@ -44,6 +44,7 @@ COMMANDS: dict[str, Command] = {
         Command("config", "config", "care", "show, get, set and validate settings"),
         Command("embedder", "embedder", "care", "which model makes the vectors, and changing it"),
         Command("models", "models", "care", "which model fits this machine; list, pull, use and remove models"),
+        Command("train", "train", "care", "teach the base model this project's code: an adapter, measured before use"),
         Command("adapters", "adapters", "care", "a project's own adapters on the base model: list, use, off, remove"),
         Command("usage", "usage", "care", "what answers took: tokens, times, cost, and the day's budget"),
         Command("doctor", "doctor", "care", "check everything a support thread would ask"),
