@@ -70,6 +70,7 @@
         banner("");
         chip(pulse);
         follow(pulse);
+        document.dispatchEvent(new CustomEvent("gardener-pulse", { detail: pulse }));
       }
     } catch {
       if (++lost >= 2) banner("Gardener is not running. It will be back here by itself once you start it: gardener serve");
