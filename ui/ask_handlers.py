@@ -199,7 +199,8 @@ class Handlers:
         stored = self.gardener.history.message(_id(tab), _number(message))
         if not text.strip():
             return self._parcel(edit=message, text=stored.content)
-        return self._ask_in_branch(tab, stored.conversation_id, stored.id, text)
+        self._ask_in_branch(tab, stored.conversation_id, stored.id, text)
+        return None
 
     def _do_again(self, tab: Tab, message: str, _: str) -> None:
         """Asks the question of an answer (or the question itself) once more, in a branch."""
@@ -362,7 +363,7 @@ def _as_cited(turns: list[list[dict[str, Any]]], place: tuple[str, int, int]) ->
     for citations in reversed(turns):
         for citation in citations:
             if (citation["path"], citation["start_line"], citation["end_line"]) == place:
-                return citation
+                return dict(citation)
     return None
 
 
@@ -375,4 +376,3 @@ def _number(text: str) -> int:
     if not text.isdecimal() or len(text) > 18:
         raise UsageError(f"{text!r} is no message.")
     return int(text)
-

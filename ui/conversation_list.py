@@ -29,7 +29,7 @@ def list_html(history: History, tab: Tab) -> str:
     if tab.deleted:
         undo = (
             '<p class="undo" role="status">Deleted. '
-            f'<button type="button" data-do="undelete" data-argument="{escape(tab.deleted[0])}">Undo</button></p>'
+            f'<button type="button" data-act="undelete" data-argument="{escape(tab.deleted[0])}">Undo</button></p>'
         )
     if not found:
         what = "No conversation has these words." if tab.query.strip() else "No conversations yet."
@@ -75,10 +75,10 @@ def search(history: History, project_id: str, query: str) -> list[tuple[Conversa
 def head_html(history: History, tab: Tab) -> str:
     """The open conversation's title and what can be done with it."""
     if tab.project is None or not tab.conversation:
-        return f'<h2>{escape(UNTITLED)}</h2>'
+        return f"<h2>{escape(UNTITLED)}</h2>"
     title = history.find(tab.project.id, tab.conversation).title
     buttons = "".join(
-        f'<button type="button" data-do="{what}" data-argument="{escape(tab.conversation)}">{name}</button>'
+        f'<button type="button" data-act="{what}" data-argument="{escape(tab.conversation)}">{name}</button>'
         for what, name in (
             ("rename", "Rename"),
             ("markdown", "Export Markdown"),
@@ -93,7 +93,7 @@ def earlier_html(tab: Tab) -> str:
     if not tab.transcript.earlier:
         return ""
     return (
-        '<button type="button" data-do="earlier" data-argument="0">'
+        '<button type="button" data-act="earlier" data-argument="0">'
         f"Load earlier ({tab.transcript.earlier:,} messages)</button>"
     )
 
@@ -102,7 +102,7 @@ def _item(one: Conversation, branches: int, is_open: bool) -> str:
     extra = f" · {branches} branches" if branches > 1 else ""
     current = ' aria-current="true"' if is_open else ""
     return (
-        f'<li><button type="button" data-do="open" data-argument="{escape(one.id)}"{current}'
+        f'<li><button type="button" data-act="open" data-argument="{escape(one.id)}"{current}'
         f' title="{escape(one.title, quote=True)}">'
         f'<span class="title">{escape(one.title)}</span>'
         f'<span class="when">{ago(one.updated_at)} · {_messages(one.messages)}{extra}</span></button></li>'

@@ -13,7 +13,6 @@ from gardener.index.languages import language_of
 from gardener.index.redact import redact
 from gardener.index.walk import FileEntry, SkippedFile, read_file
 
-
 REDACTED_AROUND = 2_000
 """Lines on either side of those wanted that are searched for secrets with them."""
 

@@ -235,8 +235,8 @@ class History:
         with self._state.snapshot() as connection:
             row = find_row(connection, project_id, conversation_id)
             newest = connection.execute(
-                "SELECT id, complete, CASE WHEN complete THEN 0 ELSE length(content) END AS size, feedback FROM messages "
-                "WHERE conversation_id = ? AND project_id = ? ORDER BY id DESC LIMIT 1",
+                "SELECT id, complete, CASE WHEN complete THEN 0 ELSE length(content) END AS size, feedback "
+                "FROM messages WHERE conversation_id = ? AND project_id = ? ORDER BY id DESC LIMIT 1",
                 (row["id"], project_id),
             ).fetchone()
         return "-".join(map(str, newest)) if newest else "empty"

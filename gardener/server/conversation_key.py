@@ -1,4 +1,4 @@
-"""What tells an open page that its conversation, or the list of them, was changed: by another page, or in a terminal."""
+"""What tells an open page that its conversation, or the list of them, was changed by another page or in a terminal."""
 
 from __future__ import annotations
 

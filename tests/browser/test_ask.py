@@ -37,7 +37,9 @@ def text_of(page: Page) -> str:
     return page.inner_text("#chat")
 
 
-def test_an_answer_streams_and_stands_on_cited_lines(page: Page, steered: Steered, seen: Seen) -> None:
+def test_an_answer_streams_and_stands_on_cited_lines(
+    page: Page, steered: Steered, garden: Gardener, seen: Seen
+) -> None:
     steered.hold()
     ask(page)
     shows(page, "Read ")
@@ -50,7 +52,8 @@ def test_an_answer_streams_and_stands_on_cited_lines(page: Page, steered: Steere
     page.click("#chat .facts summary")
     expect(page.locator("#chat .facts table")).to_contain_text("src/engine.py")
     assert page.title() == "Ask — Gardener"
-    assert page.url.endswith("/")
+    conversation = garden.history.list(garden.context().id)[0].id
+    assert page.url == f"{steered.app.url}/?project=lantern&conversation={conversation}"
     assert seen.errors == [] and seen.foreign == []
 
 
