@@ -123,7 +123,8 @@ def _parts(shown: Shown) -> list[Any]:
 
 def all_pages(edge: Edge) -> list[Page]:
     """In the order of the navigation."""
+    from ui.models_page import ModelsPage
     from ui.projects_page import ProjectsPage
     from ui.search_page import SearchPage
 
-    return [SearchPage(edge), ProjectsPage(edge)]
+    return [SearchPage(edge), ProjectsPage(edge), ModelsPage(edge)]
