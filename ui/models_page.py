@@ -212,7 +212,12 @@ class ModelsPage:
             )
         )
         problems = "".join(
-            f'<p class="warn">{text(problem)}</p>' for problem in (ollama_problem, offered_problem) if problem
+            f'<p class="warn">{text(name)}: {text(problem)} {text(advice)}</p>'
+            for name, problem, advice in (
+                ("Ollama", ollama_problem, "Start it and open this page again, or go on without it."),
+                ("The OpenAI-compatible server", offered_problem, "Its settings begin with openai."),
+            )
+            if problem
         )
         return section("Here", listed + problems)
 
