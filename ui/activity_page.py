@@ -99,9 +99,10 @@ class ActivityPage:
             level = str(status["level"])
             why = f' <span class="quiet">{text(status["level_reason"])}</span>' if status["level_reason"] else ""
             rows.append(("Answers now", badge(level, "good" if level == "full" else "warn") + why))
-        rows.append(("Today", text(budget.used())))
+        lines = usage_report(self._gardener.state, day_limits(time.time())[0], "day")
+        rows.append(("Answers today", count(sum(line.answers for line in lines))))
         if budget.limited:
-            rows.append(("Daily budget", f"{budget.percent:.0f} % used"))
+            rows.append(("Daily budget", f"{text(budget.used())}, {budget.percent:.0f} %"))
         return f'<section class="card">{facts(rows)}</section>'
 
     def _fallbacks(self, lines: Sequence[UsageLine]) -> str:

@@ -112,7 +112,7 @@ def _verdict(findings: Sequence[Finding]) -> str:
 def _finding_html(finding: Finding) -> str:
     fix = ""
     if finding.fix and finding.severity != "ok":
-        fix = f'<p class="fix">In a terminal: <code>{text(finding.fix)}</code></p>'
+        fix = f'<p class="fix">What helps: <code>{text(finding.fix)}</code></p>'
     return (
         f"<li>{badge(WORDS[finding.severity], LOOKS[finding.severity])}"
         f"<div><h3>{text(finding.id)}</h3><p>{text(finding.detail)}</p>{fix}</div>"
