@@ -248,6 +248,17 @@ def fit_of(found: Found, machine: Machine, *, here: bool = True) -> Fit | None:
     return machine.fit(known[0], "ollama") if known is not None else None
 
 
+def adapter_names(gardener: Gardener) -> dict[str, str]:
+    """Every project's adapters by fingerprint, as "NAME of PROJECT"."""
+    from gardener.models.adapters import AdapterStore
+
+    return {
+        str(entry.get("fingerprint")): f"{entry['name']} of {context.name}"
+        for context in gardener.registry.list()
+        for entry in AdapterStore(context.home).list()
+    }
+
+
 def ollama_is_here(gardener: Gardener) -> bool:
     """Whether Ollama runs on this machine, so that its models take this machine's memory."""
     from gardener.models.server_address import is_local

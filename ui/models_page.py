@@ -10,6 +10,7 @@ from gardener.errors import UsageError
 from gardener.machine_models import (
     Found,
     Machine,
+    adapter_names,
     best_of,
     fit_of,
     in_ollama,
@@ -155,12 +156,13 @@ class ModelsPage:
         )
         if memory["did"]:
             rows.append(("Last given back", text(memory["did"])))
+        names = adapter_names(self._gardener)
         loaded = [(name, state) for name, state in resident["backends"].items() if state["model"]]
         for name, state in loaded:
             counters = ", ".join(
                 f"{text(key.replace('_', ' '))} {count(value)}" for key, value in state["counters"].items()
             )
-            adapter = f", adapter {text(state['adapter'])}" if state["adapter"] else ""
+            adapter = f", adapter {text(names.get(state['adapter'], state['adapter']))}" if state["adapter"] else ""
             rows.append(
                 (
                     f"In memory: {name}",

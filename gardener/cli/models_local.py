@@ -89,9 +89,13 @@ def ps(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
         console.json({"resident": rows, "problems": problems})
         return 0
     if rows:
+        from gardener.machine_models import adapter_names
+
+        adapters = adapter_names(gardener)
         shown = [
             {
                 **row,
+                "adapter": adapters.get(row["adapter"], row["adapter"][:12]),
                 "weights": size(row["weight_bytes"]),
                 "caches": size(row["cache_bytes"]) if row["cache_bytes"] else "",
             }
