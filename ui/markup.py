@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from time import localtime, strftime, time
 
+from gardener.sizes import size as size
+
 ACTION_CLASSES = {"primary": "act primary", "plain": "act", "danger": "act danger", "link": "act link"}
 
 
@@ -100,15 +102,6 @@ def bar(done: float, total: float, label: str) -> str:
 
 def count(value: float) -> str:
     return f"{value:,.0f}"
-
-
-def size(amount: float) -> str:
-    """Bytes as people read them, in powers of 1,000."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if abs(amount) < 1000 or unit == "GB":
-            return f"{amount:.0f} {unit}" if unit == "B" or amount >= 100 else f"{amount:.1f} {unit}"
-        amount /= 1000
-    return ""
 
 
 def seconds(value: float) -> str:

@@ -123,7 +123,20 @@ def _parts(shown: Shown) -> list[Any]:
 
 def all_pages(edge: Edge) -> list[Page]:
     """In the order of the navigation."""
+    from ui.activity_page import ActivityPage
+    from ui.backups_page import BackupsPage
+    from ui.health_page import HealthPage
+    from ui.models_page import ModelsPage
     from ui.projects_page import ProjectsPage
     from ui.search_page import SearchPage
+    from ui.settings_page import SettingsPage
 
-    return [SearchPage(edge), ProjectsPage(edge)]
+    return [
+        SearchPage(edge),
+        ProjectsPage(edge),
+        ModelsPage(edge),
+        HealthPage(edge),
+        BackupsPage(edge),
+        ActivityPage(edge),
+        SettingsPage(edge),
+    ]

@@ -81,14 +81,17 @@ class SearchPage:
             f' placeholder="Search {text(where)}" autocomplete="off" spellcheck="false" maxlength="20000"'
             f' data-focus="">'
             f'<button type="submit" class="act primary">Search</button></div><div class="line filters">'
-            f'<span class="pair"><label for="language">Language</label><select id="language" name="language" data-submits="">'
+            f'<span class="pair"><label for="language">Language</label>'
+            f'<select id="language" name="language" data-submits="">'
             f'<option value="">any</option>{options}</select></span>'
             f'<span class="pair"><label for="path">Path</label><input type="text" id="path" name="path" size="14"'
             f' placeholder="src/ or *.py" value="{text(query.get("path", ""))}" autocomplete="off"></span>'
-            f'<span class="pair"><label for="symbol">Symbol</label><input type="text" id="symbol" name="symbol" size="12"'
+            f'<span class="pair"><label for="symbol">Symbol</label>'
+            f'<input type="text" id="symbol" name="symbol" size="12"'
             f' value="{text(query.get("symbol", ""))}" autocomplete="off"></span>'
             f'<label class="check"><input type="checkbox" name="no_tests" data-submits=""{checked}> no tests</label>'
-            f'<span class="pair"><label for="limit">Results</label><select id="limit" name="limit" data-submits="">{limits}</select></span>'
+            f'<span class="pair"><label for="limit">Results</label>'
+            f'<select id="limit" name="limit" data-submits="">{limits}</select></span>'
             f"</div></form>"
         )
 

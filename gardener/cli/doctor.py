@@ -18,11 +18,9 @@ def configure_doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def doctor(args: argparse.Namespace, console: Console) -> int:
+    from gardener.checks import all_checks
     from gardener.cli.status import watch_states
-    from gardener.disk import orphans
-    from gardener.health.builtin import builtin_checks
     from gardener.health.check import run_checks
-    from gardener.health.indexes import index_checks
     from gardener.server.client import find_app
 
     with open_gardener(console) as gardener:
@@ -35,24 +33,7 @@ def doctor(args: argparse.Namespace, console: Console) -> int:
             app = find_app(gardener.paths)
             return {} if app is None else watch_states(app)
 
-        findings = run_checks(
-            builtin_checks(
-                gardener.paths,
-                lambda: gardener.state,
-                lambda: list(gardener.registry.list()),
-                lambda: gardener.embedding.problem(ask=True),
-                app_url,
-                watching,
-                lambda: gardener.embedding.spec.text,
-            )
-            + index_checks(
-                gardener.paths,
-                lambda: list(gardener.registry.list()),
-                lambda context: gardener.index(context).indexer,
-                lambda: orphans(gardener),
-                deep=args.deep,
-            )
-        )
+        findings = run_checks(all_checks(gardener, app_url, watching, deep=args.deep))
     worst = [finding for finding in findings if finding.severity == "error"]
     if console.as_json:
         console.json({"ok": not worst, "findings": [finding.as_json() for finding in findings]})

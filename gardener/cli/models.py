@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gardener.app import Gardener
+    from gardener.machine_models import Machine
     from gardener.models.catalog import CatalogModel, Runtime
     from gardener.models.fit import Fit
-    from gardener.models.hardware import Hardware
 
     Action = Callable[[argparse.Namespace, Gardener, Console], int]
 
@@ -88,58 +88,10 @@ def _tokens(text: str) -> int:
 # ---- fit ----------------------------------------------------------------------------------------------------
 
 
-class Machine:
-    """The hardware and the part of it that models may take, by the settings."""
+def _machine(gardener: Gardener, args: argparse.Namespace) -> Machine:
+    from gardener.machine_models import Machine
 
-    def __init__(self, gardener: Gardener, args: argparse.Namespace) -> None:
-        from gardener.models.fit import budget_bytes
-        from gardener.models.hardware import read_hardware
-
-        settings = gardener.settings
-        self.hardware: Hardware = read_hardware(ask_metal=True)
-        configured = settings.integer("models.memory_mb") * 1_000_000
-        self.configured = configured > 0
-        self.has = budget_bytes(self.hardware, configured)
-        chosen: Runtime | None = getattr(args, "runtime", None)
-        self.runtime: Runtime = chosen or ("mlx" if self.hardware.system == "darwin" else "ollama")
-        self._contexts = {"mlx": "mlx.context_tokens", "ollama": "ollama.context_tokens"}
-        self._asked: int | None = getattr(args, "context", None)
-        self._settings = settings
-
-    def context(self, runtime: Runtime) -> int:
-        return self._asked or self._settings.integer(self._contexts[runtime])
-
-    def kv_bits(self, runtime: Runtime) -> int:
-        return self._settings.integer("mlx.kv_bits") if runtime == "mlx" else 0
-
-    def fit(self, model: CatalogModel, runtime: Runtime) -> Fit | None:
-        from gardener.models.fit import fit_model
-
-        return fit_model(
-            model, runtime, self.hardware,
-            has=self.has, context=self.context(runtime), kv_bits=self.kv_bits(runtime),
-        )  # fmt: skip
-
-    def sentence(self) -> str:
-        """What there is, and how it was found."""
-        hardware = self.hardware
-        memory = f"{size(hardware.memory_bytes)} of memory"
-        if hardware.limited_by:
-            memory += f" (by its {hardware.limited_by})"
-        if self.configured:
-            why = "by models.memory_mb"
-        elif hardware.gpu_bytes is not None:
-            why = {"Metal": "Metal's working set", "rule": "about what macOS gives the GPU"}.get(
-                hardware.gpu_source, hardware.gpu_source
-            )
-        else:
-            why = "the rest is left for everything else"
-        speed = f", {hardware.bandwidth_gbs:.0f} GB/s" if hardware.bandwidth_gbs else ""
-        chip = one_line(hardware.chip) or hardware.system
-        sentence = f"{chip}, {hardware.cores} cores, {memory}{speed}: {size(self.has)} for models ({why})."
-        if hardware.available_bytes < self.has:
-            sentence += f" Only {size(hardware.available_bytes)} are available right now."
-        return sentence
+    return Machine(gardener, runtime=args.runtime, context=args.context)
 
 
 def speed_text(fit: Fit) -> str:
@@ -151,12 +103,10 @@ def leaves_text(fit: Fit) -> str:
 
 
 def _recommend(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
-    from gardener.models.catalog import catalogue
+    from gardener.machine_models import best_of, recommended
 
-    machine = Machine(gardener, args)
-    found = [(model, fit) for model in catalogue() if (fit := machine.fit(model, machine.runtime)) is not None]
-    # What fits first; in it the largest, because it answers best. The catalogue has the largest first.
-    found.sort(key=lambda pair: pair[1].label == "too large")
+    machine = _machine(gardener, args)
+    found = recommended(machine)
     best = best_of(found)
     if console.as_json:
         console.json(
@@ -190,12 +140,6 @@ def _recommend(args: argparse.Namespace, gardener: Gardener, console: Console) -
     console.table(rows, _columns(console, machine.hardware.bandwidth_gbs is not None))
     _explain(console, machine, best)
     return 0
-
-
-def best_of(found: list[tuple[CatalogModel, Fit]]) -> CatalogModel | None:
-    """The largest model for code that fits with room to spare, else any such model; None when none does."""
-    fitting = [model for model, fit in found if fit.label in ("fits well", "fits")]
-    return next((model for model in fitting if "code" in model.purpose), fitting[0] if fitting else None)
 
 
 def _columns(console: Console, with_speed: bool) -> list[str]:
@@ -245,7 +189,7 @@ def _check(args: argparse.Namespace, gardener: Gardener, console: Console) -> in
     from gardener.errors import ModelTooLarge
     from gardener.models.catalog import find
 
-    machine = Machine(gardener, args)
+    machine = _machine(gardener, args)
     known = find(args.name)
     if known is not None:
         model, own = known
@@ -284,7 +228,7 @@ def _check_folder(
 ) -> tuple[dict[str, object], str, Fit, int]:
     import os
 
-    from gardener.cli.models_local import unknown_model
+    from gardener.machine_models import unknown_model
     from gardener.models.fit import fit_folder
     from gardener.models.local_models import model_path
     from gardener.models.model_folder import read_model_folder

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gardener.app import Gardener
     from gardener.index.embed import EmbedProgress
     from gardener.index.index_report import IndexProgress
+    from gardener.models.ollama_models import PullProgress
 
 log = logging.getLogger("gardener.server")
 
@@ -277,6 +278,25 @@ class Edge:
             "memory": self.gardener.governor.state().as_json(),
             "warm": self.warming.last.as_json() if self.warming.last else None,
         }
+
+    def pull_model(self, name: str) -> Job:
+        """Has Ollama download a model; progress in bytes. Raises ConfigError, or ModelTooLarge in the job's events."""
+        from gardener.machine_models import ollama_url, pull_into_ollama
+
+        ollama_url(self.gardener)
+
+        def work(job: Job) -> Iterator[JsonObject]:
+            def say(step: PullProgress) -> None:
+                left, rate = step.total_bytes - step.done_bytes, step.bytes_per_s
+                job.say(
+                    {"event": "progress", "phase": step.status, "done": step.done_bytes, "total": step.total_bytes,
+                     "rate": rate or None, "eta_s": left / rate if rate and left > 0 else None}
+                )  # fmt: skip
+
+            pulled = pull_into_ollama(self.gardener, name, throttled(say), job.cancel)
+            yield {"event": "report", "runtime": "ollama", "name": pulled}
+
+        return self.jobs.start("pull", "", "pull", name, work)
 
     # ---- the browser ---------------------------------------------------------------------------------
 

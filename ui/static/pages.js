@@ -106,6 +106,8 @@
     if (lines && line && !lines.dataset.placed) { lines.dataset.placed = "yes"; lines.scrollTop = Math.max(0, line.offsetTop - 60); }
     const follow = one("[data-goto]");
     if (follow) location.assign(follow.dataset.goto);
+    const filtering = one("[data-filters]");
+    if (filtering && filtering.value) filter(filtering);
     title();
     if (acted) { acted = false; window.gardener.follow(); } /* an action may have started work */
   }
@@ -179,6 +181,18 @@
       event.preventDefault(); event.stopPropagation(); close(input);
     }
   }, true);
+
+  /* ---- a filter over what the page shows already ---- */
+  function filter(input) {
+    const words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
+    for (const item of document.querySelectorAll(input.dataset.filters)) {
+      item.hidden = !words.every((word) => item.dataset.words.includes(word));
+    }
+    for (const group of document.querySelectorAll("#page-main section")) {
+      group.hidden = !one(`${input.dataset.filters.split(" ").pop()}:not([hidden])`, group);
+    }
+  }
+  document.addEventListener("input", (event) => { if (event.target.dataset.filters) filter(event.target); });
 
   /* "/" and Ctrl+K: to the page's search box, else to the question. */
   document.addEventListener("keydown", (event) => {
