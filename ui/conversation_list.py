@@ -81,8 +81,8 @@ def head_html(history: History, tab: Tab) -> str:
         f'<button type="button" data-act="{what}" data-argument="{escape(tab.conversation)}">{name}</button>'
         for what, name in (
             ("rename", "Rename"),
-            ("markdown", "Export Markdown"),
-            ("json", "Export JSON"),
+            ("markdown", "Export .md"),
+            ("json", "Export .json"),
             ("delete", "Delete"),
         )
     )

@@ -15,7 +15,9 @@ RECEIPT_HEADINGS = "".join(f"<th>{name}</th>" for name in ("Place", "Symbol", "F
 def facts_html(answer: Mapping[str, Any]) -> str:
     """The lines under an answer: degradation, freshness, cost, and the receipt to unfold."""
     lines = [line for line in (degradation_line(answer), freshness_line(answer), usage_line(answer)) if line]
-    lines += [f'<span class="warn">{escape(str(warning))}</span>' for warning in answer.get("warnings", ())]
+    said = str(answer.get("degradation_reason") or "")
+    warnings = [str(warning) for warning in answer.get("warnings", ()) if str(warning) not in said]
+    lines += [f'<span class="warn">{escape(warning)}</span>' for warning in warnings]
     shown = "".join(f"<div>{line}</div>" for line in lines)
     return f'<div class="facts">{shown}{receipt_html(answer)}</div>'
 
