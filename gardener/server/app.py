@@ -27,7 +27,15 @@ def create_app(edge: Edge, *, limits: Limits = DEFAULT_LIMITS) -> FastAPI:
     from fastapi import FastAPI
 
     from gardener import __version__
-    from gardener.server import json_api, openai_api, probes
+    from gardener.server import (
+        conversations_api,
+        json_api,
+        models_api,
+        openai_api,
+        probes,
+        projects_api,
+        system_api,
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -45,7 +53,8 @@ def create_app(edge: Edge, *, limits: Limits = DEFAULT_LIMITS) -> FastAPI:
     )
     app.state.edge = edge
     app.include_router(probes.router(edge), tags=["probes"])
-    app.include_router(json_api.router(edge), tags=["api"])
+    for part in (json_api, projects_api, conversations_api, models_api, system_api):
+        app.include_router(part.router(edge), tags=["api"])
     app.include_router(openai_api.router(edge), tags=["openai"])
     answer_errors(app)
     app.add_middleware(

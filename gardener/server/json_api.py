@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Query
 from starlette.responses import StreamingResponse
 
-from gardener.server.bodies import AskBody, ContinueBody, Empty, IndexBody, ProjectBody, SearchBody
+from gardener.server.bodies import AskBody, ContinueBody, Empty, IndexBody, SearchBody
 from gardener.server.conversation_key import conversation_key, conversations_key
 from gardener.server.events import JsonObject
 from gardener.server.sse import job_stream, sse_response
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
-    from gardener.types import ProjectContext
 
 
 def router(edge: Edge) -> APIRouter:
@@ -42,18 +41,6 @@ def router(edge: Edge) -> APIRouter:
     @routes.get("/models/resident", summary="Models in memory, their counters, and how ready the active project is")
     def resident() -> JsonObject:
         return edge.resident_json()
-
-    @routes.get("/projects", summary="Registered projects and which one is active")
-    def projects() -> JsonObject:
-        active = gardener.registry.active()
-        return {
-            "projects": [project_json(context) for context in gardener.registry.list()],
-            "active": active.name if active else None,
-        }
-
-    @routes.post("/switch", summary="Make a project the active one")
-    def switch(body: ProjectBody) -> JsonObject:
-        return {"active": project_json(gardener.switch(body.project))}
 
     @routes.post("/search", summary="Search one project")
     def search(body: SearchBody) -> JsonObject:
@@ -172,10 +159,6 @@ def router(edge: Edge) -> APIRouter:
         return {"url": edge.browser_link()}
 
     return routes
-
-
-def project_json(context: ProjectContext) -> JsonObject:
-    return {"id": context.id, "name": context.name, "root": context.root, "trusted": context.trusted}
 
 
 def pulse_json(edge: Edge, conversation: str | None = None) -> JsonObject:
