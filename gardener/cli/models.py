@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from gardener.app import Gardener
     from gardener.machine_models import Machine
-    from gardener.models.catalog import CatalogModel, Runtime
+    from gardener.models.catalog import CatalogModel
     from gardener.models.fit import Fit
 
     Action = Callable[[argparse.Namespace, Gardener, Console], int]

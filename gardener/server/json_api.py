@@ -38,10 +38,6 @@ def router(edge: Edge) -> APIRouter:
             ]
         }
 
-    @routes.get("/models/resident", summary="Models in memory, their counters, and how ready the active project is")
-    def resident() -> JsonObject:
-        return edge.resident_json()
-
     @routes.post("/search", summary="Search one project")
     def search(body: SearchBody) -> JsonObject:
         from gardener.index.search import SearchRequest
