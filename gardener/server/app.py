@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from gardener.errors import GardenerError
+from gardener.server.document import complete_document
 from gardener.server.edge import Edge
 from gardener.server.guard import Guard
 from gardener.server.passage import DEFAULT_LIMITS, Limits
@@ -57,6 +58,7 @@ def create_app(edge: Edge, *, limits: Limits = DEFAULT_LIMITS) -> FastAPI:
         app.include_router(part.router(edge), tags=["api"])
     app.include_router(openai_api.router(edge), tags=["openai"])
     answer_errors(app)
+    complete_document(app)
     app.add_middleware(
         Guard,
         access=edge.access,

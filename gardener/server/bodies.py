@@ -63,6 +63,23 @@ class Empty(Body):
     """POST /api/link and /api/jobs/JOB/cancel take nothing."""
 
 
+class ErrorDetails(BaseModel):
+    """Superset of OpenAI's error and of `gardener ... --json`'s."""
+
+    message: str
+    type: str
+    code: str
+    param: str | None
+    next_step: str
+    exit_code: int
+
+
+class ErrorAnswer(BaseModel):
+    """What every route answers when it does not do what was asked."""
+
+    error: ErrorDetails
+
+
 # ---- OpenAI's forms: its clients send many fields, so unknown ones are let through and listed in the answer
 # ----
 

@@ -76,7 +76,12 @@ def router(edge: Edge) -> APIRouter:
         found = edge.jobs.get(job_id)
         return {**found.as_json(), "said": found.events()}
 
-    @routes.get("/jobs/{job_id}/events", summary="Server-sent events from an offset; leaving does not stop the job")
+    @routes.get(
+        "/jobs/{job_id}/events",
+        summary="Server-sent events from an offset; leaving does not stop the job",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/event-stream": {}}}},
+    )
     async def events(job_id: str, offset: int = Query(0, ge=0)) -> StreamingResponse:
         return sse_response(job_stream(edge.jobs.get(job_id), offset))
 

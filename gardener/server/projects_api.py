@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import APIRouter, Path, Query
@@ -28,6 +29,7 @@ class PreviewBody(Body):
         default_factory=list, max_length=200, description="gitignore patterns, besides index.exclude"
     )
     include_vendored: bool | None = Field(None, description="Default: index.include_vendored")
+    force: bool = Field(False, description="Look at the home folder or the root of the file system, too")
 
 
 class AddBody(Body):
@@ -77,13 +79,16 @@ def router(edge: Edge) -> APIRouter:
 
     @routes.post("/projects/preview", status_code=202, summary="What indexing a folder would take in; follow the job")
     def preview(body: PreviewBody) -> JsonObject:
-        return long_work.preview_folder(edge, body.path, tuple(body.exclude), body.include_vendored).as_json()
+        from gardener.projects.roots import resolve_root
+
+        root = resolve_root(absolute(body.path), gardener.paths.home, force=body.force)
+        return long_work.preview_folder(edge, root, tuple(body.exclude), body.include_vendored).as_json()
 
     @routes.post("/projects", status_code=201, summary="Register a folder and start its index; follow the job")
     def add(body: AddBody) -> JsonObject:
         from gardener.project_list import add_project
 
-        context = add_project(gardener, body.path, body.name, nested=body.nested, force=body.force)
+        context = add_project(gardener, absolute(body.path), body.name, nested=body.nested, force=body.force)
         if body.switch:
             gardener.switch(context.id)
         active = gardener.registry.active()
@@ -113,7 +118,7 @@ def router(edge: Edge) -> APIRouter:
 
     @routes.post("/projects/{project}/move", summary="Its folder is elsewhere now; index and history are kept")
     def move(project: Project, body: MoveBody) -> JsonObject:
-        moved = gardener.registry.move(project, body.path, nested=body.nested, force=body.force)
+        moved = gardener.registry.move(project, absolute(body.path), nested=body.nested, force=body.force)
         return {"project": moved.as_json()}
 
     @routes.post("/projects/{project}/trust", summary="Whether its own settings file may set more than is harmless")
@@ -136,6 +141,14 @@ def router(edge: Edge) -> APIRouter:
         return {"removed": gardener.purge(project).as_json(), "purged": True}
 
     return routes
+
+
+def absolute(path: str) -> str:
+    """The folder that is meant. Raises UsageError for a relative path: the app's own folder says nothing to a client."""
+    full = os.path.expanduser(path)
+    if not os.path.isabs(full):
+        raise UsageError("`path` must be the folder's full path.", next_step="gardener add PATH")
+    return full
 
 
 def stop_work(edge: Edge, context: ProjectContext) -> None:

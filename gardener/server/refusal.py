@@ -81,6 +81,25 @@ class Refusal:
         ).encode()
 
 
+STATUSES: dict[int, str] = {
+    400: "The request cannot be served as it stands",
+    401: "No valid token or session",
+    403: "From another site, or not allowed on the disk",
+    404: "No such project, conversation, job, model or setting",
+    405: "Another method is needed",
+    409: "In conflict with what is there",
+    413: "The body is too large",
+    421: "A Host that is not this server's",
+    422: "A field is wrong; the message says which",
+    423: "Another process holds what this needs",
+    429: "Too many requests without a valid token",
+    500: "Something unexpected; the log has the details",
+    503: "A model or server does not answer, or too much is going on; see Retry-After",
+    507: "The disk is full",
+}
+"""Every status that an error can have, and what it means."""
+
+
 def kind_of(status: int) -> str:
     """OpenAI's error type for an HTTP status."""
     return {
