@@ -105,6 +105,6 @@ def validation_refusal(problems: Sequence[dict[str, object]]) -> Refusal:
         place = problem["loc"]
         field = ".".join(str(part) for part in place[1:]) if isinstance(place, tuple | list) else str(place)
         first = first or field or None
-        text = "unknown field" if problem["type"] == "extra_forbidden" else str(problem["msg"])
+        text = "unknown field" if problem["type"] == "extra_forbidden" else str(problem["msg"]).removeprefix("Value error, ")
         described.append(f"{field or 'body'}: {text}")
     return Refusal(422, "invalid-request", "; ".join(described[:8]) + ".", param=first, exit_code=2)

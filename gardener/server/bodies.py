@@ -3,16 +3,52 @@ ignored."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Text = Annotated[str, Field(min_length=1, max_length=100_000)]
 Name = Annotated[str, Field(min_length=1, max_length=1_000)]
 
 
+_UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+
+
+def texts_in(value: object) -> Iterator[str]:
+    """Every text in a parsed JSON value, the names of fields included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        for name, inside in value.items():
+            yield from texts_in(name)
+            yield from texts_in(inside)
+    elif isinstance(value, list):
+        for inside in value:
+            yield from texts_in(inside)
+
+
+def cleaned(value: Any) -> Any:
+    """The same JSON value with U+FFFD for every character that cannot be stored or sent on."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, dict):
+        return {cleaned(name): cleaned(inside) for name, inside in value.items()}
+    return [cleaned(inside) for inside in value] if isinstance(value, list) else value
+
+
 class Body(BaseModel):
+    """JSON can write NUL and halves of surrogate pairs, which no file name, database or model takes: refused."""
+
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def storable(cls, value: object) -> object:
+        if any(_UNSTORABLE.search(text) for text in texts_in(value)):
+            raise ValueError("a text holds a NUL character or half of a surrogate pair")
+        return value
 
 
 class SearchBody(Body):
@@ -85,7 +121,14 @@ class ErrorAnswer(BaseModel):
 
 
 class ForeignBody(BaseModel):
+    """Pasted code and terminal output hold anything, so what cannot be stored is replaced, not refused."""
+
     model_config = ConfigDict(extra="allow")
+
+    @model_validator(mode="before")
+    @classmethod
+    def storable(cls, value: Any) -> Any:
+        return cleaned(value)
 
 
 class TextPart(ForeignBody):
