@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gardener.index.symbol_graph import SymbolGraph
     from gardener.index.table import IndexTable
     from gardener.model_service import ModelService
-    from gardener.models.base import Embedder, Prepared
+    from gardener.models.base import Embedder, Prepared, Sampling
     from gardener.models.embedder_spec import EmbedderSpec
     from gardener.models.governor import Governor
     from gardener.models.registry import BackendRegistry
@@ -398,6 +398,7 @@ class Gardener:
         *,
         history: Sequence[Message] | None = None,
         hits: int | None = None,
+        sampling: Sampling | None = None,
     ) -> Iterator[AnswerEvent]:
         """Streams an answer and keeps it in the project's history.
 
@@ -407,13 +408,14 @@ class Gardener:
         had been said is stored, marked incomplete.
         """
         from gardener.answering import answerer
+        from gardener.chat.answer import DEFAULT_SAMPLING
         from gardener.metered_answer import metered_answer
         from gardener.recorded_answer import recorded_answer
         from gardener.secret_patterns import redact_text
 
         question = redact_text(question)  # what somebody pastes must not end up in prompts, history or logs
         settings = self.settings_for(context)
-        answers = answerer(self, context)
+        answers = answerer(self, context, sampling or DEFAULT_SAMPLING)
         stop = cancel or threading.Event()
 
         def answer(messages: Sequence[Message]) -> Iterator[AnswerEvent]:

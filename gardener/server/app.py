@@ -79,22 +79,24 @@ def answer_errors(app: FastAPI) -> None:
     from starlette.requests import Request
     from starlette.responses import JSONResponse
 
-    def answer(refusal: Refusal) -> Response:
+    def answer(request: Request, refusal: Refusal) -> Response:
         headers = {"Retry-After": "5"} if refusal.status == 503 else None
-        return JSONResponse(refusal.as_json(), refusal.status, headers)
+        shown = refusal.for_openai() if request.url.path.startswith("/v1/") else refusal
+        return JSONResponse(shown.as_json(), shown.status, headers)
 
     @app.exception_handler(GardenerError)
     async def known(request: Request, error: GardenerError) -> Response:
-        return answer(refusal_of(error))
+        return answer(request, refusal_of(error))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return answer(validation_refusal(error.errors()))
+        return answer(request, validation_refusal(error.errors()))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        codes = {404: "not-found", 405: "method"}
-        return answer(Refusal(error.status_code, codes.get(error.status_code, "http"), str(error.detail)))
+        codes = {400: "bad-request", 404: "not-found", 405: "method"}
+        code = codes.get(error.status_code, "http")
+        return answer(request, Refusal(error.status_code, code, str(error.detail)))
 
 
 def validation_refusal(problems: Sequence[dict[str, object]]) -> Refusal:
@@ -105,6 +107,10 @@ def validation_refusal(problems: Sequence[dict[str, object]]) -> Refusal:
         place = problem["loc"]
         field = ".".join(str(part) for part in place[1:]) if isinstance(place, tuple | list) else str(place)
         first = first or field or None
-        text = "unknown field" if problem["type"] == "extra_forbidden" else str(problem["msg"]).removeprefix("Value error, ")
+        text = (
+            "unknown field"
+            if problem["type"] == "extra_forbidden"
+            else str(problem["msg"]).removeprefix("Value error, ")
+        )
         described.append(f"{field or 'body'}: {text}")
     return Refusal(422, "invalid-request", "; ".join(described[:8]) + ".", param=first, exit_code=2)

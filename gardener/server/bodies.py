@@ -146,6 +146,9 @@ class ChatMessage(ForeignBody):
         return "".join(part.text for part in self.content or [] if part.type in ("text", "input_text"))
 
 
+Stop = Annotated[str, Field(min_length=1, max_length=500)]
+
+
 class StreamOptions(ForeignBody):
     include_usage: bool = False
 
@@ -158,6 +161,11 @@ class ChatCompletionBody(ForeignBody):
     stream: bool = False
     stream_options: StreamOptions | None = None
     n: int | None = None
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    max_tokens: Annotated[int, Field(ge=1)] | None = None
+    max_completion_tokens: Annotated[int, Field(ge=1)] | None = None
+    seed: Annotated[int, Field(ge=-(2**63), lt=2**63)] | None = None
+    stop: Stop | list[Stop] | None = None
     tool_choice: Any = None
     response_format: dict[str, Any] | None = None
 

@@ -35,7 +35,6 @@ from gardener.server.passage import (
 )
 from gardener.server.refusal import Refusal
 
-
 MAX_COOKIES = 8
 """Values of one cookie that are tried: a browser sends one for each path that somebody set it for."""
 

@@ -144,7 +144,7 @@ def router(edge: Edge) -> APIRouter:
 
 
 def absolute(path: str) -> str:
-    """The folder that is meant. Raises UsageError for a relative path: the app's own folder says nothing to a client."""
+    """The folder that is meant. Raises UsageError for a relative path: the app's folder means nothing to it."""
     full = os.path.expanduser(path)
     if not os.path.isabs(full):
         raise UsageError("`path` must be the folder's full path.", next_step="gardener add PATH")

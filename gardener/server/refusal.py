@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import html
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from gardener.errors import (
     BackendError,
@@ -66,6 +67,10 @@ class Refusal:
             }
         }
 
+    def for_openai(self) -> Refusal:
+        """The same with the code spelt as OpenAI's clients know it: model_not_found."""
+        return replace(self, code=self.code.replace("-", "_"))
+
     def body(self) -> bytes:
         return json.dumps(self.as_json()).encode()
 
@@ -108,6 +113,18 @@ def kind_of(status: int) -> str:
         404: "not_found_error",
         429: "rate_limit_error",
     }.get(status, "server_error" if status >= 500 else "invalid_request_error")
+
+
+def status_of(code: str) -> int:
+    """The status of an error that is known by its code only."""
+
+    def kinds(kind: type[GardenerError]) -> Iterator[type[GardenerError]]:
+        yield kind
+        for narrower in kind.__subclasses__():
+            yield from kinds(narrower)
+
+    named = next((kind for kind in kinds(GardenerError) if kind.code == code), GardenerError)
+    return next((status for kind, status in STATUS_OF if issubclass(named, kind)), 500)
 
 
 def refusal_of(error: GardenerError) -> Refusal:
