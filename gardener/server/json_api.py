@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from gardener.server.edge import Edge
 
 
+MOST_LINES = 5_000
+"""Of one file in one answer; more is read window by window."""
+
+
 def router(edge: Edge) -> APIRouter:
     routes = APIRouter(prefix="/api")
     gardener = edge.gardener
@@ -89,7 +93,7 @@ def router(edge: Edge) -> APIRouter:
     def cancel(job_id: str, body: Empty | None = None) -> JsonObject:
         return edge.jobs.cancel(job_id).as_json()
 
-    @routes.get("/source", summary="Lines of a file as they are on the disk now, secrets redacted")
+    @routes.get("/source", summary="Lines of a file as they are on the disk now, at most 5,000, secrets redacted")
     def source(
         path: str = Query(min_length=1, max_length=4_096),
         start: int = Query(1, ge=1),
@@ -97,7 +101,7 @@ def router(edge: Edge) -> APIRouter:
         project: str | None = None,
     ) -> JsonObject:
         context = gardener.context(project)
-        view = gardener.source(context, path, start, end)
+        view = gardener.source(context, path, start, min(end, start + MOST_LINES - 1))
         return {
             "project": context.name,
             "path": view.path,
@@ -106,6 +110,8 @@ def router(edge: Edge) -> APIRouter:
             "language": view.language,
             "sha256": view.sha256,
             "exists": view.exists,
+            "total_lines": view.total_lines,
+            "reason": view.reason,
         }
 
     @routes.get("/symbols", summary="Definitions of a project by name")
