@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import httpx
 import pytest
 
 from gardener.app import Gardener
-from tests.chat_samples import ScriptedBackend
+from gardener.server.events import JsonObject
+from gardener.server.jobs import Job
 from tests.serving import Served, serving, write_project
 
 MESSAGES = 5_000
@@ -103,18 +105,21 @@ def test_an_answer_of_5_mb_arrives_whole(http: httpx.Client, app: Served) -> Non
     assert LONG.rstrip() in http.get(f"/api/conversations/{made.id}/export").text
 
 
-def test_an_answer_of_5_mb_is_streamed_whole(http: httpx.Client, app: Served) -> None:
-    pieces = tuple(LONG[at : at + 10_000] for at in range(0, len(LONG), 10_000))
-    script = ScriptedBackend(script=pieces, window=10_000_000)
-    app.gardener.backends.register("scripted", lambda: script)
-    job = http.post("/api/ask", json={"question": "how long?", "conversation": None}).json()
-    said = http.get(f"/api/jobs/{job['job']}").json()
-    while said["state"] in ("queued", "running"):
-        http.get(f"/api/jobs/{job['job']}/events")  # ends with the job
-        said = http.get(f"/api/jobs/{job['job']}").json()
-    assert said["said"][-1]["event"] == "answer"
-    written = "".join(event["text"] for event in said["said"] if event["event"] == "text")
-    assert LONG.startswith(written)
+def test_5_mb_are_streamed_whole_to_a_reader_and_to_one_who_comes_later(http: httpx.Client, app: Served) -> None:
+    def write(job: Job) -> Iterator[JsonObject]:
+        for at in range(0, len(LONG), 10_000):
+            yield {"event": "text", "text": LONG[at : at + 10_000]}
+
+    job = app.edge.jobs.start("answer", app.gardener.context("lantern").id, "long", "how long?", write)
+    for _ in ("while it is written", "afterwards"):
+        said: list[str] = []
+        with http.stream("GET", f"/api/jobs/{job.id}/events") as events:
+            said = [json.loads(line[6:]).get("text", "") for line in events.iter_lines() if line.startswith("data: ")]
+        assert "".join(said) == LONG
+    half = app.edge.jobs.get(job.id).as_json()["events"] // 2
+    with http.stream("GET", f"/api/jobs/{job.id}/events", params={"offset": half}) as events:
+        rest = [json.loads(line[6:]).get("text", "") for line in events.iter_lines() if line.startswith("data: ")]
+    assert LONG.endswith("".join(rest)) and len(rest) > half
 
 
 @pytest.mark.parametrize("start", [1, 500_000, 999_990])

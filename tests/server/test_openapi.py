@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
+from unittest import SkipTest
 
 import httpx
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -67,7 +71,7 @@ def http(served: Served) -> Iterator[httpx.Client]:
 
 
 BOUNDED = settings(
-    max_examples=5,
+    max_examples=3,
     derandomize=True,
     deadline=None,
     database=None,
@@ -86,7 +90,9 @@ def test_every_route_keeps_to_its_document(schema: Any, served: Served, known: d
         operation = found.ok()
         if operation.path in ENDLESS:
             continue
-        BOUNDED(given(case=operation.as_strategy())(keeps_to_it))()
+        for right_or_wrong in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+            with suppress(SkipTest, Unsatisfiable):  # nothing of this route can be wrong
+                BOUNDED(given(case=operation.as_strategy(generation_mode=right_or_wrong))(keeps_to_it))()
         tried += 1
     assert tried > 60
 
