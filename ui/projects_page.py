@@ -213,4 +213,4 @@ def _score(context: ProjectContext) -> str:
 
 
 def _next() -> str:
-    return ' <a href="/">Ask your first question</a> <a href="/models">Choose a model</a>'
+    return ' <a href="/" data-focus="">Ask about it</a> <a href="/models">See which models fit</a>'
