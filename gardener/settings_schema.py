@@ -445,6 +445,11 @@ SETTINGS: tuple[Setting, ...] = (
         "Let `gardener ui` open the browser; without it the address is printed.",
     ),
     Setting(
+        "ui.editor", "text", "vscode",
+        "What the pages open a cited file with. Browsers refuse links to files (file), those can only be copied.",
+        choices=("vscode", "cursor", "zed", "xcode", "file", "none"),
+    ),
+    Setting(
         "log.level", "text", "info",
         "Least severe messages that are logged.",
         choices=("debug", "info", "warning", "error"),

@@ -111,7 +111,8 @@ def head(pages: Sequence[tuple[str, str]] = ()) -> str:
     return (
         '<meta name="referrer" content="no-referrer">'
         # Not among Gradio's css, which it confines to its own container; the navigation lies outside.
-        f"<style>{static_text('pages.css')}</style>"
+        f"<style>{static_text('pages.css')}</style><style>{static_text('ask.css')}</style>"
         f"<script>window.gardenerPages = {json.dumps(listed)};</script>"
         f"<script>{static_text('pages.js')}</script><script>{static_text('page.js')}</script>"
+        f"<script>{static_text('ask.js')}</script>"
     )

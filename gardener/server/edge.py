@@ -110,12 +110,12 @@ class Edge:
     def go_on(self, context: ProjectContext, conversation_id: str) -> Job:
         """Starts to continue the last answer of a conversation. Raises ConversationNotFound, or UsageError when there
         is nothing to continue."""
-        about = broken_answer(self.gardener.history, context, conversation_id).question
+        broken = broken_answer(self.gardener.history, context, conversation_id)
 
         def events(job: Job) -> Iterator[AnswerEvent]:
             return self.gardener.go_on(context, conversation_id, job.cancel)
 
-        return self._answer(context, about, events, conversation_id)
+        return self._answer(context, broken.question, events, broken.conversation_id, broken.partial.text)
 
     def _answer(
         self,
@@ -123,6 +123,7 @@ class Edge:
         about: str,
         events: Callable[[Job], Iterator[AnswerEvent]],
         conversation_id: str,
+        before: str = "",
     ) -> Job:
         lane = context.backend or "auto"
 
@@ -136,7 +137,7 @@ class Edge:
                     self._count_answer(event, time.monotonic() - begun, job.cancel.is_set())
                 yield event_json(event)
 
-        return self.jobs.start("answer", context.id, lane, about, work, conversation_id)
+        return self.jobs.start("answer", context.id, lane, about, work, conversation_id, before)
 
     def _count_answer(self, answer: Answer, seconds: float, cancelled: bool) -> None:
         finish = "cancelled" if cancelled else "complete" if answer.complete else "incomplete"

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import StreamingResponse
 
 from gardener.server.bodies import AskBody, ContinueBody, Empty, IndexBody, ProjectBody, SearchBody
+from gardener.server.conversation_key import conversation_key, conversations_key
 from gardener.server.events import JsonObject
 from gardener.server.sse import job_stream, sse_response
 
@@ -22,8 +23,8 @@ def router(edge: Edge) -> APIRouter:
     gardener = edge.gardener
 
     @routes.get("/pulse", summary="A heartbeat: cheap enough for every open tab")
-    def pulse() -> JsonObject:
-        return pulse_json(edge)
+    def pulse(conversation: str | None = Query(None, max_length=100)) -> JsonObject:
+        return pulse_json(edge, conversation)
 
     @routes.get("/status", summary="Everything that `gardener status` prints")
     def status() -> JsonObject:
@@ -177,10 +178,11 @@ def project_json(context: ProjectContext) -> JsonObject:
     return {"id": context.id, "name": context.name, "root": context.root, "trusted": context.trusted}
 
 
-def pulse_json(edge: Edge) -> JsonObject:
+def pulse_json(edge: Edge, conversation: str | None = None) -> JsonObject:
     """What an open page must notice by itself: a restart, a switch made elsewhere, work under way.
 
-    `page` changes whenever the page has to be built anew.
+    `page` changes whenever the page has to be built anew, `conversation` and `conversations` when that one of the
+    active project, or the list of them, does ("" is a new conversation).
     """
     status = edge.gardener.status()
     active = edge.gardener.registry.active()
@@ -188,6 +190,11 @@ def pulse_json(edge: Edge) -> JsonObject:
     if active is None:
         return pulse
     pulse["active"] = {"id": active.id, "name": active.name}
+    answers = ("backend", "model", "level", "level_reason", "level_next_step")
+    pulse["answers"] = {name: status.get(name) for name in answers}
+    if conversation is not None:
+        pulse["conversation"] = conversation_key(edge, active.id, conversation)
+        pulse["conversations"] = conversations_key(edge.gardener, active.id)
     pulse["index"] = {name: status.get(name) for name in ("files", "chunks", "embedded_fraction", "updated_at")}
     work = edge.jobs.unfinished(active.id, "index") or edge.jobs.unfinished(active.id, "embed")
     if work is not None:

@@ -154,7 +154,8 @@ def steered(shared: Steered, garden: Gardener) -> Iterator[Steered]:
             garden.history.delete(context.id, conversation.id)
     yield shared
     shared.release()
-    (shared.control / "script.json").unlink(missing_ok=True)
+    for name in ("script.json", "down"):
+        (shared.control / name).unlink(missing_ok=True)
     for job in shared.client.request("GET", "/api/jobs")["jobs"]:
         if job["state"] in ("running", "queued"):
             shared.client.request("POST", f"/api/jobs/{job['job']}/cancel")

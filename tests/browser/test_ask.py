@@ -37,7 +37,9 @@ def text_of(page: Page) -> str:
     return page.inner_text("#chat")
 
 
-def test_an_answer_streams_and_stands_on_cited_lines(page: Page, steered: Steered, seen: Seen) -> None:
+def test_an_answer_streams_and_stands_on_cited_lines(
+    page: Page, steered: Steered, garden: Gardener, seen: Seen
+) -> None:
     steered.hold()
     ask(page)
     shows(page, "Read ")
@@ -50,7 +52,8 @@ def test_an_answer_streams_and_stands_on_cited_lines(page: Page, steered: Steere
     page.click("#chat .facts summary")
     expect(page.locator("#chat .facts table")).to_contain_text("src/engine.py")
     assert page.title() == "Ask — Gardener"
-    assert page.url.endswith("/")
+    conversation = garden.history.list(garden.context().id)[0].id
+    assert page.url == f"{steered.app.url}/?project=lantern&conversation={conversation}"
     assert seen.errors == [] and seen.foreign == []
 
 
@@ -84,7 +87,7 @@ def test_a_citation_opens_by_keyboard_from_the_panel_and_from_the_text(page: Pag
     page.keyboard.press("Enter")
     page.wait_for_selector("#source tr.cited")
     expect(page.locator("#source h3")).to_be_focused()
-    page.reload()
+    page.goto(page.url.split("&path=")[0])
     page.wait_for_selector("#chat a[href*='#cite-']")
     assert page.query_selector("#source tr.cited") is None
     page.focus("#chat a[href*='#cite-']")
