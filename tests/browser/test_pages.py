@@ -135,6 +135,8 @@ def test_search_finds_filters_opens_lines_and_can_be_linked_to(page: Page, steer
     page.wait_for_function("[...document.querySelectorAll('.hit h2')].every(h => h.innerText.includes('engine.py'))")
     first = page.locator(".hit").first
     number = first.locator("tr th").first.inner_text()
+    editor = first.locator("a.editor").get_attribute("href") or ""
+    assert editor.startswith("vscode://file/") and editor.endswith(f"/src/engine.py:{number}")
     first.get_by_role("button", name="Open src/engine.py").click()
     page.wait_for_selector(".opened tr.cited")
     expect(page.locator(".opened h2")).to_be_focused()
