@@ -41,7 +41,8 @@ def seen() -> Seen:
 @pytest.fixture(scope="module")
 def page(chromium: Browser, steered: Steered, seen: Seen) -> Iterator[Page]:
     """One tab for all of these tests: nothing of a page is kept in it, which they prove by the way."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 800}, color_scheme="light")
+    # Without motion: colours that are on their way from light to dark are neither.
+    context = chromium.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
     context.set_default_timeout(20_000)
 
     def local_only(route: Route) -> None:
