@@ -38,7 +38,7 @@ class SearchPage:
             return Shown("", form, self._welcome())
         return Shown("", form, self._found(query))
 
-    def refresh(self) -> Shown:
+    def refresh(self, worked: bool) -> Shown:
         return Shown()
 
     def live(self) -> str:

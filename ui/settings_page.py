@@ -40,7 +40,7 @@ class SettingsPage:
         )
         return Shown("", form, self._main())
 
-    def refresh(self) -> Shown:
+    def refresh(self, worked: bool) -> Shown:
         return Shown()
 
     def live(self) -> str:

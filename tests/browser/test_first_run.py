@@ -46,6 +46,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory, exported_models: Path) ->
     (root / "picture.png").write_bytes(b"\x89PNG\r\n")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(base))
+        patch.setenv("GARDENER_OLLAMA_URL", "http://127.0.0.1:9")
         with app_process(str(base / "data"), tmp_path_factory.mktemp("control")) as app:
             yield app
 
@@ -144,3 +145,14 @@ def test_completion_stays_below_the_home_folder(newcomer: Steered) -> None:
 
     assert [Path(path).name for path in folders("~/code/")] == ["orchard"]
     assert folders("/etc/") == [] and folders("~/../") == [] and folders("~/.s") == []
+
+
+def test_the_page_of_models_says_that_no_ollama_runs(keyboard_page: Page, newcomer: Steered) -> None:
+    page = keyboard_page
+    page.goto(f"{newcomer.app.url}/models")
+    expect(page.locator("#page-main")).to_contain_text("Ollama: Nothing answers at http://127.0.0.1:9")
+    page.fill("#model", "mine:latest")
+    page.press("#model", "Enter")
+    expect(page.locator("#page-notice .bad")).to_contain_text(
+        "http://127.0.0.1:9. What has come of mine:latest is kept"
+    )

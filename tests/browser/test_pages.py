@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Dialog, Page, Route, ex
 
 from gardener.app import Gardener
 from tests.browser.conftest import Seen, Steered, until
+from tests.ollama_server import Fault, OllamaServer, ollama_server
 
 pytestmark = pytest.mark.browser
 
@@ -21,11 +22,12 @@ MODEL_MEMORY_MB = "1500"
 
 
 @pytest.fixture(scope="module", autouse=True)
-def little_memory() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
+def ollama() -> Iterator[OllamaServer]:
+    """The stand-in server that the app is told of, on a machine with little memory."""
+    with ollama_server() as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("GARDENER_MODELS_MEMORY_MB", MODEL_MEMORY_MB)
-        patch.setenv("GARDENER_OLLAMA_URL", "http://127.0.0.1:9")
-        yield
+        patch.setenv("GARDENER_OLLAMA_URL", server.url)
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -223,6 +225,7 @@ def test_settings_are_changed_refused_and_reset(page: Page, steered: Steered, ga
 
 
 def test_a_model_that_does_not_fit_is_refused_with_the_numbers(page: Page, steered: Steered) -> None:
+    steered.client.request("POST", "/api/switch", {"project": "lantern"})
     go(page, steered, "models")
     row = page.locator("#catalogue tr", has_text="too large").first
     needs, has, leaves = (row.locator("td").nth(column).inner_text() for column in (1, 2, 3))
@@ -234,13 +237,31 @@ def test_a_model_that_does_not_fit_is_refused_with_the_numbers(page: Page, steer
     assert not any(job["kind"] == "pull" for job in steered.client.request("GET", "/api/jobs")["jobs"])
 
 
-def test_the_page_of_models_says_that_no_ollama_runs(page: Page, steered: Steered) -> None:
+def test_a_model_is_pulled_with_progress_stopped_and_used(
+    page: Page, steered: Steered, ollama: OllamaServer, garden: Gardener
+) -> None:
+    ollama.layers["mine:latest"] = [("sha256:" + "a" * 64, 5_000_000)]
+    ollama.pull_fault = Fault("silent", after=2)
     go(page, steered, "models")
-    expect(page.locator("#page-main")).to_contain_text("Nothing answers at http://127.0.0.1:9")
-    page.fill("#model", "mine:latest")
+    page.fill("#model", "mine")
     page.press("#model", "Enter")
-    said(page, "mine:latest: ")
-    said(page, "127.0.0.1:9")
+    said(page, "Ollama is asked for mine.")
+    expect(page.locator("#page-live .job")).to_contain_text("of 5 MB")
+    page.get_by_role("button", name="Cancel: Downloading mine").click()
+    said(page, "The download of mine was stopped.")
+    assert ollama.disconnected.wait(20)
+
+    ollama.pull_fault = None
+    page.fill("#model", "mine")
+    page.press("#model", "Enter")
+    said(page, "mine is here.")
+    lantern = garden.context("lantern")
+    page.get_by_role("button", name="Use mine:latest for lantern").click()
+    said(page, "mine:latest (ollama) answers for lantern from now on.")
+    assert garden.context("lantern").model == "mine:latest"
+    page.get_by_role("button", name="Choose automatically").click()
+    said(page, "lantern takes whatever answers first again.")
+    assert garden.context("lantern").model == lantern.model == ""
 
 
 def test_health_checks_again_and_deeply(page: Page, steered: Steered) -> None:
