@@ -86,19 +86,28 @@ def _build(page: Page, jobs: Jobs) -> None:
     ended_before: dict[str, int] = {}
     """By tab, how many jobs had ended when its last action began: what that showed is news until one more has."""
 
+    newest_action: dict[str, object] = {}
+
     def ended() -> int:
         return sum(jobs.finished_states.values())
 
     def act(event: gr.EventData, request: gr.Request) -> Iterator[list[Any]]:
-        ended_before[str(request.session_hash)] = ended()
+        tab, mine = str(request.session_hash), object()
+        ended_before[tab] = ended()
+        newest_action[tab] = mine
+
+        def parts(shown: Shown) -> list[Any]:
+            """Of an action that was overtaken only what it did is said: the page belongs to the newer one."""
+            return _parts(shown if newest_action.get(tab) is mine else Shown(notice=shown.notice or None))
+
         # Pairs: of an object with the key "path" Gradio thinks that it names an uploaded file.
         fields = {str(name): str(value) for name, value in event.fields}
         try:
             if event.what == "open":
-                yield _parts(page.open(fields))
+                yield parts(page.open(fields))
             else:
                 for shown in page.act(str(event.what), fields):
-                    yield _parts(shown)
+                    yield parts(shown)
         except GardenerError as error:
             yield _parts(Shown(notice=notice(error.message, error.next_step, bad=True)))
         except Exception:
@@ -110,6 +119,8 @@ def _build(page: Page, jobs: Jobs) -> None:
         # Gradio sends the last update once more when a handler ends: the page would be replaced under the reader's
         # finger by the same page.
         yield [gr.skip()] * 3
+        if newest_action.get(tab) is mine:
+            del newest_action[tab]
 
     newest: dict[str, object] = {}
 

@@ -135,6 +135,7 @@ def test_search_finds_filters_opens_lines_and_can_be_linked_to(page: Page, steer
     assert page.input_value("#q") == "how is the lantern lit"
     page.fill("#path", "src/engine.py")
     page.press("#path", "Enter")
+    page.wait_for_selector("#page-form button[type=submit]:not([aria-busy])")
     page.wait_for_function("[...document.querySelectorAll('.hit h2')].every(h => h.innerText.includes('engine.py'))")
     first = page.locator(".hit").first
     number = first.locator("tr th").first.inner_text()
