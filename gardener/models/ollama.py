@@ -87,7 +87,8 @@ class OllamaBackend:
         try:
             self._model(model)
         except GardenerError as error:
-            return Readiness(False, error.message, error.next_step)
+            absent = isinstance(error.__cause__, ConnectionRefusedError)
+            return Readiness(False, error.message, error.next_step, absent)
         return Readiness(True)
 
     def models(self) -> tuple[str, ...]:

@@ -49,6 +49,17 @@ def request(question: str = "How?", **changes: object) -> ChatRequest:
     return ChatRequest(**(fields | changes))  # type: ignore[arg-type]
 
 
+def test_a_server_that_is_not_there_is_told_from_one_that_fails(server: OllamaServer) -> None:
+    server.fault_path = "/api/tags"
+    server.faults.append(Fault("status"))
+    failing = backend(server).readiness()
+    assert not failing.ok and not failing.absent
+    with ollama_server() as gone:
+        pass
+    missing = backend(gone).readiness()
+    assert not missing.ok and missing.absent
+
+
 def play(made: OllamaBackend, asked: ChatRequest | None = None) -> tuple[str, Done]:
     events = list(made.stream(asked or request(), threading.Event()))
     assert isinstance(events[-1], Done)
