@@ -111,11 +111,17 @@ class Budget:
         return " and ".join(parts)
 
     def how_to_raise(self) -> str:
-        """The command that doubles the limit that was reached."""
+        """The command that doubles the limit that was reached, as often as today's use asks for."""
         policy = self.policy
         if policy.daily_tokens and self.tokens >= policy.daily_tokens:
-            return f"gardener config set usage.daily_tokens {2 * policy.daily_tokens}"
-        return f"gardener config set usage.daily_cost {2 * policy.daily_cost:g}"
+            tokens = 2 * policy.daily_tokens
+            while tokens <= self.tokens:
+                tokens *= 2
+            return f"gardener config set usage.daily_tokens {tokens}"
+        cost = 2 * policy.daily_cost
+        while policy.daily_cost and cost <= self.cost:
+            cost *= 2
+        return f"gardener config set usage.daily_cost {cost:g}"
 
     def as_json(self) -> dict[str, object]:
         return {

@@ -169,6 +169,12 @@ def test_a_budget_that_is_lowered_still_warns_and_not_twice(make: Make) -> None:
     assert not any("budget" in text for text in ask(make(daily_tokens=6_000)).warnings)
 
 
+def test_how_to_raise_a_budget_that_was_set_below_what_is_used(make: Make) -> None:
+    for _ in range(5):
+        ask(make())
+    assert make(daily_tokens=1_000).usage.may_generate().next_step == "gardener config set usage.daily_tokens 8000"
+
+
 def test_a_budget_of_money(make: Make) -> None:
     gardener = make(price_prompt=1_000.0, daily_cost=1.0)
     ask(gardener)

@@ -189,8 +189,7 @@ class MlxBackend:
 
             near = difflib.get_close_matches(os.path.basename(place), self.models(), n=1)
             raise ModelNotFound(
-                f"There is no MLX model {model or self._default!r} ({place})."
-                + (f" Did you mean {near[0]!r}?" if near else ""),
+                f"There is no MLX model {place}." + (f" Did you mean {near[0]!r}?" if near else ""),
                 next_step="gardener models list",
             )
         found = read_model_folder(place)
