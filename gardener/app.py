@@ -450,7 +450,8 @@ class Gardener:
             try:
                 yield from events
             finally:
-                self.models.note_resident()  # the answer may have loaded another base
+                if self._models is not None:  # not closed meanwhile
+                    self._models.note_resident()  # the answer may have loaded another base
 
     # ---- the whole -----------------------------------------------------------------------------------
 
