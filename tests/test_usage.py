@@ -238,7 +238,9 @@ def test_what_a_lying_backend_counts_does_not_stop_the_counting(home: Path) -> N
     with State(str(home / "state.db")) as state:
         log = UsageLog(lambda: state, lambda: Policy(daily_tokens=1_100))
         for _ in range(3):
-            assert "could not be counted" not in "".join(log.record(generation(usage=Usage(2**62 - 1, 2**62 - 1, False))))
+            assert "could not be counted" not in "".join(
+                log.record(generation(usage=Usage(2**62 - 1, 2**62 - 1, False)))
+            )
         assert not log.may_generate().ok
         assert log.today().tokens >= 2**62
 
