@@ -125,7 +125,8 @@ def test_one_that_is_removed_while_all_are_listed(store: AdapterStore, monkeypat
 
 
 def test_one_that_is_replaced_while_it_is_read(store: AdapterStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    before, remembered, replaced = store.ref("one").fingerprint, adapters._remembered, []
+    before, remembered = store.ref("one").fingerprint, adapters._remembered
+    replaced: list[bool] = []
 
     def late(folder: str) -> str:
         if not replaced:

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -375,6 +376,19 @@ def test_prefixes_keep_to_their_disk_space(make: Make, tmp_path: Path) -> None:
     assert any("p5" in str(file) for file in files)
     assert counters(backend)["prefixes_saved"] == 6
     assert len(list(tmp_path.glob("projects/*/prompt-cache/*"))) == 2 * len(files)
+
+
+def test_what_a_killed_process_has_left_of_a_prefix_goes(make: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "projects" / "one" / "prompt-cache"
+    folder.mkdir(parents=True)
+    left, new = folder / "aa.0011.tmp.safetensors", folder / "bb.0011.tmp.safetensors"
+    for path in (left, new):
+        path.write_bytes(b"x" * 1000)
+    long_ago = time.time() - 7200
+    os.utime(left, (long_ago, long_ago))
+    make().prepare(Preparation("two", (Message("system", "Other. " * 60),)), may_load=True, cancel=NEVER)
+    assert not left.exists()
+    assert new.exists(), "another process may be writing it"
 
 
 def test_a_folder_that_cannot_be_written_costs_no_answer(make: Make, tmp_path: Path) -> None:
