@@ -27,6 +27,8 @@ from gardener.errors import (
     ModelTooLarge,
 )
 from gardener.models.base import AdapterRef, ChatRequest, Preparation, StreamLimits
+from gardener.models.mlx import backend as mlx_backend
+from gardener.models.mlx import generation
 from gardener.models.mlx.backend import MlxBackend
 from gardener.models.model_folder import ModelFolder, read_model_folder
 from gardener.types import Done, Message, TextDelta
@@ -451,6 +453,27 @@ def test_an_answer_that_nobody_waits_for_ends(make: Make) -> None:
     cancel.set()
     assert list(waiting) == [Done("cancelled", waiting_usage())]
     running.close()  # type: ignore[attr-defined]
+
+
+def test_a_cancellation_does_not_wait_for_what_sees_none(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model's chat template may loop, and loading takes as long as it takes."""
+    monkeypatch.setattr(mlx_backend, "PATIENCE_S", 0.0)
+    cancel, hold = threading.Event(), threading.Event()
+    waited: list[bool] = []
+
+    def stuck(*arguments: object, **named: object) -> list[int]:
+        cancel.set()
+        waited.append(hold.wait(5))
+        return [1, 2, 3]
+
+    backend = make()
+    with monkeypatch.context() as patched:
+        patched.setattr(generation, "rendered", stuck)
+        assert list(backend.stream(request(), cancel)) == [Done("cancelled", waiting_usage())]
+        assert waited == []
+        hold.set()
+        backend.release("caches")  # behind it in the queue
+    assert said(backend, request())[0]
 
 
 def waiting_usage() -> object:
