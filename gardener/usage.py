@@ -213,8 +213,9 @@ def day_limits(now: float, days: int = 0) -> tuple[float, float]:
 def _day(connection: Connection, now: float, policy: Policy) -> Budget:
     # Both ends: rows written while the clock ran ahead belong to another day.
     begin, end = day_limits(now)
+    # total() adds in floating point: sum() fails for ever when backends count more than 64 bits hold.
     row = connection.execute(
-        "SELECT coalesce(sum(prompt_tokens + completion_tokens), 0), coalesce(sum(cost), 0.0) FROM generations "
+        "SELECT total(prompt_tokens) + total(completion_tokens), total(cost) FROM generations "
         "WHERE at >= ? AND at < ? AND generates = 1",
         (begin, end),
     ).fetchone()

@@ -240,6 +240,17 @@ def test_a_clock_that_jumps_neither_blocks_nor_empties(home: Path) -> None:
         assert usage_report(state, now - 86_400, "day", until=now + 86_400)[0].answers == 1
 
 
+def test_what_a_lying_backend_counts_does_not_stop_the_counting(home: Path) -> None:
+    with State(str(home / "state.db")) as state:
+        log = UsageLog(lambda: state, lambda: Policy(daily_tokens=1_100))
+        for _ in range(3):
+            assert "could not be counted" not in "".join(
+                log.record(generation(usage=Usage(2**62 - 1, 2**62 - 1, False)))
+            )
+        assert not log.may_generate().ok
+        assert log.today().tokens >= 2**62
+
+
 def test_old_rows_go_and_the_newest_stay_whatever_the_clock_says(home: Path) -> None:
     clock = [0.0]
     with State(str(home / "state.db")) as state:
