@@ -22,8 +22,9 @@ from gardener.models.base import (
     estimate_tokens,
 )
 from gardener.models.ollama_facts import OllamaFacts, is_cloud
+from gardener.models.problems import problem_of
 from gardener.models.server_address import checked_url, is_local
-from gardener.models.server_stream import Cancelled, LineStream, counted, problem_of
+from gardener.models.server_stream import Cancelled, LineStream, counted
 from gardener.models.text_stream import THINK, TextStream
 from gardener.resilience import CircuitBreaker
 from gardener.types import BackendEvent, Done, ThinkingDelta, Usage
