@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from gardener.errors import BackendError, BackendUnavailable, GardenerError
 from gardener.models.base import (
@@ -289,7 +289,7 @@ class OllamaBackend:
             counters=counters,
         )
 
-    def release(self, what: Literal["caches", "model"]) -> int:
+    def release_caches(self) -> int:
         """Another process's memory is its own affair: keep_alive gives it back."""
         return 0
 

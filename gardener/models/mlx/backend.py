@@ -132,7 +132,7 @@ class MlxBackend:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(thinking=True, adapters=True, warm_prefix=True)
+        return Capabilities(thinking=True, adapters=True)
 
     def readiness(self, model: str = "") -> Readiness:
         try:
@@ -436,18 +436,15 @@ class MlxBackend:
     def resident(self) -> ResidentState:
         return self._state
 
-    def release(self, what: Literal["caches", "model"]) -> int:
+    def release_caches(self) -> int:
         if self._thread.waiting:
             return 0
 
         def free() -> int:
-            if what == "model":
-                freed = self._drop()
-            else:
-                import mlx.core as mx
+            import mlx.core as mx
 
-                freed = self._prefixes.forget()
-                mx.clear_cache()
+            freed = self._prefixes.forget()
+            mx.clear_cache()
             self._note()
             return freed
 
