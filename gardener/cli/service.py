@@ -100,7 +100,7 @@ def _wait(with_manager: ServiceManager, app_service: ServiceDescription, paths: 
         time.sleep(0.2)
     said = "\n".join(_tail(app_service.output, 8)) or with_manager.state(app_service).last_end
     raise ServiceFailed(
-        f"The service was started, but the app does not answer after {START_TIMEOUT_S:.0f} s. It said: {said or 'nothing'}",
+        f"The service was started, but the app does not answer after {START_TIMEOUT_S:.0f} s: {said or 'it said nothing'}",
         next_step="gardener service logs",
     )
 
