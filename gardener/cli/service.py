@@ -98,9 +98,9 @@ def _wait(with_manager: ServiceManager, app_service: ServiceDescription, paths: 
         if app is not None:
             return app
         time.sleep(0.2)
-    said = "\n".join(_tail(app_service.output, 8)) or with_manager.state(app_service).last_end
+    said = "\n".join(_tail(app_service.output, 8)) or with_manager.state(app_service).last_end or "it said nothing"
     raise ServiceFailed(
-        f"The service was started, but the app does not answer after {START_TIMEOUT_S:.0f} s: {said or 'it said nothing'}",
+        f"The service was started, but the app does not answer after {START_TIMEOUT_S:.0f} s: {said}",
         next_step="gardener service logs",
     )
 
