@@ -445,6 +445,16 @@ SETTINGS: tuple[Setting, ...] = (
         "Let `gardener ui` open the browser; without it the address is printed.",
     ),
     Setting(
+        "mcp.allow_switch", "flag", False,
+        "Let MCP clients make another project the active one; without it they only read.",
+        live=False,
+    ),
+    Setting(
+        "mcp.result_characters", "integer", 30_000,
+        "Most characters of repository text in one result of an MCP tool.",
+        minimum=1_000, maximum=1_000_000, unit="characters",
+    ),
+    Setting(
         "log.level", "text", "info",
         "Least severe messages that are logged.",
         choices=("debug", "info", "warning", "error"),
