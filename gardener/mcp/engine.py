@@ -14,7 +14,7 @@ class RunningAnswer(Protocol):
     """An answer that is being written."""
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """The events that `gardener ask` follows (retrieved, text, thinking, answer), blocking. Raises GardenerError."""
+        """The events of `gardener ask` (retrieved, text, thinking, answer), blocking. Raises GardenerError."""
 
     def stop(self) -> None:
         """Ends the work soon, from any thread; `events` ends with it. Stopping twice is allowed."""

@@ -209,7 +209,8 @@ class Lookups:
         return SwitchOutput(**_head(chosen), before=before.name if before else "")
 
     def _indexed(self, chosen: Chosen) -> dict[str, Any]:
-        return {**_head(chosen), "index": IndexFacts(**self.engine.index_state(chosen.context).as_json())}
+        state = self.engine.index_state(chosen.context)
+        return {**_head(chosen), "index": IndexFacts.model_validate(state.as_json())}
 
     def _budget(self) -> Budget:
         return Budget(self.gardener.settings.integer("mcp.result_characters"))

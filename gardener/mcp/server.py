@@ -1,12 +1,13 @@
 """The MCP server: typed tools on a project. Reads only, unless the settings allow more.
 
-Repository content is hostile input. It leaves here as data in results, bounded and inert; no tool acts on what it reads.
+Repository content is hostile input. It leaves here as data in results, bounded and inert; no tool acts on it.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import anyio
@@ -80,9 +81,8 @@ def build_server(
 
     Whether `switch_project` exists is read from mcp.allow_switch now, everything else when a tool is called.
     """
-    server: MCPServer[Any] = MCPServer(
-        "gardener", title="Gardener", instructions=INSTRUCTIONS, version=__version__, log_level="WARNING"
-    )
+    with _logging_left_alone():
+        server: MCPServer[Any] = MCPServer("gardener", title="Gardener", instructions=INSTRUCTIONS, version=__version__)
     choice = Choice(gardener, project, folder)
     lookups = Lookups(gardener, engine)
     room = anyio.CapacityLimiter(AT_ONCE)
@@ -106,7 +106,7 @@ def build_server(
         symbol: Annotated[str, Field("", max_length=1_000, description="Only definitions of this name")],
         no_tests: Annotated[bool, Field(False, description="Leave tests out")],
     ) -> SearchOutput:
-        """Finds places in a project's code and documentation by meaning, words and names, best first, with their text."""
+        """Finds places in a project's code and documents by meaning, words and names, best first, with their text."""
         from gardener.index.search import SearchRequest
 
         def work(chosen: Chosen) -> SearchOutput:
@@ -124,7 +124,7 @@ def build_server(
         end_line: Annotated[int | None, Field(None, ge=1, description=f"Default: {DEFAULT_LINES} lines")],
         project: Project,
     ) -> SourceOutput:
-        """Lines of a file as they are on the disk now. Secrets are left out, control and invisible characters escaped."""
+        """Lines of a file as they are on the disk now. Secrets are left out, invisible characters are escaped."""
         end = end_line if end_line is not None else start_line + DEFAULT_LINES - 1
         return await about(ctx, project, lambda chosen: lookups.source(chosen, path, start_line, end))
 
@@ -203,6 +203,17 @@ def build_server(
             return await about(ctx, project, lookups.switch)
 
     return server
+
+
+@contextmanager
+def _logging_left_alone() -> Iterator[None]:
+    """The library gives the root logger a handler and a level unless it has a handler; where logs go is our business."""
+    stand_in = logging.NullHandler()
+    logging.getLogger().addHandler(stand_in)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(stand_in)
 
 
 def tool_error(error: GardenerError) -> ToolError:
