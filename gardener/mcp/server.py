@@ -207,7 +207,7 @@ def build_server(
 
 @contextmanager
 def _logging_left_alone() -> Iterator[None]:
-    """The library gives the root logger a handler and a level unless it has a handler; where logs go is our business."""
+    """The library gives the root logger a handler and a level unless it has one; where logs go is our business."""
     stand_in = logging.NullHandler()
     logging.getLogger().addHandler(stand_in)
     try:
