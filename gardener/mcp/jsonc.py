@@ -146,7 +146,8 @@ class _Reader:
 
     def _array(self, start: int, depth: int) -> Node:
         items: list[Any] = []
-        position, comma = self.skip(start + 1), 0
+        position = self.skip(start + 1)
+        comma: int | None = start
         while self.text[position : position + 1] != "]":
             if comma is None:
                 raise NotJson(self.text, position, "a comma or ]")
