@@ -7,7 +7,7 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote, urlsplit
-from weakref import WeakSet
+from weakref import WeakValueDictionary
 
 import anyio
 from mcp.server.mcpserver import Context
@@ -40,7 +40,8 @@ class Choice:
         self._gardener = gardener
         self._project = project
         self._folder = folder
-        self._silent: WeakSet[Any] = WeakSet()
+        self._silent: WeakValueDictionary[int, Any] = WeakValueDictionary()
+        """Clients that did not answer, by the identity of what they introduced themselves with."""
 
     async def of(self, ctx: Context, project: str | None) -> Chosen:
         """Raises ProjectNotFound or NoActiveProject."""
@@ -68,19 +69,18 @@ class Choice:
 
     async def _roots(self, ctx: Context) -> list[str]:
         """The folders that the client has open, if it tells. Newer protocols have no such question."""
-        session = ctx.session
-        capabilities = ctx.client_capabilities
-        if capabilities is None or capabilities.roots is None or session in self._silent:
+        client = ctx.session.client_params  # one object for the whole connection; the session is the request's
+        if client is None or client.capabilities.roots is None or id(client) in self._silent:
             return []
         with warnings.catch_warnings():
             # Deprecated since 2026-07, and still what the editors of today answer.
             warnings.simplefilter("ignore", MCPDeprecationWarning)
-            asking = session.list_roots()
+            asking = ctx.session.list_roots()
         try:
             with anyio.fail_after(ROOTS_SECONDS):
                 listed = await asking
         except (MCPError, TimeoutError) as error:
-            self._silent.add(session)
+            self._silent[id(client)] = client
             log.info("mcp.no_roots", extra={"fields": {"reason": repr(error)}})
             return []
         return [folder for root in listed.roots if (folder := _local_folder(str(root.uri)))]

@@ -50,7 +50,7 @@ def test_a_member_joins_the_others_and_every_line_stays() -> None:
         ('{"z": 2}', '{"z": 2,\n  "a": {\n    "b": 1\n  }\n}'),
         ('{\n\t"a": {\n\t\t"c": 3 // three\n\t}\n}', '{\n\t"a": {\n\t\t"c": 3, // three\n\t\t"b": 1\n\t}\n}'),
         ('{\r\n  "a": {}\r\n}\r\n', '{\r\n  "a": {\r\n    "b": 1\r\n  }\r\n}\r\n'),
-        ('{ // none yet\n}\n', '{ // none yet\n  "a": {\n    "b": 1\n  }\n}\n'),
+        ("{ // none yet\n}\n", '{ // none yet\n  "a": {\n    "b": 1\n  }\n}\n'),
         ('\ufeff{"a": {"b": 0}}', '\ufeff{"a": {"b": 1}}'),
         ('{"a": {"b": true}}', '{"a": {"b": 1}}'),
         ('{"a": {"b": 5}, "a": {"b": 6}}', '{"a": {"b": 5}, "a": {"b": 1}}'),
@@ -77,17 +77,17 @@ def test_where_a_value_goes(text: str, expected: str) -> None:
 )
 def test_what_is_removed(text: str, expected: str) -> None:
     removed = remove(text, ["a"])
-    assert re.sub(r"\s+", " ", removed).replace("{ ", "{").replace(" }", "}") == re.sub(
-        r"\s+", " ", expected
-    ).replace("{ ", "{").replace(" }", "}")
+    assert re.sub(r"\s+", " ", removed).replace("{ ", "{").replace(" }", "}") == re.sub(r"\s+", " ", expected).replace(
+        "{ ", "{"
+    ).replace(" }", "}")
     if expected:
         assert "a" not in data(removed)
 
 
 @pytest.mark.parametrize(
     "text",
-    ['{"a": }', "{'a': 1}", '{"a" 1}', '{"a": 1 "b": 2}', "{", "[1 2]", '{"a": 1} x', '{"a": "\n"}', "/* open", "{,}", "nul",
-     '{"a": ' + "[" * 300 + "]" * 300 + "}", '{"a": 01}', '{"a": NaN}'],
+    ['{"a": }', "{'a': 1}", '{"a" 1}', '{"a": 1 "b": 2}', "{", "[1 2]", '{"a": 1} x', '{"a": "\n"}', "/* open", "{,}",
+     "nul", '{"a": ' + "[" * 300 + "]" * 300 + "}", '{"a": 01}', '{"a": NaN}'],
 )  # fmt: skip
 def test_what_does_not_parse_is_refused_with_its_place(text: str) -> None:
     with pytest.raises(NotJson, match=r"line \d+, column \d+"):
@@ -102,7 +102,7 @@ def test_an_object_is_not_put_into_something_else() -> None:
 
 
 values = st.recursive(
-    st.none() | st.booleans() | st.integers(-5, 5) | st.text("ab/*\\\"{}, é\n", max_size=6),
+    st.none() | st.booleans() | st.integers(-5, 5) | st.text('ab/*\\"{}, é\n', max_size=6),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("abc", max_size=2), inner, max_size=3),
     max_leaves=8,
 )
