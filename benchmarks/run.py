@@ -18,6 +18,7 @@ NAMES = (
     "million_lines",
     "switch_process",
     "resident_switch",
+    "streaming",
     "search_process",
     "memory",
     "embedding",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from gardener.chat.system_prompt import SystemPrompts
+    from gardener.continued_answer import Broken
     from gardener.embedding_service import EmbeddingService
     from gardener.index.embed import EmbedProgress, EmbedReport
     from gardener.index.index_report import IndexReport, ProgressCallback
@@ -137,9 +138,23 @@ class Gardener:
                 from gardener.model_service import ModelService
 
                 self._models = ModelService(
-                    self.paths, self.settings, admit=lambda folder, kv: self.governor.admit(folder, kv)
+                    self.paths,
+                    self.settings,
+                    admit=lambda folder, kv: self.governor.admit(folder, kv),
+                    may_generate=lambda: self.usage.may_generate(),
                 )
             return self._models
+
+    @property
+    def usage(self) -> UsageLog:
+        """What answers took, and whether the day's budget lets models answer."""
+        from gardener.usage import UsageLog, policy_from
+
+        return UsageLog(
+            lambda: self.state,
+            lambda: policy_from(self.settings),
+            default_model=lambda backend: self.models.default_model(backend),
+        )
 
     @property
     def governor(self) -> Governor:
@@ -154,13 +169,6 @@ class Gardener:
     @property
     def backends(self) -> BackendRegistry:
         return self.models.registry
-
-    @property
-    def usage(self) -> UsageLog:
-        """What answers took: tokens, times, cost."""
-        from gardener.usage import UsageLog, prices_of
-
-        return UsageLog(self.state, prices_of(self.settings))
 
     @property
     def system_prompts(self) -> SystemPrompts:
@@ -399,9 +407,9 @@ class Gardener:
         had been said is stored, marked incomplete.
         """
         from gardener.answering import answerer
+        from gardener.metered_answer import metered_answer
         from gardener.recorded_answer import recorded_answer
         from gardener.secret_patterns import redact_text
-        from gardener.usage import counted
 
         question = redact_text(question)  # what somebody pastes must not end up in prompts, history or logs
         settings = self.settings_for(context)
@@ -412,11 +420,29 @@ class Gardener:
             events = answers.answer(
                 context, question, messages, cancel=stop, limit=hits or settings.integer("answer.hits")
             )
-            return counted(self.usage, context, events)
+            return metered_answer(context, events, self.usage.record, stop)
 
         if conversation_id is None:
             return self._in_foreground(answer(history or ()))
         return self._in_foreground(recorded_answer(self.history, context, question, conversation_id, answer))
+
+    def go_on(
+        self, context: ProjectContext, conversation_id: str, cancel: threading.Event | None = None
+    ) -> Iterator[AnswerEvent]:
+        """Continues the last answer of a conversation where it broke off. See continued_answer."""
+        from gardener.answering import answerer
+        from gardener.chat.continuation import go_on
+        from gardener.continued_answer import continued_answer
+        from gardener.metered_answer import metered_answer
+
+        answers, stop = answerer(self, context), cancel or threading.Event()
+        hits = self.settings_for(context).integer("answer.hits")
+
+        def continued(broken: Broken) -> Iterator[AnswerEvent]:
+            events = go_on(answers, context, broken.question, broken.earlier, broken.partial, cancel=stop, limit=hits)
+            return metered_answer(context, events, self.usage.record, stop)
+
+        return self._in_foreground(continued_answer(self.history, context, conversation_id, continued))
 
     def _in_foreground(self, events: Iterator[AnswerEvent]) -> Iterator[AnswerEvent]:
         """The same events; background work waits until the last one, or until the reader goes away."""

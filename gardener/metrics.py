@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
 
-from gardener.types import DegradationLevel
+from gardener.types import Answer, DegradationLevel
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector
@@ -36,7 +36,15 @@ METRICS: tuple[Metric, ...] = (
     Metric("gardener_answers_total", "counter", "Answers.", ("backend", "degradation", "finish")),
     Metric("gardener_answer_seconds", "histogram", "Time of a whole answer.", ("backend",), _SLOW),
     Metric("gardener_first_token_seconds", "histogram", "Time to the first token.", ("backend",), _SLOW),
-    Metric("gardener_tokens_total", "counter", "Tokens read (prompt) and written (completion).", ("kind",)),
+    Metric(
+        "gardener_tokens_total", "counter", "Tokens that models read (prompt; cached is part) and wrote.", ("kind",)
+    ),
+    Metric(
+        "gardener_model_loads_awaited_total", "counter", "Answers that waited for the model's loading.", ("backend",)
+    ),
+    Metric("gardener_prefixes_total", "counter", "Where answers had the system prompt's state from.", ("source",)),
+    Metric("gardener_problems_total", "counter", "Generations that went wrong, by kind of problem.", ("kind",)),
+    Metric("gardener_budget_used_ratio", "gauge", "Share of the daily budget that is used; 0 without one."),
     Metric("gardener_switches_total", "counter", "Changes of the active project.", ("outcome",)),
     Metric("gardener_index_files", "gauge", "Files in the index.", ("project",)),
     Metric("gardener_index_chunks", "gauge", "Chunks in the index.", ("project",)),
@@ -88,6 +96,21 @@ class Metrics:
     def set_degradation(self, current: DegradationLevel) -> None:
         for level in get_args(DegradationLevel):
             self.set("gardener_degradation", 1 if level == current else 0, level=level)
+
+    def count_usage(self, answer: Answer) -> None:
+        """Tokens, loads, prefixes and problems of one answer."""
+        if answer.problem:
+            self.count("gardener_problems_total", kind=answer.problem)
+        if not answer.generates:
+            return
+        usage = answer.usage
+        self.count("gardener_tokens_total", usage.prompt_tokens, kind="prompt")
+        self.count("gardener_tokens_total", usage.cached_tokens, kind="cached")
+        self.count("gardener_tokens_total", usage.completion_tokens, kind="completion")
+        if usage.load_s > 0:
+            self.count("gardener_model_loads_awaited_total", backend=answer.backend)
+        if usage.prefix:
+            self.count("gardener_prefixes_total", source=usage.prefix)
 
     def forget_project(self, project: str) -> None:
         """Drops every series of a project that was removed or renamed."""

@@ -17,6 +17,7 @@ from gardener.models.base import (
     ChatBackend,
     Preparation,
     Prepared,
+    Readiness,
     Resident,
     ResidentState,
     StreamLimits,
@@ -26,7 +27,7 @@ from gardener.paths import Paths, prompt_cache_directory
 from gardener.resident_note import write_note
 
 if TYPE_CHECKING:
-    from gardener.chat.answer import Plan
+    from gardener.chat.planning import Plan
     from gardener.models.model_folder import ModelFolder
     from gardener.settings import Settings
     from gardener.types import ProjectContext
@@ -41,13 +42,23 @@ INSTALL_MLX = "pip install 'mlx-lm>=0.32.2'"
 class ModelService:
     """Thread-safe."""
 
-    def __init__(self, paths: Paths, settings: Settings, *, admit: Callable[[ModelFolder, int], None]) -> None:
-        """`admit(folder, kv_bytes)` raises ModelTooLarge when a model must not be loaded now."""
+    def __init__(
+        self,
+        paths: Paths,
+        settings: Settings,
+        *,
+        admit: Callable[[ModelFolder, int], None],
+        may_generate: Callable[[], Readiness] = lambda: Readiness(True),
+    ) -> None:
+        """`admit(folder, kv_bytes)` raises ModelTooLarge when a model must not be loaded now; while `may_generate` says
+        no, no language model answers."""
         self._paths = paths
         self._settings = settings
         self._admit = admit
         self._lock = threading.Lock()
-        self.registry = BackendRegistry(settings.texts("models.order"))
+        self.registry = BackendRegistry(
+            settings.texts("models.order"), fallback=settings.text("models.fallback"), may_generate=may_generate
+        )
         self._declare()
         self.registry.register_installed()
 
@@ -128,6 +139,10 @@ class ModelService:
         return server_key(
             self._settings.text("openai.key_variable"), self._settings.text("openai.key_keyring"), "openai"
         )
+
+    def default_model(self, backend: str) -> str:
+        """The model that a backend answers with when none is named, as the settings have it; "" when they do not."""
+        return self._settings.text(f"{backend}.model") if backend in ("mlx", *SERVERS) else ""
 
     # ---- adapters and residence ----------------------------------------------------------------------
 

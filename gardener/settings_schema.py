@@ -230,14 +230,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "index.pause_on_battery_below", "integer", 40,
         "Background vectors wait at or below this charge while the machine runs on its battery; above it they are "
-        "made at half speed. 100 makes none on battery.",
-        minimum=0, maximum=100, unit="percent",
+        "made at half speed. 100 makes none on battery.", minimum=0, maximum=100, unit="percent",
     ),
     Setting(
         "index.pause_below_memory", "integer", 8,
         "Background vectors wait, and the embedder is unloaded, while less memory than this is available "
-        "(of the machine, or of its control group on Linux).",
-        minimum=0, maximum=90, unit="percent",
+        "(of the machine, or of its control group on Linux).", minimum=0, maximum=90, unit="percent",
     ),
     Setting(
         "index.watch", "text", "auto",
@@ -253,8 +251,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "embedder.name", "text", "packaged",
         "What makes the vectors: packaged, folder:PATH (sentence-transformers), ollama:MODEL or openai:MODEL. "
-        "Better changed with `gardener embedder use`, which tries it first.",
-        minimum=1, scope="user",
+        "Better changed with `gardener embedder use`, which tries it first.", minimum=1, scope="user",
     ),
     Setting(
         "embedder.url", "text", "",
@@ -302,6 +299,16 @@ SETTINGS: tuple[Setting, ...] = (
         choices=BACKENDS, scope="trusted",
     ),
     Setting(
+        "models.fallback", "text", "",
+        "What answers, and says so, when the chosen model cannot: a backend, or BACKEND:MODEL such as "
+        "ollama:qwen2.5-coder:1.5b. Empty: search answers alone.", live=False,
+    ),
+    Setting(
+        "models.stronger", "text", "",
+        "A stronger model of this machine, BACKEND:MODEL, that is asked when the search finds little for a question; "
+        "the answer says so. Empty for none.", live=False,
+    ),
+    Setting(
         "models.preload", "flag", False,
         "Load the active project's model when the app starts, instead of with the first question.",
     ),
@@ -317,8 +324,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "models.connect_s", "number", 5.0,
-        "Longest time until a model server accepts a connection.",
-        minimum=0.1, maximum=300, unit="s", live=False,
+        "Longest time until a model server accepts a connection.", minimum=0.1, maximum=300, unit="s", live=False,
     ),
     Setting(
         "models.first_token_s", "number", 180.0,
@@ -327,13 +333,11 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "models.idle_s", "number", 60.0,
-        "Longest silence in the middle of an answer.",
-        minimum=1, maximum=7_200, unit="s", live=False,
+        "Longest silence in the middle of an answer.", minimum=1, maximum=7_200, unit="s", live=False,
     ),
     Setting(
         "models.total_s", "number", 900.0,
-        "Longest time for one answer.",
-        minimum=1, maximum=86_400, unit="s", live=False,
+        "Longest time for one answer.", minimum=1, maximum=86_400, unit="s", live=False,
     ),
     Setting(
         "mlx.model", "text", "",
@@ -357,8 +361,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "ollama.url", "text", "http://127.0.0.1:11434",
-        "Address of the Ollama server; empty never asks one. Questions and code are sent there.",
-        live=False,
+        "Address of the Ollama server; empty never asks one. Questions and code are sent there.", live=False,
     ),
     Setting(
         "ollama.model", "text", "",
@@ -393,13 +396,11 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "openai.context_tokens", "integer", 8_192,
-        "The window of the model on that server.",
-        minimum=1_024, maximum=10_000_000, unit="tokens", live=False,
+        "The window of the model on that server.", minimum=1_024, maximum=10_000_000, unit="tokens", live=False,
     ),
     Setting(
         "openai.adapter_models", "flag", False,
-        "The server knows a project's adapter as a model of the same name (vLLM with LoRA modules).",
-        live=False,
+        "The server knows a project's adapter as a model of the same name (vLLM with LoRA modules).", live=False,
     ),
     Setting(
         "usage.price_prompt", "number", 0.0,
@@ -417,8 +418,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "usage.daily_cost", "number", 0.0,
-        "What models may cost in a day, in the currency of the prices; 0 sets no limit.",
-        minimum=0, maximum=1_000_000,
+        "What models may cost in a day, in the currency of the prices; 0 sets no limit.", minimum=0, maximum=1_000_000,
     ),
     Setting(
         "answer.context_tokens", "integer", 6_000,

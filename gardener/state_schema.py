@@ -148,5 +148,32 @@ def generations(connection: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [projects_conversations_events, generations]
+def generations_in_full(connection: sqlite3.Connection) -> None:
+    """Version 3."""
+    _statements(
+        connection,
+        """
+        -- A language model wrote it; answers that search alone gave are counted, too, and not part of any budget.
+        ALTER TABLE generations ADD COLUMN generates INTEGER NOT NULL DEFAULT 1 CHECK (generates IN (0, 1));;
+        ALTER TABLE generations ADD COLUMN ended TEXT NOT NULL DEFAULT ''
+            CHECK (ended IN ('', 'stop', 'length', 'cancelled', 'error'));;
+        ALTER TABLE generations ADD COLUMN problem TEXT NOT NULL DEFAULT '';;
+        ALTER TABLE generations ADD COLUMN prompt_s REAL NOT NULL DEFAULT 0;;
+        ALTER TABLE generations ADD COLUMN completion_s REAL NOT NULL DEFAULT 0;;
+        ALTER TABLE generations ADD COLUMN prefix TEXT NOT NULL DEFAULT ''
+            CHECK (prefix IN ('', 'resident', 'restored', 'read'));;
+        -- Percent of the daily budget that this answer warned about.
+        ALTER TABLE generations ADD COLUMN budget_warned INTEGER NOT NULL DEFAULT 0;;
+        CREATE INDEX generations_by_project ON generations (project_id, at);;
+        -- Where the model's own words end in an answer that broke off: from there it can be continued.
+        ALTER TABLE messages ADD COLUMN model_characters INTEGER NOT NULL DEFAULT 0
+        """,
+    )
+
+
+MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
+    projects_conversations_events,
+    generations,
+    generations_in_full,
+]
 """Number N (counted from 1) brings schema N-1 to N; `PRAGMA user_version` holds the last one applied."""

@@ -15,6 +15,8 @@ CitationState = Literal["current", "changed", "missing"]
 DegradationLevel = Literal["full", "no enhancement", "small or cached", "search only"]
 """How far an answer is from what was configured; shown in the answer, the page, `gardener status` and /metrics."""
 HitSource = Literal["lexical", "vector", "symbol"]
+Finish = Literal["stop", "length", "cancelled", "error"]
+"""Why a generation ended."""
 ProblemKind = Literal[
     "", "network", "rate limit", "validation", "model failure", "timeout", "cancelled", "memory", "unknown"
 ]
@@ -166,6 +168,8 @@ class Usage:
     """Seconds of reading the prompt, as the backend says; 0.0 when it does not say."""
     completion_s: float = 0.0
     """Seconds of writing the answer, likewise."""
+    prefix: Literal["", "resident", "restored", "read"] = ""
+    """Where the state of the system prompt came from: memory, the disk, or it was read anew; "" when not told."""
 
 
 # ---- What a chat backend streams -------------------------------------------------------------------------
@@ -185,7 +189,7 @@ class ThinkingDelta:
 class Done:
     """Always the last event of a stream. `finish` is why it ended; "error" keeps the partial text."""
 
-    finish: Literal["stop", "length", "cancelled", "error"]
+    finish: Finish
     usage: Usage = Usage()
     error: str = ""
     problem: ProblemKind = ""
@@ -234,6 +238,11 @@ class Retrieved:
     hits: tuple[SearchHit, ...]
     receipt: ContextReceipt
     index: IndexState
+    backend: str = ""
+    """Who is about to answer."""
+    model: str = ""
+    generates: bool = False
+    """Whether that is a language model."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,6 +265,13 @@ class Answer:
     complete: bool = True
     error: str = ""
     warnings: tuple[str, ...] = field(default=())
+    finish: Finish = "stop"
+    problem: ProblemKind = ""
+    """Of which kind the failure was, also when another backend stood in for the one that failed."""
+    generates: bool = False
+    """Whether a language model wrote the text, or as much of it as was written before it failed."""
+    model_characters: int = 0
+    """Where in `text` the model's own words end, when it broke off and something of ours follows; else 0."""
 
     def as_json(self) -> dict[str, object]:
         """The answer as `gardener ask --json` prints it."""
@@ -271,11 +287,14 @@ class Answer:
                 "completion_tokens": self.usage.completion_tokens,
                 "total_tokens": self.usage.prompt_tokens + self.usage.completion_tokens,
                 "estimated": self.usage.estimated,
+                "cached_tokens": self.usage.cached_tokens,
             },
             "timings_ms": {name: round(value, 2) for name, value in self.timings_ms.items()},
             "project": self.project,
             "complete": self.complete,
             "error": self.error,
+            "finish": self.finish,
+            "problem": self.problem,
             "warnings": list(self.warnings),
             "receipt": self.receipt.as_json(),
             "index": self.index.as_json(),

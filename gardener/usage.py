@@ -1,45 +1,54 @@
-"""What answers took: tokens, times, loads, cost; and the budget of a day. One row for each answer of a model, no words.
+"""What answers took, one row each in state.db, and the daily budget that is kept by those rows.
 
-A row that cannot be written costs the answer nothing: the log says so.
+Counting must never cost an answer: what cannot be written or read is logged, said in a warning, and no more.
 """
 
 from __future__ import annotations
 
 import logging
-import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING
 
 from gardener.errors import GardenerError
-from gardener.types import Answer, AnswerEvent, ProjectContext, Retrieved
+from gardener.models.base import Readiness
+from gardener.types import DegradationLevel, Finish, ProblemKind, Usage
 
 if TYPE_CHECKING:
+    from sqlite3 import Connection
+
     from gardener.settings import Settings
     from gardener.state import State
 
 log = logging.getLogger("gardener.usage")
 
-KEPT_DAYS: Final = 400
-THRESHOLDS: Final = (0.5, 0.8, 0.9)
-"""Shares of the daily budget at which the answer that crosses one says so."""
-DAY_S: Final = 86_400.0
-By = Literal["project", "model", "day"]
+KEPT_DAYS = 400
+KEPT_ROWS = 1_000
+"""The newest rows stay however old the clock says they are: a clock that runs ahead must not empty the table."""
+WARN_AT = (50, 80, 90)
+"""Percent of the daily budget."""
+_PRUNE_EVERY = 100
+_MILLION = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Prices:
-    """Of a million tokens, in whatever currency; budgets of a day, 0 for none."""
+class Policy:
+    """What a token costs, and what a day may take. 0 means nothing, and no limit."""
 
-    prompt: float = 0.0
-    completion: float = 0.0
+    price_prompt: float = 0.0
+    """Of a million tokens, in whatever currency."""
+    price_completion: float = 0.0
     daily_tokens: int = 0
     daily_cost: float = 0.0
 
+    def cost(self, usage: Usage) -> float:
+        """Tokens from a cache cost as much as others: too high rather than too low."""
+        return (usage.prompt_tokens * self.price_prompt + usage.completion_tokens * self.price_completion) / _MILLION
 
-def prices_of(settings: Settings) -> Prices:
-    return Prices(
+
+def policy_from(settings: Settings) -> Policy:
+    return Policy(
         settings.number("usage.price_prompt"),
         settings.number("usage.price_completion"),
         settings.integer("usage.daily_tokens"),
@@ -48,171 +57,227 @@ def prices_of(settings: Settings) -> Prices:
 
 
 @dataclass(frozen=True, slots=True)
-class UsageRow:
-    """The sum of what is called `name`: a project, a model, or a day (ISO date, local time)."""
+class Generation:
+    """One answer's figures, as they are stored. Times as their names say."""
 
-    name: str
-    answers: int
-    prompt_tokens: int
-    cached_tokens: int
-    completion_tokens: int
+    project_id: str
+    project_name: str
+    backend: str
+    model: str
+    adapter: str
+    generates: bool
+    usage: Usage
     first_token_ms: float | None
-    """Median over the answers that had one."""
-    loads: int
-    """Answers for which a model had to be loaded."""
-    incomplete: int
+    total_ms: float
+    level: DegradationLevel
+    finish: Finish
+    problem: ProblemKind
+    complete: bool
+    left: bool = False
+    """Nobody waited for the end; the tokens are estimates."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The day so far. It begins and ends at midnight by the machine's own time."""
+
+    tokens: int
     cost: float
+    policy: Policy
+    resets_at: float
+    """Unix time of the next midnight."""
+
+    @property
+    def percent(self) -> float:
+        """Of whichever limit is nearer; 0.0 without any."""
+        shares = [0.0]
+        if self.policy.daily_tokens:
+            shares.append(self.tokens / self.policy.daily_tokens)
+        if self.policy.daily_cost:
+            shares.append(self.cost / self.policy.daily_cost)
+        return 100 * max(shares)
+
+    @property
+    def limited(self) -> bool:
+        return bool(self.policy.daily_tokens or self.policy.daily_cost)
+
+    def used(self) -> str:
+        """For a sentence: what of what was used."""
+        parts = []
+        if self.policy.daily_tokens:
+            parts.append(f"{self.tokens:,} of {self.policy.daily_tokens:,} tokens")
+        if self.policy.daily_cost:
+            parts.append(f"{self.cost:,.2f} of {self.policy.daily_cost:,.2f} (cost)")
+        return " and ".join(parts)
+
+    def how_to_raise(self) -> str:
+        """The command that doubles the limit that was reached."""
+        policy = self.policy
+        if policy.daily_tokens and self.tokens >= policy.daily_tokens:
+            return f"gardener config set usage.daily_tokens {2 * policy.daily_tokens}"
+        return f"gardener config set usage.daily_cost {2 * policy.daily_cost:g}"
 
     def as_json(self) -> dict[str, object]:
-        return {name: getattr(self, name) for name in self.__slots__}
+        return {
+            "tokens": self.tokens,
+            "cost": round(self.cost, 6),
+            "daily_tokens": self.policy.daily_tokens,
+            "daily_cost": self.policy.daily_cost,
+            "percent": round(self.percent, 1),
+            "resets_at": self.resets_at,
+        }
 
 
 class UsageLog:
-    """Over the table `generations` of state.db."""
+    """Thread-safe; several processes may share one state.db."""
 
-    def __init__(self, state: State, prices: Prices) -> None:
+    def __init__(
+        self,
+        state: Callable[[], State],
+        policy: Callable[[], Policy],
+        *,
+        default_model: Callable[[str], str] = lambda backend: "",
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`state` and `policy` are asked when something is counted; `clock` gives Unix time. `default_model` names
+        the model that a backend answers with when none was named."""
         self._state = state
-        self._prices = prices
+        self._policy = policy
+        self._default_model = default_model
+        self._clock = clock
 
-    def record(self, context: ProjectContext, answer: Answer) -> float:
-        """Adds an answer; returns its cost. Raises what the state raises."""
-        usage = answer.usage
-        cost = (usage.prompt_tokens * self._prices.prompt + usage.completion_tokens * self._prices.completion) / 1e6
-        self._insert(
-            context, answer.backend, answer.model, usage.prompt_tokens, usage.cached_tokens, usage.completion_tokens,
-            usage.estimated, answer.timings_ms.get("first_token"), answer.timings_ms.get("total", 0.0), usage.load_s,
-            answer.degradation, "complete" if answer.complete else "incomplete", cost,
-        )  # fmt: skip
-        return cost
+    def record(self, generation: Generation) -> tuple[str, ...]:
+        """Adds one row; returns what the user should be told: that the budget runs out, or that this went uncounted.
 
-    def record_left(self, context: ProjectContext, prompt_tokens: int, total_ms: float) -> None:
-        """Adds an answer whose reader went away before its end: what it wrote is not known any more."""
-        cost = prompt_tokens * self._prices.prompt / 1e6
-        self._insert(context, "", "", prompt_tokens, 0, 0, True, None, total_ms, 0.0, "", "left", cost)
+        Never raises.
+        """
+        try:
+            policy = self._policy()
+            generation = replace(generation, model=generation.model or self._default_model(generation.backend))
+            with self._state().write() as connection:
+                before = _day(connection, self._clock(), policy)
+                cost = policy.cost(generation.usage) if generation.generates else 0.0
+                warning, percent = _warning(connection, before, generation, cost)
+                row = _insert(connection, self._clock(), generation, cost, percent)
+                if row % _PRUNE_EVERY == 0:
+                    _prune(connection, self._clock(), row)
+        except Exception as error:
+            log.exception("usage.not_recorded")
+            return (f"This answer's usage could not be counted: {_said(error)}",)
+        return (warning,) if warning else ()
 
-    def _insert(self, context: ProjectContext, *values: object) -> None:
-        now = time.time()
-        places = ", ".join("?" * (len(values) + 4))
-        with self._state.write() as connection:
-            connection.execute(
-                "INSERT INTO generations (at, project_id, project, adapter, backend, model, prompt_tokens, "
-                "cached_tokens, completion_tokens, estimated, first_token_ms, total_ms, load_s, level, finish, cost) "
-                f"VALUES ({places})",
-                (now, context.id, context.name, context.adapter, *values),
-            )
-            connection.execute("DELETE FROM generations WHERE at < ?", (now - KEPT_DAYS * DAY_S,))
+    def today(self) -> Budget:
+        """Tokens and cost of models since midnight. Raises GardenerError when state.db cannot be read."""
+        return _day(self._state().read(), self._clock(), self._policy())
 
-    def today(self) -> tuple[int, float]:
-        """Tokens read and written, and cost, since midnight of local time."""
-        row = self._state.read().execute(
-            "SELECT coalesce(sum(prompt_tokens + completion_tokens), 0), coalesce(sum(cost), 0) FROM generations "
-            "WHERE at >= ?",
-            (_midnight(),),
-        ).fetchone()  # fmt: skip
-        return int(row[0]), float(row[1])
+    def may_generate(self) -> Readiness:
+        """Whether the day's budget still lets a model answer. An answer that has begun is always finished.
 
-    def share(self) -> float:
-        """How much of today's budget is used: 1.0 and more is all of it, 0.0 when there is none."""
-        prices = self._prices
-        if not prices.daily_tokens and not prices.daily_cost:
-            return 0.0
-        tokens, cost = self.today()
-        return max(
-            tokens / prices.daily_tokens if prices.daily_tokens else 0.0,
-            cost / prices.daily_cost if prices.daily_cost else 0.0,
+        Never raises: when the day cannot be counted, the log says so and models may go on.
+        """
+        try:
+            if not (policy := self._policy()).daily_tokens and not policy.daily_cost:
+                return Readiness(True)
+            today = self.today()
+        except Exception:
+            log.exception("usage.budget_unknown")
+            return Readiness(True)
+        if today.percent < 100:
+            return Readiness(True)
+        return Readiness(
+            False,
+            f"The daily budget is used up ({today.used()}): models answer again from midnight, or when it is raised.",
+            today.how_to_raise(),
         )
 
-    def spent(self) -> str:
-        """Why no model may be asked any more today; "" when one may."""
-        if self.share() < 1.0:
-            return ""
-        tokens, cost = self.today()
-        limit = (
-            f"{tokens:,} of {self._prices.daily_tokens:,} tokens (usage.daily_tokens)"
-            if self._prices.daily_tokens and tokens >= self._prices.daily_tokens
-            else f"{cost:.2f} of {self._prices.daily_cost:.2f} (usage.daily_cost)"
+
+def day_limits(now: float, days: int = 0) -> tuple[float, float]:
+    """Unix times of the midnights before and after `now`, by the machine's own time: 23 to 25 hours apart.
+
+    `days` moves both by whole days.
+    """
+    local = time.localtime(now)
+
+    def midnight(more: int) -> float:
+        return time.mktime((local.tm_year, local.tm_mon, local.tm_mday + days + more, 0, 0, 0, 0, 0, -1))
+
+    return midnight(0), midnight(1)
+
+
+def _day(connection: Connection, now: float, policy: Policy) -> Budget:
+    # Both ends: rows written while the clock ran ahead belong to another day.
+    begin, end = day_limits(now)
+    row = connection.execute(
+        "SELECT coalesce(sum(prompt_tokens + completion_tokens), 0), coalesce(sum(cost), 0.0) FROM generations "
+        "WHERE at >= ? AND at < ? AND generates = 1",
+        (begin, end),
+    ).fetchone()
+    return Budget(int(row[0]), float(row[1]), policy, end)
+
+
+def _warning(connection: Connection, before: Budget, generation: Generation, cost: float) -> tuple[str, int]:
+    """The sentence for the highest threshold that the day has reached and nobody was told of, with its percent."""
+    if not before.limited or not generation.generates:
+        return "", 0
+    tokens = generation.usage.prompt_tokens + generation.usage.completion_tokens
+    after = Budget(before.tokens + tokens, before.cost + cost, before.policy, before.resets_at)
+    reached = max((percent for percent in (*WARN_AT, 100) if after.percent >= percent), default=0)
+    if not reached or generation.left:  # whoever has left reads no warning
+        return "", 0
+    (told,) = connection.execute(
+        "SELECT coalesce(max(budget_warned), 0) FROM generations WHERE at >= ? AND at < ?",
+        day_limits(before.resets_at - 1),
+    ).fetchone()
+    if reached <= told:
+        return "", 0
+    if reached == 100:
+        return (
+            f"That was the last of the daily budget ({after.used()}): until midnight search answers alone. "
+            f"Raise it: {after.how_to_raise()}",
+            reached,
         )
-        return f"Today's budget is used up: {limit}. Models answer again after midnight, or when it is raised."
-
-    def report(self, days: float, by: By = "project") -> list[UsageRow]:
-        """Sums over the last `days`, the most tokens first (days in their order)."""
-        name = {
-            "project": "project",
-            "model": "CASE WHEN backend = '' THEN '(left)' ELSE trim(backend || ' ' || model) END",
-            "day": "date(at, 'unixepoch', 'localtime')",
-        }[by]
-        rows = self._state.read().execute(
-            f"SELECT {name} AS name, prompt_tokens, cached_tokens, completion_tokens, first_token_ms, load_s, finish, "
-            "cost FROM generations WHERE at >= ? ORDER BY at",
-            (time.time() - days * DAY_S,),
-        ).fetchall()  # fmt: skip
-        groups: dict[str, list[tuple[object, ...]]] = {}
-        for row in rows:
-            groups.setdefault(str(row["name"]), []).append(tuple(row))
-        made = [_summed(key, group) for key, group in groups.items()]
-        if by != "day":
-            made.sort(key=lambda row: -(row.prompt_tokens + row.completion_tokens))
-        return made
+    return f"{after.percent:.0f} % of the daily budget are used ({after.used()}).", reached
 
 
-def _summed(name: str, rows: list[tuple[object, ...]]) -> UsageRow:
-    def total(column: int) -> float:
-        return sum(float(str(row[column])) for row in rows)
+def _insert(connection: Connection, now: float, generation: Generation, cost: float, warned: int) -> int:
+    usage = generation.usage
+    values: dict[str, object] = {
+        "at": now,
+        "project_id": generation.project_id,
+        "project": generation.project_name,
+        "backend": generation.backend,
+        "model": generation.model,
+        "adapter": generation.adapter,
+        "generates": generation.generates,
+        "prompt_tokens": usage.prompt_tokens,
+        "cached_tokens": usage.cached_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "estimated": usage.estimated,
+        "first_token_ms": generation.first_token_ms,
+        "total_ms": generation.total_ms,
+        "prompt_s": usage.prompt_s,
+        "completion_s": usage.completion_s,
+        "load_s": usage.load_s,
+        "prefix": usage.prefix,
+        "level": generation.level,
+        "finish": "left" if generation.left else "complete" if generation.complete else "incomplete",
+        "ended": generation.finish,
+        "problem": generation.problem,
+        "cost": cost,
+        "budget_warned": warned,
+    }
+    cursor = connection.execute(
+        f"INSERT INTO generations ({', '.join(values)}) VALUES ({', '.join('?' * len(values))})", tuple(values.values())
+    )
+    assert cursor.lastrowid is not None
+    return cursor.lastrowid
 
-    first = [float(str(row[4])) for row in rows if row[4] is not None]
-    return UsageRow(
-        name,
-        len(rows),
-        int(total(1)),
-        int(total(2)),
-        int(total(3)),
-        statistics.median(first) if first else None,
-        sum(float(str(row[5])) > 0 for row in rows),
-        sum(row[6] != "complete" for row in rows),
-        total(7),
+
+def _prune(connection: Connection, now: float, newest: int) -> None:
+    connection.execute(
+        "DELETE FROM generations WHERE at < ? AND id <= ?", (now - KEPT_DAYS * 86_400, newest - KEPT_ROWS)
     )
 
 
-def _midnight() -> float:
-    now = time.localtime()
-    return time.mktime((now.tm_year, now.tm_mon, now.tm_mday, 0, 0, 0, 0, 0, -1))
-
-
-def counted(usage: UsageLog, context: ProjectContext, events: Iterator[AnswerEvent]) -> Iterator[AnswerEvent]:
-    """The same events; what a model's answer took is recorded at its end, and the answer that crosses a share of the
-    budget says so. Answers without a model are not counted."""
-    begun = time.monotonic()
-    asked: Retrieved | None = None
-    ended = False
-    try:
-        for event in events:
-            if isinstance(event, Retrieved):
-                asked = event
-            elif isinstance(event, Answer):
-                ended = True
-                if event.degradation != "search only" or event.usage.load_s or not event.usage.estimated:
-                    event = _recorded(usage, context, event)
-            yield event
-    finally:
-        close = getattr(events, "close", None)
-        if close is not None:
-            close()
-        if asked is not None and not ended and asked.receipt.map_tokens + asked.receipt.conventions_tokens:
-            try:
-                usage.record_left(context, asked.receipt.prompt_tokens, (time.monotonic() - begun) * 1000)
-            except GardenerError as error:
-                log.warning("usage.not_recorded", extra={"fields": {"reason": error.message}})
-
-
-def _recorded(usage: UsageLog, context: ProjectContext, answer: Answer) -> Answer:
-    try:
-        before = usage.share()
-        usage.record(context, answer)
-        after = usage.share()
-    except GardenerError as error:
-        log.warning("usage.not_recorded", extra={"fields": {"reason": error.message}})
-        return replace(answer, warnings=(*answer.warnings, f"Usage was not recorded: {error.message}"))
-    crossed = [share for share in THRESHOLDS if before < share <= after]
-    if not crossed:
-        return answer
-    return replace(answer, warnings=(*answer.warnings, f"{after:.0%} of today's budget is used: gardener usage"))
+def _said(error: Exception) -> str:
+    return error.message if isinstance(error, GardenerError) else f"{type(error).__name__}: {error}"

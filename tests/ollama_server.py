@@ -108,6 +108,8 @@ class OllamaServer:
     key: str = ""
     said: str = SAID
     thought: str = THOUGHT
+    pace_s: float = 0.0
+    """Between two words."""
     faults: deque[Fault] = field(default_factory=deque)
     """For the next requests to `fault_path`, one each."""
     fault_path: str = "/api/chat"
@@ -466,7 +468,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.late(fault)
                 return
             self.line(self.piece(piece))
-            self.listen(0.0)
+            self.listen(self.state.pace_s)
         self.line(self.piece("") | counts)
         self.end()
 

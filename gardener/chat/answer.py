@@ -12,21 +12,31 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from gardener.chat.citations import MAX_FILE_BYTES, ReadLines, reader, settle_markers, verify
+from gardener.chat.citations import (
+    MAX_FILE_BYTES,
+    ReadLines,
+    citation_warnings,
+    reader,
+    renumber_markers,
+    settle_markers,
+    verify,
+)
 from gardener.chat.evidence import introductions_first, with_callers
 from gardener.chat.followup import condense
-from gardener.chat.generation import QUOTED_ANSWER_TOKENS, Generation
-from gardener.chat.prompt import build_prompt
-from gardener.chat.system_prompt import CONVENTIONS_SHARE, MAP_SHARE, SystemPrompt, SystemPrompts, system_prompt
+from gardener.chat.generation import Generation, named
+from gardener.chat.planning import Plan, Planner
+from gardener.chat.prompt import Prompt, build_prompt
+from gardener.chat.remembered import Remember, RememberedAnswer, recall
+from gardener.chat.system_prompt import SystemPrompts
 from gardener.errors import GardenerError, UsageError
-from gardener.models.base import AdapterRef, ChatRequest, TokenCount
+from gardener.models.base import AdapterRef, ChatRequest, Evidence
+from gardener.models.problems import Failure
 from gardener.models.questions import question_kind
 from gardener.models.registry import AUTO, BackendRegistry, Choice
 from gardener.models.relevance import judge, question_terms
 from gardener.types import (
     Answer,
     AnswerEvent,
-    Citation,
     ContextReceipt,
     IndexState,
     Message,
@@ -37,6 +47,7 @@ from gardener.types import (
 )
 
 MAX_ANSWER_TOKENS = 1024
+CITES_NOTHING = "The answer cites nothing of the project."
 _CANDIDATES = {"overview": 40, "list": 16}
 """A list wants more; an introduction is found by its file, which a search by words ranks anywhere."""
 _MISSING_VECTORS = re.compile(r"(?i)\bvectors?\b")
@@ -60,16 +71,18 @@ Callers = Callable[[ProjectContext, str], Sequence[SearchHit]]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """Who answers, and what every prompt begins with."""
+class Found:
+    """What the search has for one question."""
 
-    choice: Choice
-    system: SystemPrompt
-    budget_tokens: int
-    max_tokens: int
-    adapter: AdapterRef | None = None
-    adapter_problem: str = ""
-    """Why the project's adapter is not used; "" when it is, or when there is none."""
+    question: str
+    searched_for: str
+    """The query, when it differs from the question."""
+    hits: tuple[SearchHit, ...]
+    evidence: tuple[Evidence, ...]
+    index: IndexState
+    notes: tuple[str, ...]
+    weak: bool
+    """Nothing that was found has to do with the question."""
 
 
 class Answerer:
@@ -83,6 +96,7 @@ class Answerer:
         *,
         order: Sequence[str] = (),
         default_backend: str = AUTO,
+        stronger: str = "",
         budget_tokens: int = 6_000,
         max_tokens: int = MAX_ANSWER_TOKENS,
         temperature: float = 0.2,
@@ -94,31 +108,36 @@ class Answerer:
         project_state: Callable[[ProjectContext], str] = lambda context: "",
         system_prompts: SystemPrompts | None = None,
         adapter: Callable[[ProjectContext], AdapterRef | None] = lambda context: None,
-        spent: Callable[[], str] = lambda: "",
+        remember: Remember = lambda context, question: iter(()),
     ) -> None:
         """`search(context, query, limit)` finds, `callers(context, symbol)` gives chunks that call a symbol.
 
-        `order` and `default_backend` choose the backend where the project does not; `budget_tokens` bounds
+        `order` and `default_backend` choose the backend where the project does not; `stronger` (BACKEND:MODEL, on
+        this machine) is asked instead where the search found nothing that fits. `budget_tokens` bounds
         the prompt, `max_tokens` the answer. `read_lines(root)` replaces how citations are read from the disk.
         `repository_map(context, tokens)` and `conventions(context, characters)` give what a model is shown of the
         whole project, "" for nothing; `system_prompts` keeps what comes of them while `project_state(context)` is the
         same. `adapter(context)` is the project's adapter, for backends that can use one; it may raise AdapterUnfit.
-        `spent()` says why no model may be asked any more today, "" when one may.
+        `remember(context, question)` gives earlier answers to the same question, for when no model can answer.
         """
         self._search = search
         self._callers = callers
         self._backends = backends
-        self._order = tuple(order)
-        self._default_backend = default_backend
-        self._budget_tokens = budget_tokens
-        self._max_tokens = max_tokens
-        self._repository_map = repository_map
-        self._conventions = conventions
-        self._project_state = project_state
-        self._system_prompts = system_prompts or SystemPrompts()
-        self._adapter = adapter
-        self._spent = spent
+        self._planner = Planner(
+            backends,
+            order=order,
+            default_backend=default_backend,
+            stronger=stronger,
+            budget_tokens=budget_tokens,
+            max_tokens=max_tokens,
+            repository_map=repository_map,
+            conventions=conventions,
+            project_state=project_state,
+            system_prompts=system_prompts or SystemPrompts(),
+            adapter=adapter,
+        )
         self._temperature = temperature
+        self._remember = remember
         self._read_lines = read_lines or (lambda root: reader(root, redact=redact, max_file_bytes=max_file_bytes))
 
     def answer(
@@ -136,130 +155,150 @@ class Answerer:
         may raise: UsageError for an empty or oversized question, ConfigError for an unknown backend, and what
         the search raises. After Retrieved it raises nothing that a backend does.
         """
-        if not question.strip():
-            raise UsageError("The question is empty.", next_step='gardener ask "how does it work?"')
         started = time.perf_counter()
-        query = condense(question, history, context.name)
-        kind = question_kind(question)
-        outcome = self._search(context, query, max(limit, _CANDIDATES.get(kind, 0)))
-        hits = introductions_first(outcome.hits)[:limit] if kind == "overview" else outcome.hits
-        searched_for = query if query != question else ""
-        evidence = with_callers(question, query, hits, lambda symbol: self._callers(context, symbol))
+        found = self.retrieve(context, question, history, limit)
         timings = {"search": _milliseconds(started)}
-
         plan = self.plan(context)
-        choice, max_tokens = plan.choice, plan.max_tokens
-        prompt = build_prompt(
-            question,
-            evidence,
-            history,
-            system=plan.system,
-            count=lambda text: choice.backend.count_tokens(text, choice.model),
-            budget_tokens=plan.budget_tokens,
-            searched_for=searched_for,
+        notes: list[str] = []
+        others = self._planner.best_first(context, plan, found.weak, notes)
+        plan = next(others)
+        prompt, request = self.request(context, plan, found, history)
+        choice = plan.choice
+        generation = Generation(
+            choice.backend.name, choice.model, choice.degradation, choice.reason, started, warnings=notes
         )
-        generation = Generation(choice.backend.name, choice.model, choice.degradation, choice.reason, started)
-        generation.warnings += [*outcome.notes, *prompt.notes]
-        if searched_for:
-            generation.warnings.append(f"Searched for: {searched_for}")
-        missing_vectors = [note for note in outcome.notes if _MISSING_VECTORS.search(note)]
+        generation.generates = choice.backend.capabilities.generates
+        generation.warnings += [*found.notes, *prompt.notes]
+        if found.searched_for:
+            generation.warnings.append(f"Searched for: {found.searched_for}")
+        missing_vectors = [note for note in found.notes if _MISSING_VECTORS.search(note)]
         if missing_vectors and generation.degradation == "full":
             generation.degradation, generation.reason = "no enhancement", " ".join(missing_vectors)
         if plan.adapter_problem:
             generation.warnings.append(plan.adapter_problem)
             if generation.degradation == "full":
                 generation.degradation, generation.reason = "no enhancement", plan.adapter_problem
-        yield Retrieved(hits, prompt.receipt, outcome.index)
+        yield Retrieved(
+            found.hits, prompt.receipt, found.index, choice.backend.name, choice.model, generation.generates
+        )
+        if generation.generates and found.weak:
+            generation.warnings.append("The search found nothing that shares words with the question.")
 
-        request = ChatRequest(
-            messages=prompt.messages,
+        def instead(failure: Failure) -> tuple[Choice, ChatRequest] | None:
+            nonlocal prompt
+            for other in others:
+                try:
+                    prompt, asked = self.request(context, other, found, history)
+                except GardenerError as error:  # a window too small for this prompt
+                    generation.warnings.append(f"{named(other.choice)}: {error.message}")
+                    continue
+                return other.choice, asked
+            return None
+
+        def remembered() -> RememberedAnswer | None:
+            if history or self._planner.wants_no_model(context):  # what it means depends on what was said before
+                return None
+            return recall(self._remember, context, question, self._read_lines(context.root))
+
+        yield from generation.run(choice, self._backends.last_resort(), request, cancel, instead, remembered)
+        timings["total"] = _milliseconds(started)
+        yield self.settled(context, found, prompt, generation, timings)
+
+    def retrieve(self, context: ProjectContext, question: str, history: Sequence[Message], limit: int) -> Found:
+        """Searches for a question, or for what it means after `history`. Raises what the search raises, and
+        UsageError for an empty question."""
+        if not question.strip():
+            raise UsageError("The question is empty.", next_step='gardener ask "how does it work?"')
+        query = condense(question, history, context.name)
+        kind = question_kind(question)
+        outcome = self._search(context, query, max(limit, _CANDIDATES.get(kind, 0)))
+        hits = introductions_first(outcome.hits)[:limit] if kind == "overview" else outcome.hits
+        return Found(
             question=question,
+            searched_for=query if query != question else "",
+            hits=hits,
+            evidence=tuple(with_callers(question, query, hits, lambda symbol: self._callers(context, symbol))),
+            index=outcome.index,
+            notes=outcome.notes,
+            weak=not judge(question_terms(query), hits).relevant,
+        )
+
+    def request(
+        self, context: ProjectContext, plan: Plan, found: Found, history: Sequence[Message], reserve_tokens: int = 0
+    ) -> tuple[Prompt, ChatRequest]:
+        """The prompt in the planned model's own measure; `reserve_tokens` of its budget stay free.
+
+        Raises UsageError when the question does not fit.
+        """
+        choice = plan.choice
+        prompt = build_prompt(
+            found.question,
+            found.evidence,
+            history,
+            system=plan.system,
+            count=lambda text: choice.backend.count_tokens(text, choice.model),
+            budget_tokens=plan.budget_tokens - reserve_tokens,
+            searched_for=found.searched_for,
+        )
+        return prompt, ChatRequest(
+            messages=prompt.messages,
+            question=found.question,
             evidence=prompt.evidence,
-            max_tokens=max_tokens,
+            max_tokens=plan.max_tokens,
             temperature=self._temperature,
             model=choice.model,
             project=context.name,
-            searched_for=searched_for,
+            searched_for=found.searched_for,
             scope=context.id,
             adapter=plan.adapter,
         )
-        if choice.backend.capabilities.generates and not judge(question_terms(query), hits).relevant:
-            generation.warnings.append("The search found nothing that shares words with the question.")
-        yield from generation.run(choice, self._backends.last_resort(), request, cancel)
 
-        marked = settle_markers(generation.text, len(prompt.sources))
-        citations = verify(marked.cited, prompt.sources, self._read_lines(context.root))
-        generation.warnings += _citation_warnings(marked.unknown, citations)
-        if choice.backend.capabilities.generates and generation.text.strip() and not citations:
-            generation.warnings.append("The answer cites nothing of the project.")
+    def settled(
+        self, context: ProjectContext, found: Found, prompt: Prompt, generation: Generation, timings: dict[str, float]
+    ) -> Answer:
+        """The answer with its markers settled and its citations checked against the disk."""
+        if kept := generation.remembered:
+            marked = renumber_markers(generation.text, {citation.n: citation.n for citation in kept.citations})
+            citations = kept.citations
+        else:
+            marked = settle_markers(generation.text, len(prompt.sources))
+            citations = verify(marked.cited, prompt.sources, self._read_lines(context.root))
+        generation.warnings += citation_warnings(marked.unknown, citations)
+        if generation.generates and generation.text.strip() and not citations:
+            generation.warnings.append(CITES_NOTHING)
         receipt, cut = _as_the_server_counted(prompt.receipt, generation.usage)
         generation.warnings += cut
         if generation.first_token_ms is not None:
             timings["first_token"] = generation.first_token_ms
-        timings["total"] = _milliseconds(started)
-        yield Answer(
+        spoken = generation.text[: generation.model_characters]
+        return Answer(
             text=marked.text,
             citations=citations,
             backend=generation.backend,
             model=generation.model,
             degradation=generation.degradation,
             degradation_reason=generation.reason,
-            usage=generation.usage,
+            usage=generation.counted(prompt.receipt.prompt_tokens),
             timings_ms=timings,
             project=context.name,
             receipt=receipt,
-            index=outcome.index,
+            index=found.index,
             complete=generation.complete,
             error=generation.error,
             warnings=tuple(generation.warnings),
+            finish=generation.finish,
+            problem=generation.problem,
+            generates=generation.generates,
+            model_characters=len(settle_markers(spoken, len(prompt.sources)).text),
         )
+
+    def read_lines(self, context: ProjectContext) -> ReadLines:
+        """How citations of this project are read from the disk."""
+        return self._read_lines(context.root)
 
     def plan(self, context: ProjectContext) -> Plan:
-        """Who would answer a question of this project now, and what its prompt begins with.
-
-        The last resort answers when the chosen backend cannot even be asked. At least half of the window is the
-        prompt's. Raises ConfigError for an unknown backend.
-        """
-        name = self._default_backend if context.backend in ("", AUTO) else context.backend
-        choice = self._backends.choose(name, context.model, self._order)
-        if choice.backend.capabilities.generates and (spent := self._spent()):
-            choice = Choice(self._backends.last_resort(), "", "search only", spent, "gardener usage")
-        try:
-            window = choice.backend.context_tokens(choice.model)
-        except GardenerError as error:
-            reason = f"{choice.backend.name}: {error.message}"
-            choice = Choice(self._backends.last_resort(), "", "search only", reason, error.next_step)
-            window = choice.backend.context_tokens()
-        backend = choice.backend
-        generates = backend.capabilities.generates
-        max_tokens = min(self._max_tokens if generates else QUOTED_ANSWER_TOKENS, window // 2)
-        room = window - max_tokens
-        budget = min(self._budget_tokens, room) if generates else room
-
-        def count(text: str) -> TokenCount:
-            return backend.count_tokens(text, choice.model)
-
-        if not generates:  # the last resort quotes its evidence and has no use for anything else
-            return Plan(choice, system_prompt(context.name, count, budget), budget, max_tokens)
-        system = self._system_prompts.get(
-            (context.id, context.name, context.root, backend.name, choice.model, budget),
-            self._project_state(context),
-            lambda: system_prompt(
-                context.name,
-                count,
-                budget,
-                repository_map=self._repository_map(context, int(budget * MAP_SHARE / 2)),
-                # At three characters a token, which is few for prose; what is too much all the same is left out.
-                conventions=self._conventions(context, int(budget * CONVENTIONS_SHARE) * 3),
-            ),
-        )
-        adapter, problem = None, ""
-        if backend.capabilities.adapters:
-            try:
-                adapter = self._adapter(context)
-            except GardenerError as error:
-                problem = f"The adapter is not used: {error.message}"
-        return Plan(choice, system, budget, max_tokens, adapter, problem)
+        """See Planner.plan."""
+        return self._planner.plan(context)
 
 
 def _as_the_server_counted(receipt: ContextReceipt, usage: Usage) -> tuple[ContextReceipt, list[str]]:
@@ -273,20 +312,6 @@ def _as_the_server_counted(receipt: ContextReceipt, usage: Usage) -> tuple[Conte
         f"The server read {usage.prompt_tokens:,} tokens of about {receipt.prompt_tokens:,} sent: "
         "it has probably cut the prompt."
     ]
-
-
-def _citation_warnings(unknown: Sequence[int], citations: Sequence[Citation]) -> list[str]:
-    warnings = []
-    if unknown:
-        numbers = ", ".join(f"[{n}]" for n in unknown[:10])
-        warnings.append(f"The answer cited {numbers}, which were never sent; they are shown as [?].")
-    for citation in citations:
-        place = f"[{citation.n}] {citation.path}:{citation.start_line}-{citation.end_line}"
-        if citation.state == "changed":
-            warnings.append(f"{place} has changed since it was indexed.")
-        elif citation.state == "missing":
-            warnings.append(f"{place} does not exist any more.")
-    return warnings
 
 
 def _milliseconds(since: float) -> float:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from gardener.types import Citation, CitationState, SearchHit
 
@@ -51,6 +51,11 @@ def settle_markers(text: str, count: int) -> Marked:
 
     A marker never becomes a link: "[1](address)" and "[1]: address" are taken apart.
     """
+    return renumber_markers(text, {n: n for n in range(1, count + 1)})
+
+
+def renumber_markers(text: str, numbers: Mapping[int, int]) -> Marked:
+    """The same for markers that get other numbers: those that `numbers` does not name are unknown."""
     cited: dict[int, None] = {}
     unknown: dict[int, None] = {}
 
@@ -60,9 +65,9 @@ def settle_markers(text: str, count: int) -> Marked:
         known: list[int] = []
         strange = False
         for n in _numbers(match.group("numbers")):
-            if 1 <= n <= count:
-                known.append(n)
-                cited.setdefault(n)
+            if n in numbers:
+                known.append(numbers[n])
+                cited.setdefault(numbers[n])
             else:
                 strange = True
                 unknown.setdefault(n)
@@ -94,6 +99,40 @@ def verify(numbers: Sequence[int], sources: Sequence[SearchHit], read_lines: Rea
         start, end, state = _compare(source, files[source.path])
         citations.append(Citation(n, source.path, start, end, lines_sha256(source.text), state, symbol=source.symbol))
     return tuple(citations)
+
+
+def verify_again(citations: Sequence[Citation], read_lines: ReadLines) -> tuple[Citation, ...]:
+    """Citations that were verified before, against the disk as it is now. Lines that have moved count as changed."""
+    files: dict[str, list[str] | None] = {}
+    checked = []
+    for citation in citations:
+        if citation.path not in files:
+            try:
+                files[citation.path] = read_lines(citation.path)
+            except OSError:
+                files[citation.path] = None
+        lines = files[citation.path]
+        state: CitationState = "missing"
+        if lines is not None and citation.start_line <= len(lines):
+            now = "\n".join(lines[citation.start_line - 1 : citation.end_line])
+            state = "current" if lines_sha256(now) == citation.sha256 else "changed"
+        checked.append(replace(citation, state=state))
+    return tuple(checked)
+
+
+def citation_warnings(unknown: Sequence[int], citations: Sequence[Citation]) -> list[str]:
+    """What the user should know of an answer's citations."""
+    warnings = []
+    if unknown:
+        numbers = ", ".join(f"[{n}]" for n in unknown[:10])
+        warnings.append(f"The answer cited {numbers}, which were never sent; they are shown as [?].")
+    for citation in citations:
+        place = f"[{citation.n}] {citation.path}:{citation.start_line}-{citation.end_line}"
+        if citation.state == "changed":
+            warnings.append(f"{place} has changed since it was indexed.")
+        elif citation.state == "missing":
+            warnings.append(f"{place} does not exist any more.")
+    return warnings
 
 
 def reader(

@@ -1,7 +1,8 @@
 """Runs a backend's stream to its end, whatever that end is, and stands in for a backend that fails.
 
-A failure before the first word is replaced by an answer quoted from the index; one in the middle keeps the
-words, marks them incomplete and adds the quoted answer. Text and degradation say either.
+A failure before the first word is replaced by another model's answer if there is one, else by one quoted from the
+index; one in the middle keeps the words, marks them incomplete and adds the quoted answer. Text and degradation say
+either.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 
+from gardener.chat.remembered import RememberedAnswer
 from gardener.errors import AdapterUnfit, GardenerError
-from gardener.models.base import ChatBackend, ChatRequest
+from gardener.models.base import ChatBackend, ChatRequest, estimate_tokens
 from gardener.models.inert import prose
+from gardener.models.problems import Failure, failure_of
 from gardener.models.registry import Choice
-from gardener.types import DegradationLevel, Done, TextDelta, ThinkingDelta, Usage
+from gardener.types import DegradationLevel, Done, Finish, ProblemKind, TextDelta, ThinkingDelta, Usage
 
 log = logging.getLogger("gardener.chat")
 
@@ -40,8 +43,18 @@ class Generation:
     usage: Usage = field(default_factory=Usage)
     complete: bool = True
     error: str = ""
+    finish: Finish = "stop"
+    problem: ProblemKind = ""
+    generates: bool = True
+    """Whether a language model writes `text`."""
+    own_characters: int = 0
+    """So many at the beginning of `text` are ours."""
+    model_characters: int = 0
+    """Where the model's own text ends, when something of ours follows it; else 0."""
     first_token_ms: float | None = None
     warnings: list[str] = field(default_factory=list)
+    remembered: RememberedAnswer | None = None
+    """What `text` repeats, when no model could answer."""
     adapter_problem: str = ""
     """Why the backend did not take the project's adapter; "" when it did."""
 
@@ -50,46 +63,111 @@ class Generation:
         return "".join(self.pieces)
 
     def run(
-        self, choice: Choice, last_resort: ChatBackend, request: ChatRequest, cancel: threading.Event
+        self,
+        choice: Choice,
+        last_resort: ChatBackend,
+        request: ChatRequest,
+        cancel: threading.Event,
+        instead: Callable[[Failure], tuple[Choice, ChatRequest] | None] = lambda failure: None,
+        recall: Callable[[], RememberedAnswer | None] = lambda: None,
     ) -> Iterator[TextDelta | ThinkingDelta]:
-        """Streams `choice`'s answer; when it fails, the last resort's after a sentence that says so."""
+        """Streams `choice`'s answer; when it fails, the last resort's after a sentence that says so.
+
+        A model that fails before its first word is replaced by what `instead` gives, as long as it gives one, and then
+        by what `recall` remembers. The last resort is only asked when that is nothing, also when it was chosen.
+        """
+        if choice.backend is last_resort and (kept := recall()) is not None:
+            yield self.repeat(kept, choice.reason)
+            return
+        failure = yield from self._stream_adapted(choice, request, cancel)
+        while failure:
+            self.problem = failure.kind
+            log.warning("chat backend failed: %s", failure.message, extra={"backend": choice.backend.name})
+            if cancel.is_set() or last_resort is choice.backend:
+                self.complete, self.error, self.finish = False, failure.message, "error"
+                return
+            if self.spoken.strip() or (other := instead(failure)) is None:
+                if not self.spoken.strip() and (kept := recall()) is not None:
+                    yield self.repeat(kept, f"{choice.backend.name}: {failure.message}")
+                    return
+                yield from self._quoted(choice, last_resort, request, cancel, failure)
+                return
+            failed, (choice, request) = f"{choice.backend.name}: {failure.message}", other
+            self.backend, self.model, self.generates = choice.backend.name, choice.model, True
+            if choice.degradation == "full":  # what the search lacks stays as it is
+                self.warnings.append(f"{prose(failed, 300)} So {named(choice)} answers.")
+            else:
+                self.degradation, self.reason = choice.degradation, failed
+                yield self._aside(f"*The model failed ({prose(failed, 300)}). {named(choice)} answers instead.*\n\n")
+            failure = yield from self._stream_adapted(choice, request, cancel)
+
+    @property
+    def spoken(self) -> str:
+        """What the model wrote, without our own sentences."""
+        return self.text[self.own_characters :]
+
+    def _aside(self, sentence: str) -> TextDelta:
+        """A sentence of ours before the model's first word."""
+        self.pieces.append(sentence)
+        self.own_characters = len(self.text)
+        return TextDelta(sentence)
+
+    def repeat(self, kept: RememberedAnswer, why: str) -> TextDelta:
+        """Has `kept` for the answer, introduced as what it is."""
+        self.remembered, self.complete, self.finish = kept, True, "stop"
+        self.backend, self.model, self.generates = kept.backend, kept.model, True
+        self.degradation, self.reason = "small or cached", f"An earlier answer is repeated. {why}"
+        return self._aside(kept.introduction(why) + kept.text)
+
+    def _stream_adapted(
+        self, choice: Choice, request: ChatRequest, cancel: threading.Event
+    ) -> Generator[TextDelta | ThinkingDelta, None, Failure | None]:
+        """Without the adapter when it does not fit: closer to what was wanted than no model at all."""
+        self.adapter_problem = ""
         failure = yield from self._stream(choice.backend, request, cancel)
-        if self.adapter_problem and not self.text:
-            # The base without the adapter is closer to what was wanted than no model at all.
-            said = f"The adapter is not used: {self.adapter_problem}"
-            self.warnings.append(said)
-            if self.degradation == "full":
-                self.degradation, self.reason = "no enhancement", said
-            failure = yield from self._stream(choice.backend, replace(request, adapter=None), cancel)
-        if not failure:
-            return
-        log.warning("chat backend failed: %s", failure, extra={"backend": choice.backend.name})
-        if cancel.is_set() or last_resort is choice.backend:
-            self.complete, self.error = False, failure
-            return
-        partial = self.text
-        self.degradation, self.reason = "search only", f"{choice.backend.name}: {failure}"
-        said = prose(f"{choice.backend.name}: {failure}", 300)
-        if partial.strip():
-            self.complete, self.error = False, failure
-            sentence = f"{closing_fence(partial)}\n\n---\n\n*The model's answer breaks off here ({said}).*\n\n"
+        if not self.adapter_problem or request.adapter is None or self.spoken:
+            return failure
+        said = f"The adapter is not used: {self.adapter_problem}"
+        self.warnings.append(said)
+        if self.degradation == "full":
+            self.degradation, self.reason = "no enhancement", said
+        return (yield from self._stream(choice.backend, replace(request, adapter=None), cancel))
+
+    def _quoted(
+        self,
+        choice: Choice,
+        last_resort: ChatBackend,
+        request: ChatRequest,
+        cancel: threading.Event,
+        failure: Failure,
+    ) -> Iterator[TextDelta | ThinkingDelta]:
+        """The last resort's answer, after what the model said and the sentence that says why it ends there."""
+        partial = self.spoken.strip()
+        self.degradation, self.reason = "search only", f"{choice.backend.name}: {failure.message}"
+        said = prose(f"{choice.backend.name}: {failure.message}", 300)
+        if partial:
+            self.complete, self.error, self.finish = False, failure.message, "error"
+            self.model_characters = len(self.text)
+            sentence = f"{closing_fence(self.text)}\n\n---\n\n*The model's answer breaks off here ({said}).*"
         else:
-            self.backend, self.model = last_resort.name, ""
-            sentence = f"*The model failed ({said}).*\n\n"
+            self.backend, self.model, self.generates = last_resort.name, "", False
+            sentence = f"*The model failed ({said}).*"
+        sentence = f"{sentence} {failure.advice()}\n\n"
         self.pieces.append(sentence)
         yield TextDelta(sentence)
-        used = self.usage
+        used, problem = self.usage, self.problem
         quoted = replace(request, model="", max_tokens=QUOTED_ANSWER_TOKENS, stop=())
         second = yield from self._stream(last_resort, quoted, cancel)
-        if partial.strip():
-            self.usage = used  # the model's, as far as it told
+        self.problem = problem
+        if partial:
+            self.usage, self.finish = used, "error"  # the model's, as far as it told
         if second:
-            self.complete, self.error = False, f"{failure}; {second}"
+            self.complete, self.error, self.finish = False, f"{failure.message}; {second.message}", "error"
 
     def _stream(
         self, backend: ChatBackend, request: ChatRequest, cancel: threading.Event
-    ) -> Generator[TextDelta | ThinkingDelta, None, str]:
-        """Passes the backend's text on; returns why it failed, "" if not; closes the stream in any case."""
+    ) -> Generator[TextDelta | ThinkingDelta, None, Failure | None]:
+        """Passes the backend's text on; returns why it failed, None if not; closes the stream in any case."""
         stream: Iterator[object] | None = None
         done: Done | None = None
         try:
@@ -108,13 +186,13 @@ class Generation:
                     yield event
         except AdapterUnfit as error:
             self.adapter_problem = error.message
-            return error.message
+            return failure_of(error)
         except GardenerError as error:
-            return error.message
+            return failure_of(error)
         except Exception as error:
             # A backend of a third party may raise anything; the answer must still end as promised.
             log.exception("chat backend raised", extra={"backend": backend.name})
-            return f"{type(error).__name__}: {error}"
+            return failure_of(error)
         finally:
             close = getattr(stream, "close", None)
             if close is not None:
@@ -122,16 +200,33 @@ class Generation:
         if done is not None:
             self.usage = done.usage
         elif not cancel.is_set():
-            return "the stream ended without an end"
-        if done is None or done.finish == "cancelled":
-            self.complete = False
+            return Failure("the stream ended without an end", "network")
+        self.finish = done.finish if done is not None else "cancelled"
+        if self.finish == "cancelled":
+            self.complete, self.problem = False, "cancelled"
             self.warnings.append("Stopped before the end.")
-        elif done.finish == "length":
+        elif self.finish == "length":
             self.complete = False
             self.warnings.append(f"Cut at {request.max_tokens:,} tokens, the most that an answer may have.")
-        elif done.finish == "error":
-            return done.error or "the model failed"
-        return ""
+        elif done is not None and self.finish == "error":
+            return Failure(done.error or "the model failed", done.problem or "unknown")
+        return None
+
+    def counted(self, prompt_tokens: int) -> Usage:
+        """The backend's own count; an estimate where a stream broke before it told one."""
+        if self.usage.prompt_tokens or self.usage.completion_tokens or not self.spoken:
+            return self.usage
+        return replace(
+            self.usage,
+            prompt_tokens=prompt_tokens,
+            completion_tokens=estimate_tokens(self.text[self.own_characters : self.model_characters or None]).tokens,
+            estimated=True,
+        )
+
+
+def named(choice: Choice) -> str:
+    """Backend and model, for a sentence."""
+    return prose(f"{choice.backend.name} {choice.model}".strip(), 120)
 
 
 def closing_fence(text: str) -> str:

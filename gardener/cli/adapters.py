@@ -28,6 +28,7 @@ def configure_adapters(parser: argparse.ArgumentParser) -> None:
         "action", nargs="?", choices=("list", "use", "off", "remove"), default="list", help="what to do"
     )
     parser.add_argument("name", nargs="?", metavar="NAME", help="the adapter, for use and remove")
+    parser.add_argument("--even-if-worse", action="store_true", help="use it although it did worse than the base")
     parser.add_argument("--yes", action="store_true", help="do not ask before removing")
     add_project_option(parser)
     parser.set_defaults(run=adapters)
@@ -45,7 +46,7 @@ def adapters(args: argparse.Namespace, console: Console) -> int:
         if args.action == "list":
             return _list(console, context)
         if args.action == "use":
-            return _use(gardener, console, context, args.name)
+            return _use(gardener, console, context, args.name, even_if_worse=args.even_if_worse)
         if args.action == "off":
             return _off(gardener, console, context)
         return _remove(gardener, console, context, args.name, sure=args.yes)
@@ -53,20 +54,25 @@ def adapters(args: argparse.Namespace, console: Console) -> int:
 
 def _list(console: Console, context: ProjectContext) -> int:
     from gardener.models.adapters import AdapterStore
+    from gardener.project_training import unfinished
 
-    found = AdapterStore(context.home).list()
+    found, begun = AdapterStore(context.home).list(), unfinished(context)
     if console.as_json:
         shown = [{**entry, "active": entry["name"] == context.adapter} for entry in found]
-        console.json({"project": context.name, "active": context.adapter, "adapters": shown})
+        console.json({"project": context.name, "active": context.adapter, "adapters": shown, "unfinished": begun})
         return 0
-    if not found:
+    if found:
+        console.table([_row(entry, context) for entry in found], ["", "name", "size", "base", "state"])
+    else:
         console.line(f"{context.name} has no adapters.")
-        return 0
-    console.table([_row(entry, context) for entry in found], ["", "name", "size", "base", "state"])
+    for name, step in begun.items():
+        console.note(f"A training of {name} was stopped at step {step:,}: gardener train --name {name} --resume")
     return 0
 
 
 def _row(entry: dict[str, Any], context: ProjectContext) -> dict[str, str]:
+    from gardener.training.evaluate import is_worse
+
     sizes = entry.get("sizes")
     held = sum(value for value in sizes.values() if isinstance(value, int)) if isinstance(sizes, dict) else 0
     return {
@@ -74,14 +80,23 @@ def _row(entry: dict[str, Any], context: ProjectContext) -> dict[str, str]:
         "name": entry["name"],
         "size": size(held) if held else "",
         "base": one_line(str(entry.get("base_name") or entry.get("base", "")))[:40],
-        "state": one_line(entry["problem"]) or "whole",
+        "state": one_line(entry["problem"]) or ("whole, worse than the base" if is_worse(entry) else "whole"),
     }
 
 
-def _use(gardener: Gardener, console: Console, context: ProjectContext, name: str) -> int:
+def _use(gardener: Gardener, console: Console, context: ProjectContext, name: str, *, even_if_worse: bool) -> int:
+    from gardener.errors import ConflictError
     from gardener.models.adapters import AdapterStore
+    from gardener.training.evaluate import is_worse, sentence
 
-    AdapterStore(context.home).ref(name)  # every byte is compared: what is damaged is refused now, not at a question
+    store = AdapterStore(context.home)
+    store.ref(name)  # every byte is compared: what is damaged is refused now, not at a question
+    about = store.about(name)
+    if is_worse(about) and not even_if_worse:
+        raise ConflictError(
+            f"The adapter {name} is worse than the base it was trained on: {sentence(about['evaluation'])}.",
+            next_step=f"gardener adapters use {name} --even-if-worse",
+        )
     context = gardener.registry.configure(context.name, adapter=name)
     console.line_unless_json(f"{context.name} uses the adapter {name} from its next answer on.")
     if not gardener.settings.text("mlx.model"):
@@ -104,16 +119,22 @@ def _off(gardener: Gardener, console: Console, context: ProjectContext) -> int:
 
 
 def _remove(gardener: Gardener, console: Console, context: ProjectContext, name: str, *, sure: bool) -> int:
+    import os
+
     from gardener.errors import ConflictError
     from gardener.models.adapters import AdapterStore
+    from gardener.project_training import discard, unfinished
 
-    store = AdapterStore(context.home)
+    store, begun = AdapterStore(context.home), unfinished(context)
     if context.adapter == name:
         raise ConflictError(f"The adapter {name} is in use by {context.name!r}.", next_step="gardener adapters off")
     if not sure and not console.confirm(f"Remove the adapter {name} of {context.name} for good?"):
         console.note("Nothing was removed.")
         return 1
-    store.remove(name)
+    if name in begun:
+        discard(context, name)
+    if name not in begun or os.path.isdir(os.path.join(store.folder, name)):
+        store.remove(name)
     console.line_unless_json(f"The adapter {name} of {context.name} was removed.")
     if console.as_json:
         console.json({"project": context.name, "removed": name})

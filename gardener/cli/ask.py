@@ -22,10 +22,11 @@ def configure_ask(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """examples:
   gardener ask "where are orders priced?"
   gardener ask "who calls it?" --continue
+  gardener ask --continue               the last answer broke off: have it finished
   gardener ask "how are migrations ordered?" --project django --json
   git diff | gardener ask "what does this change break?" -
 """
-    parser.add_argument("question", nargs="+", metavar="QUESTION", help="what you want to know; - adds standard input")
+    parser.add_argument("question", nargs="*", metavar="QUESTION", help="what you want to know; - adds standard input")
     add_project_option(parser)
     parser.add_argument("--continue", "-c", dest="follow", action="store_true", help="go on in the last conversation")
     parser.add_argument("--conversation", metavar="ID", help="go on in this conversation")
@@ -36,12 +37,19 @@ def configure_ask(parser: argparse.ArgumentParser) -> None:
 
 
 def ask(args: argparse.Namespace, console: Console) -> int:
-    question = _question(args.question)
+    # Nothing asked of a conversation: its last answer is to be finished.
+    question = None if not args.question and (args.follow or args.conversation) else _question(args.question)
     if args.limit is not None and not 1 <= args.limit <= 100:
         raise UsageError(f"--limit is between 1 and 100, not {args.limit}.", next_step="gardener ask --help")
     with open_gardener(console) as gardener:
         context = gardener.context(args.project)
         conversation = _conversation(args, gardener, context)
+        if question is None:
+            from gardener.continued_answer import broken_answer
+
+            partial = broken_answer(gardener.history, context, conversation or "").partial.text
+            if not console.as_json:
+                console.write(inert(partial))
         answer = stream_answer(gardener, context, question, conversation, console, args.limit)
     if console.as_json:
         console.json(answer)
@@ -49,6 +57,8 @@ def ask(args: argparse.Namespace, console: Console) -> int:
         print_sources(console, answer)
         if args.receipt:
             print_receipt(console, answer)
+    if not answer["complete"] and answer["conversation"]:
+        console.note(f"Have it finished: gardener ask --continue --conversation {answer['conversation']}")
     if answer["error"]:
         console.note(f"The answer is incomplete: {answer['error']}")
         return 6
@@ -84,12 +94,15 @@ def _conversation(args: argparse.Namespace, gardener: Gardener, context: Project
 def stream_answer(
     gardener: Gardener,
     context: ProjectContext,
-    question: str,
+    question: str | None,
     conversation: str | None,
     console: Console,
     hits: int | None = None,
 ) -> dict[str, Any]:
-    """Prints an answer as it is written (not with --json) and returns the complete one."""
+    """Prints an answer as it is written (not with --json) and returns the complete one.
+
+    Without a question the last answer of the conversation is continued, and only what is new is printed.
+    """
     cancel = threading.Event()
     final: dict[str, Any] | None = None
     shown = False
@@ -104,12 +117,15 @@ def stream_answer(
         cancel.set()
         if shown:
             console.line()
+        if conversation is None:
+            raise Interrupted("The answer was interrupted.", next_step="gardener status") from error
         raise Interrupted(
-            "The answer was interrupted; what had been said is in the history.", next_step="gardener history show"
+            "The answer was interrupted; what had been said is in the history and can be continued.",
+            next_step="gardener ask --continue",
         ) from error
     if final is None:
         raise Interrupted("The answer ended without a last word.", next_step="gardener status")
-    if shown:
+    if shown or (question is None and not console.as_json):
         console.line()
     elif not console.as_json:
         console.line(inert(final["answer"]))

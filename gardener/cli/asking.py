@@ -16,13 +16,14 @@ if TYPE_CHECKING:
 def answer_events(
     gardener: Gardener,
     context: ProjectContext,
-    question: str,
+    question: str | None,
     conversation: str | None,
     cancel: threading.Event,
     hits: int | None = None,
 ) -> Iterator[dict[str, Any]]:
     """The events of one answer as JSON objects: retrieved, text, thinking, answer. Raises GardenerError.
 
+    Without a question the last answer of the conversation is continued; the texts are what is new then.
     Setting `cancel` ends the work behind it, also in the app; the last event then says that it is incomplete.
     """
     from gardener.server.client import AppClient, find_app
@@ -33,7 +34,12 @@ def answer_events(
         return
     from gardener.server.events import event_json
 
-    for event in gardener.ask(context, question, conversation, cancel, hits=hits):
+    events = (
+        gardener.go_on(context, conversation or "", cancel)
+        if question is None
+        else gardener.ask(context, question, conversation, cancel, hits=hits)
+    )
+    for event in events:
         yield event_json(event)
     from gardener.cli.index import resume_vectors
 
@@ -43,15 +49,18 @@ def answer_events(
 def _from_app(
     client: Any,
     context: ProjectContext,
-    question: str,
+    question: str | None,
     conversation: str | None,
     cancel: threading.Event,
     hits: int | None,
 ) -> Iterator[dict[str, Any]]:
     from gardener.server.client import AppError
 
-    body = {"project": context.name, "question": question, "conversation": conversation, "hits": hits}
-    job = client.request("POST", "/api/ask", body)["job"]
+    body = {"project": context.name, "conversation": conversation}
+    if question is None:
+        job = client.request("POST", "/api/continue", body)["job"]
+    else:
+        job = client.request("POST", "/api/ask", {**body, "question": question, "hits": hits})["job"]
     try:
         for event in client.stream("GET", f"/api/jobs/{job}/events"):
             if event["event"] == "error":

@@ -13,7 +13,10 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
-HELP = "/new starts over, /sources shows the last citations again, /quit or Ctrl-D ends; Ctrl-C stops an answer"
+HELP = (
+    "/new starts over, /continue finishes an answer that broke off, /sources shows the last citations again, "
+    "/quit or Ctrl-D ends; Ctrl-C stops an answer"
+)
 
 
 def configure_chat(parser: argparse.ArgumentParser) -> None:
@@ -50,11 +53,18 @@ def chat(args: argparse.Namespace, console: Console) -> int:
                 if answer:
                     print_sources(console, answer)
                 continue
-            if question.startswith("/"):
+            going_on = question == "/continue"
+            if question.startswith("/") and not going_on:
                 console.note(HELP)
                 continue
+            if going_on and not conversation:  # the first answer was interrupted before it was over
+                latest = gardener.history.list(context.id, limit=1)
+                if not latest:
+                    console.note("There is nothing to continue yet.")
+                    continue
+                conversation = latest[0].id
             try:
-                answer = stream_answer(gardener, context, question, conversation, console)
+                answer = stream_answer(gardener, context, None if going_on else question, conversation, console)
             except Interrupted as error:
                 console.error(error)
                 continue
@@ -69,6 +79,8 @@ def chat(args: argparse.Namespace, console: Console) -> int:
                 console.json(answer)
             else:
                 print_sources(console, answer)
+            if not answer["complete"]:
+                console.note("Have it finished: /continue")
         if conversation:
             console.note(f"Go on later: gardener chat --conversation {conversation}")
     return 0

@@ -141,9 +141,11 @@ def ps(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
         console.json({"resident": rows, "problems": problems})
         return 0
     if rows:
+        adapters = _adapter_names(gardener)
         shown = [
             {
                 **row,
+                "adapter": adapters.get(row["adapter"], row["adapter"][:12]),
                 "weights": size(row["weight_bytes"]),
                 "caches": size(row["cache_bytes"]) if row["cache_bytes"] else "",
             }
@@ -155,6 +157,17 @@ def ps(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
     for name, text in problems.items():
         console.note(f"{name}: {text}")
     return 0
+
+
+def _adapter_names(gardener: Gardener) -> dict[str, str]:
+    """Every project's adapters by fingerprint, as "NAME of PROJECT"."""
+    from gardener.models.adapters import AdapterStore
+
+    return {
+        str(entry.get("fingerprint")): f"{entry['name']} of {context.name}"
+        for context in gardener.registry.list()
+        for entry in AdapterStore(context.home).list()
+    }
 
 
 def loaded_in_ollama(gardener: Gardener, problems: dict[str, str]) -> list[dict[str, Any]]:

@@ -180,6 +180,11 @@ class ProjectIndex:
         """The symbol graph, after a quick catch-up with the disk."""
         self._require_index()
         self.freshen()
+        return self._symbols_as_indexed()
+
+    def _symbols_as_indexed(self) -> SymbolGraph:
+        """Without a look at the disk: the search of the same question has just taken one."""
+        self._require_index()
         self.indexer.complete_symbols()
         if self._graph is None:
             self._graph = SymbolGraph(self.indexer.symbols, self.context.name)
@@ -190,7 +195,7 @@ class ProjectIndex:
 
         Tokens are reckoned at three characters, which is few for code, so that the prompt's own count confirms it.
         """
-        graph = self.symbols()
+        graph = self._symbols_as_indexed()
         key = (graph.store.version(), tokens)
         with self._lock:
             if self._map is None or self._map[0] != key:
@@ -198,9 +203,10 @@ class ProjectIndex:
             return self._map[1]
 
     def callers(self, symbol: str, path: str = "") -> list[SearchHit]:
-        """Chunks that call the symbol (defined in the file at `path`, if that is given), best evidence first."""
+        """Chunks that call the symbol (defined in the file at `path`, if that is given), best evidence first; of the
+        index as it is."""
         try:
-            edges = self.symbols().callers(symbol, path).edges
+            edges = self._symbols_as_indexed().callers(symbol, path).edges
         except NotFoundError:
             return []
         return self.searcher.at(

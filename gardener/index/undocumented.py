@@ -58,7 +58,7 @@ def without_documentation(path: str, text: str) -> Undocumented:
     generated = _GENERATED.search(text, 0, 3000) is not None  # a parser generator documented it, not a person
     items = collect(tree.root_node, grammar, text.encode("utf-8", "replace"))
     documented: list[Documented] = []
-    for item, symbol in _functions(items, ()):
+    for item, symbol in functions_of(items):
         if not item.doc:
             continue
         rows = _docstring_rows(item.node) if grammar.docstring is not None else _comment_rows(lines, item)
@@ -82,14 +82,14 @@ def _summary(comment: str) -> str:
     return re.sub(r"</?\w[^<>]{0,200}>", "", text).strip()
 
 
-def _functions(items: Sequence[Item], around: tuple[str, ...]) -> Iterator[tuple[Item, str]]:
+def functions_of(items: Sequence[Item], around: tuple[str, ...] = ()) -> Iterator[tuple[Item, str]]:
     """Functions and methods with the qualified names that their chunks have."""
     for item in items:
         names = (*around, *item.owner, item.name) if item.name else around
         if item.kind in _DOCUMENTED_KINDS:
             yield item, ".".join(names)
         if item.members:
-            yield from _functions(item.members, names)
+            yield from functions_of(item.members, names)
 
 
 def _comment_rows(lines: Sequence[str], item: Item) -> list[int]:

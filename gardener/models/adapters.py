@@ -74,11 +74,12 @@ class AdapterStore:
                 raise ValueError("written by another version")
         except FileNotFoundError:
             raise AdapterUnfit(
-                f"The adapter {name!r} is not complete: {path} is missing.", next_step="gardener adapters list"
+                f"The adapter {name!r} is not complete: {path} is missing.",
+                next_step=f"gardener train --name {name} --again",
             ) from None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise AdapterUnfit(
-                f"The adapter {name!r} is damaged: {path}: {error}", next_step="gardener adapters list"
+                f"The adapter {name!r} is damaged: {path}: {error}", next_step=f"gardener train --name {name} --again"
             ) from error
         return dict(about)
 
@@ -97,7 +98,7 @@ class AdapterStore:
             if not isinstance(sizes, dict) or sizes.get(file) != size:
                 raise AdapterUnfit(
                     f"The adapter {name!r} is damaged: {path} is missing or of another size.",
-                    next_step="gardener adapters list",
+                    next_step=f"gardener train --name {name} --again",
                 )
 
     def ref(self, name: str) -> AdapterRef:
@@ -114,12 +115,12 @@ class AdapterStore:
         except OSError as error:
             raise AdapterUnfit(
                 f"The adapter {name!r} is damaged: {error.filename}: {error.strerror}",
-                next_step="gardener adapters list",
+                next_step=f"gardener train --name {name} --again",
             ) from error
         if found != about["fingerprint"]:
             raise AdapterUnfit(
                 f"The adapter {name!r} is damaged: the files in {place} are not what was written.",
-                next_step="gardener adapters list",
+                next_step=f"gardener train --name {name} --again",
             )
         return AdapterRef(name, place, found, about["base"])
 
@@ -152,7 +153,7 @@ class AdapterStore:
         except OSError as error:
             raise AdapterUnfit(
                 f"The adapter {name!r} is not complete: {error.filename} is missing.",
-                next_step="gardener adapters list",
+                next_step=f"gardener train --name {name} --again",
             ) from error
         write_private(os.path.join(staged, ABOUT), json.dumps(content, indent=1).encode())
         old = f"{staged}.old"

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gardener.errors import BackendUnavailable, ConfigError, GardenerError
-from gardener.models.base import ChatBackend
+from gardener.models.base import ChatBackend, Readiness
 from gardener.models.composition import HOW_TO_GET_A_MODEL
 from gardener.models.extractive import EXTRACTIVE, ExtractiveBackend
 from gardener.types import DegradationLevel
@@ -45,7 +45,7 @@ class Choice:
     model: str
     """Name within the backend; empty means its default."""
     degradation: DegradationLevel
-    """"full" when a language model answers, else "search only"."""
+    """"full" when the wanted language model answers, "small or cached" when the fallback does, else "search only"."""
     reason: str = ""
     """Why it is not "full", with each better backend's own reason."""
     next_step: str = ""
@@ -63,12 +63,22 @@ class _Registration:
 class BackendRegistry:
     """Knows backends by name; makes each at most once. Safe to use from several threads."""
 
-    def __init__(self, order: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        order: Sequence[str] = (),
+        *,
+        fallback: str = "",
+        may_generate: Callable[[], Readiness] = lambda: Readiness(True),
+    ) -> None:
         """`order`: the names that "auto" tries first, best first, when `choose` is not given another order.
 
-        The extractive backend is registered from the start: it is always there and always last.
+        `fallback` names what stands in for a model that cannot answer, as BACKEND or BACKEND:MODEL. While
+        `may_generate` says no, no language model is chosen; it must neither raise nor take long. The extractive
+        backend is registered from the start: it is always there and always last.
         """
         self._order = tuple(order)
+        self._fallback = fallback
+        self._may_generate = may_generate
         self._registered: dict[str, _Registration] = {}
         self._made: dict[str, ChatBackend] = {}
         self._lock = threading.RLock()
@@ -145,14 +155,15 @@ class BackendRegistry:
         """The backend to answer with: `name`, or for "auto" the first ready one in `order`, then as
         registered.
 
-        When a wanted backend is not ready the extractive one stands in, and the choice says why. Raises
-        ConfigError for a name that is not registered.
+        When a wanted backend is not ready the fallback stands in, else the extractive one, and the choice says why.
+        Raises ConfigError for a name that is not registered.
         """
         name = name or AUTO
         with self._lock:
             for wanted in (name, *(order or self._order)):
                 if wanted != AUTO and wanted not in self._registered:
                     raise self._unknown(wanted)
+        allowed = self._may_generate()
         passed_over: list[PassedOver] = []
         candidates = (name,) if name != AUTO else self._automatic(order)
         for candidate in candidates:
@@ -160,6 +171,8 @@ class BackendRegistry:
             candidate_model = model if candidate == name or name == AUTO else ""
             try:
                 backend = self.get(candidate)
+                if backend.capabilities.generates and not allowed.ok:
+                    return Choice(self.last_resort(), "", "search only", allowed.reason, allowed.next_step)
                 readiness = backend.readiness(candidate_model)
             except GardenerError as error:
                 passed_over.append(PassedOver(candidate, error.message, error.next_step))
@@ -170,7 +183,43 @@ class BackendRegistry:
             if backend.capabilities.generates:
                 return Choice(backend, candidate_model, "full", passed_over=tuple(passed_over))
             return self._search_only(backend, passed_over, chosen=True)
-        return self._search_only(self.get(EXTRACTIVE), passed_over, chosen=False)
+        return self.fallback(passed_over) or self._search_only(self.get(EXTRACTIVE), passed_over, chosen=False)
+
+    def fallback(self, passed_over: list[PassedOver], failed: Choice | None = None) -> Choice | None:
+        """What stands in for models that cannot answer, or for the one that has `failed`; None when nothing does.
+
+        Why it does not is added to `passed_over`.
+        """
+        if not self._fallback:
+            return None
+        reason = " ".join(f"{item.name}: {item.reason}" for item in passed_over) or "No other model is set up."
+        return self.named(self._fallback, "small or cached", reason, passed_over, failed)
+
+    def named(
+        self,
+        spec: str,
+        degradation: DegradationLevel,
+        reason: str,
+        passed_over: list[PassedOver],
+        other_than: Choice | None = None,
+    ) -> Choice | None:
+        """The model that BACKEND or BACKEND:MODEL means, if it is ready, generates, and is another than `other_than`;
+        why it is not is added to `passed_over`."""
+        name, _, model = spec.partition(":")
+        if other_than is not None and (other_than.backend.name, other_than.model) == (name, model):
+            return None
+        try:
+            backend = self.get(name)
+            if not backend.capabilities.generates:
+                return None
+            allowed = self._may_generate()
+            readiness = backend.readiness(model) if allowed.ok else allowed
+        except GardenerError as error:
+            readiness = Readiness(False, error.message, error.next_step)
+        if not readiness.ok:
+            passed_over.append(PassedOver(spec, readiness.reason, readiness.next_step))
+            return None
+        return Choice(backend, model, degradation, reason, passed_over=tuple(passed_over))
 
     def last_resort(self) -> ChatBackend:
         """The extractive backend."""

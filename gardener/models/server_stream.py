@@ -29,9 +29,9 @@ from gardener.errors import (
     ModelTooLarge,
 )
 from gardener.models.base import StreamLimits
+from gardener.models.problems import problem_of as problem_of
 from gardener.models.server_address import without_key
 from gardener.resilience import CircuitBreaker
-from gardener.types import ProblemKind
 
 if TYPE_CHECKING:
     from gardener.models.bounded_transport import BoundedTransport
@@ -340,21 +340,3 @@ def _broken(where: str, error: Exception, headers: Mapping[str, str]) -> Gardene
     if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError):
         return BackendUnavailable(f"{where} broke the connection off.", next_step="gardener doctor")
     return BackendUnavailable(f"{where} broke the connection off: {short}", next_step="gardener doctor")
-
-
-def problem_of(error: GardenerError) -> ProblemKind:
-    """The kind of problem that an error is, for whoever shows or counts it."""
-    for kind, classes in _KINDS:
-        if isinstance(error, classes):
-            return kind
-    return "unknown"
-
-
-_KINDS: Final[tuple[tuple[ProblemKind, tuple[type[GardenerError], ...]], ...]] = (
-    ("memory", (ModelTooLarge,)),
-    ("timeout", (BackendTimeout,)),
-    ("rate limit", (BackendBusy,)),
-    ("validation", (BackendRefused, ModelNotFound)),
-    ("network", (BackendUnavailable,)),
-    ("model failure", (BackendError,)),
-)

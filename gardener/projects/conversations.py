@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from gardener.errors import StateDamaged
-from gardener.types import Answer, ChatRole
+from gardener.types import Answer, ChatRole, Citation
 
 UNTITLED = "New conversation"
 ANSWER_COLUMNS = (
@@ -23,8 +23,12 @@ ANSWER_COLUMNS = (
     "usage",
     "timings",
     "error",
+    "model_characters",
 )
 """The columns of `messages` that an answer fills, in the order of `answer_columns`."""
+
+
+_CITATION_FIELDS = tuple(field.name for field in fields(Citation))
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +73,8 @@ class StoredMessage:
     usage: Mapping[str, Any] = field(default_factory=dict)
     timings_ms: Mapping[str, float] = field(default_factory=dict)
     error: str = ""
+    model_characters: int = 0
+    """Where the model's own words end, when it broke off and something else follows; else 0."""
     feedback: int = 0
     """1 for thumbs up, -1 for thumbs down, 0 for none."""
 
@@ -108,6 +114,7 @@ def answer_columns(answer: Answer) -> tuple[object, ...]:
         "prompt_tokens": answer.usage.prompt_tokens,
         "completion_tokens": answer.usage.completion_tokens,
         "estimated": answer.usage.estimated,
+        "cached_tokens": answer.usage.cached_tokens,
     }
     return (
         storable(answer.text),
@@ -120,6 +127,7 @@ def answer_columns(answer: Answer) -> tuple[object, ...]:
         json.dumps(usage),
         json.dumps(answer.timings_ms),
         storable(answer.error),
+        answer.model_characters,
     )
 
 
@@ -156,8 +164,14 @@ def message_from(row: sqlite3.Row) -> StoredMessage:
         usage=_parsed(row, "usage"),
         timings_ms=_parsed(row, "timings"),
         error=row["error"],
+        model_characters=row["model_characters"],
         feedback=row["feedback"],
     )
+
+
+def citation_from(stored: Mapping[str, Any]) -> Citation:
+    """A citation as `StoredMessage.citations` keeps it."""
+    return Citation(**{name: stored[name] for name in _CITATION_FIELDS if name in stored})
 
 
 def _parsed(row: sqlite3.Row, column: str) -> Any:

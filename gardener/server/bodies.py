@@ -38,6 +38,13 @@ class AskBody(Body):
     )
 
 
+class ContinueBody(Body):
+    """POST /api/continue. The last answer of the conversation goes on where it broke off, as a job."""
+
+    conversation: Annotated[str, Field(min_length=1, max_length=100)]
+    project: Name | None = None
+
+
 class ProjectBody(Body):
     """POST /api/switch."""
 

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from gardener import __version__
+from gardener.continued_answer import broken_answer
 from gardener.errors import GardenerError, IntegrityError
 from gardener.metrics import Metrics
 from gardener.server.access import Access
@@ -26,7 +27,7 @@ from gardener.server.jobs import Job, JobKind, Jobs, Work
 from gardener.server.runfile import authority
 from gardener.server.warming import Warming
 from gardener.server.watching import Watching
-from gardener.types import Answer, IndexState, Message, ProjectContext, TextDelta
+from gardener.types import Answer, AnswerEvent, IndexState, Message, ProjectContext, TextDelta
 from gardener.vector_work import index_version, missing_vectors, more_important
 
 if TYPE_CHECKING:
@@ -100,19 +101,41 @@ class Edge:
     ) -> Job:
         """Starts an answer; arguments as in Gardener.ask. Raises BackendUnavailable when too many wait."""
 
+        def events(job: Job) -> Iterator[AnswerEvent]:
+            return self.gardener.ask(context, question, conversation_id, job.cancel, history=history, hits=hits)
+
+        return self._answer(context, question, events, conversation_id or "")
+
+    def go_on(self, context: ProjectContext, conversation_id: str) -> Job:
+        """Starts to continue the last answer of a conversation. Raises ConversationNotFound, or UsageError when there
+        is nothing to continue."""
+        about = broken_answer(self.gardener.history, context, conversation_id).question
+
+        def events(job: Job) -> Iterator[AnswerEvent]:
+            return self.gardener.go_on(context, conversation_id, job.cancel)
+
+        return self._answer(context, about, events, conversation_id)
+
+    def _answer(
+        self,
+        context: ProjectContext,
+        about: str,
+        events: Callable[[Job], Iterator[AnswerEvent]],
+        conversation_id: str,
+    ) -> Job:
+        lane = context.backend or "auto"
+
         def work(job: Job) -> Iterator[JsonObject]:
             begun, first = time.monotonic(), True
-            for event in self.gardener.ask(context, question, conversation_id, job.cancel, history=history, hits=hits):
+            for event in events(job):
                 if isinstance(event, TextDelta) and first:
                     first = False
-                    backend = context.backend or "auto"
-                    self.metrics.observe("gardener_first_token_seconds", time.monotonic() - begun, backend=backend)
+                    self.metrics.observe("gardener_first_token_seconds", time.monotonic() - begun, backend=lane)
                 if isinstance(event, Answer):
                     self._count_answer(event, time.monotonic() - begun, job.cancel.is_set())
                 yield event_json(event)
 
-        lane = context.backend or "auto"
-        return self.jobs.start("answer", context.id, lane, question, work, conversation_id or "")
+        return self.jobs.start("answer", context.id, lane, about, work, conversation_id)
 
     def _count_answer(self, answer: Answer, seconds: float, cancelled: bool) -> None:
         finish = "cancelled" if cancelled else "complete" if answer.complete else "incomplete"
@@ -120,8 +143,7 @@ class Edge:
             "gardener_answers_total", backend=answer.backend, degradation=answer.degradation, finish=finish
         )
         self.metrics.observe("gardener_answer_seconds", seconds, backend=answer.backend)
-        self.metrics.count("gardener_tokens_total", answer.usage.prompt_tokens, kind="prompt")
-        self.metrics.count("gardener_tokens_total", answer.usage.completion_tokens, kind="completion")
+        self.metrics.count_usage(answer)
         self.metrics.set_degradation(answer.degradation)
 
     # ---- the index -----------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Query
 from starlette.responses import StreamingResponse
 
-from gardener.server.bodies import AskBody, Empty, IndexBody, ProjectBody, SearchBody
+from gardener.server.bodies import AskBody, ContinueBody, Empty, IndexBody, ProjectBody, SearchBody
 from gardener.server.events import JsonObject
 from gardener.server.sse import job_stream, sse_response
 
@@ -74,6 +74,10 @@ def router(edge: Edge) -> APIRouter:
     def ask(body: AskBody) -> JsonObject:
         context = gardener.context(body.project)
         return edge.ask(context, body.question, body.conversation, hits=body.hits).as_json()
+
+    @routes.post("/continue", status_code=202, summary="Continue an answer that broke off; follow its job")
+    def go_on(body: ContinueBody) -> JsonObject:
+        return edge.go_on(gardener.context(body.project), body.conversation).as_json()
 
     @routes.post("/index", status_code=202, summary="Bring a project's index up to date; follow its job")
     def index(body: IndexBody) -> JsonObject:

@@ -103,6 +103,7 @@ def metrics_text(edge: Edge) -> str:
             project=context.name,
             mode=mode,
         )
+    edge.metrics.set("gardener_budget_used_ratio", _budget_used(edge))
     for name, held in edge.gardener.models.resident().items():
         text.metric("gardener_model_weight_bytes", "gauge", "Weights in memory.", held.weight_bytes, backend=name)
         text.metric("gardener_model_cache_bytes", "gauge", "Prompt caches in memory.", held.cache_bytes, backend=name)
@@ -123,6 +124,14 @@ def metrics_text(edge: Edge) -> str:
     for code, count in sorted(edge.refusals.items()):
         text.metric("gardener_refused_requests_total", "counter", "Refused by the guard.", count, reason=code)
     return edge.metrics.text().decode() + text.finished()
+
+
+def _budget_used(edge: Edge) -> float:
+    try:
+        return round(edge.gardener.usage.today().percent / 100, 4)
+    except GardenerError as error:
+        log.warning("metrics.no_budget", extra={"fields": {"code": error.code, "reason": error.message}})
+        return 0.0
 
 
 def _index_state(edge: Edge, active: ProjectContext | None) -> IndexState | None:

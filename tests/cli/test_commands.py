@@ -316,6 +316,31 @@ def test_a_conversation_goes_on(gardener: Run, added: Path) -> None:
     assert "who calls it?" in shown
 
 
+def test_what_cannot_be_finished_is_said(gardener: Run, added: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import io
+
+    assert gardener("ask").code == 2
+    assert gardener("ask", "--continue").code == 2
+    gardener("ask", "what does raw_decode do?")
+    refused = gardener("ask", "--continue")
+    assert refused.code == 2 and "is complete" in refused.err and refused.out == ""
+    monkeypatch.setattr("sys.stdin", io.StringIO("/continue\n"))
+    assert "is complete" in gardener("chat").err
+
+
+def test_usage_for_people_and_programs(gardener: Run, added: Path) -> None:
+    assert "No answers yet" in gardener("usage").err
+    gardener("ask", "what does raw_decode do?")
+    said = gardener("usage")
+    assert said.code == 0 and said.out.startswith("PROJECT") and "levels search only 1" in said.out
+    found = gardener("usage", "--by", "day", "--days", "2", "--json").json
+    assert [line["answers"] for line in found["lines"]] == [1] and found["today"]["tokens"] == 0
+    assert gardener("usage", "--project", "nobody").code == 4
+    assert gardener("usage", "--days", "0").code == 2
+    gardener("config", "set", "usage.daily_tokens", "100")
+    assert "Today: 0 of 100 tokens, 0 % of the daily budget." in gardener("usage").out
+
+
 def test_chat_reads_questions_from_a_pipe(gardener: Run, added: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import io
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import httpx
 import pytest
 
-from gardener.errors import AppUnreachable
+from gardener.errors import AppUnreachable, BackendUnavailable, UsageError
 from gardener.server.client import AppError
+from tests.chat_samples import ScriptedBackend
 from tests.server.conftest import Gate
 from tests.serving import Served
 
@@ -140,6 +143,33 @@ def test_cancel_keeps_the_partial_answer_as_incomplete(served: Served, gate: Gat
     assert client.request("GET", f"/api/jobs/{job['job']}")["state"] == "cancelled"
     stored = served.gardener.history.show(served.gardener.context().id, last["conversation"])
     assert stored[-1].role == "assistant" and not stored[-1].complete
+
+
+def test_a_broken_answer_is_continued_as_a_job(served: Served, model: ScriptedBackend) -> None:
+    client = served.command_line()
+
+    def last(route: str, body: dict[str, object]) -> dict[str, Any]:
+        job = client.request("POST", route, body)
+        return list(client.stream("GET", f"/api/jobs/{job['job']}/events"))[-1]
+
+    whole = tuple(model.script)
+    try:
+        model.script = (*whole[:2], BackendUnavailable("it broke the connection off"))
+        first = last("/api/ask", {"question": "How is the lantern lit?"})
+        assert not first["complete"] and first["problem"] == "network"
+        model.script = whole[2:]
+        second = last("/api/continue", {"conversation": first["conversation"]})
+    finally:
+        model.script = whole
+    assert (second["answer"], second["complete"]) == ("".join(whole), True)
+    assert second["conversation"] == first["conversation"]
+    with pytest.raises(UsageError, match="is complete"):
+        last("/api/continue", {"conversation": first["conversation"]})
+    with served.http() as http:
+        figures = http.get("/metrics").text
+    assert 'gardener_problems_total{kind="network"} 1.0' in figures
+    assert 'gardener_tokens_total{kind="cached"} 0.0' in figures
+    assert "gardener_budget_used_ratio 0.0" in figures
 
 
 def test_a_running_answer_finishes_against_its_own_project(served: Served, gate: Gate) -> None:

@@ -282,7 +282,8 @@ class MlxBackend:
 
         def count() -> None:
             spent = time.perf_counter() - begun - prompt_s
-            run.usage = Usage(len(tokens), written, False, cached, load_s, prompt_s, spent)
+            source = found.source if found else ""
+            run.usage = Usage(len(tokens), written, False, cached, load_s, prompt_s, spent, source)
 
         ids = generation.write(
             base, state, tokens[known:], storage, max_tokens=most, temperature=request.temperature, go_on=clock.go_on
