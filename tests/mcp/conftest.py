@@ -1,10 +1,11 @@
-"""Two real projects, one of them hostile, and clients that speak to a real server."""
+"""Two real projects, and clients that speak to a real server."""
 
 from __future__ import annotations
 
 import asyncio
 import threading
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -54,16 +55,28 @@ def model() -> PatientBackend:
 
 @pytest.fixture
 def gardener(tmp_path: Path, model: PatientBackend) -> Iterator[Gardener]:
-    """`lantern` (active) and `compass`, indexed; nobody makes their vectors."""
-    made = Gardener(str(tmp_path / "home"))
-    made.backends.register("scripted", lambda: model)
-    for marker in ("lantern", "compass"):
-        context = made.registry.add(str(write_project(tmp_path / marker, marker)))
-        made.registry.configure(context.name, backend="scripted")
-        made.update_index(made.context(marker))
-    made.switch("lantern")
-    yield made
-    made.close()
+    """`lantern` (active) and `compass`, indexed; nobody makes their vectors. For tests that change something."""
+    with two_projects(tmp_path, model) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gardener]:
+    """The same for all tests of a module that only read."""
+    with two_projects(tmp_path_factory.mktemp("shared"), PatientBackend()) as made:
+        yield made
+
+
+@contextmanager
+def two_projects(base: Path, model: PatientBackend) -> Iterator[Gardener]:
+    with Gardener(str(base / "home")) as made:
+        made.backends.register("scripted", lambda: model)
+        for marker in ("lantern", "compass"):
+            context = made.registry.add(str(write_project(base / marker, marker)))
+            made.registry.configure(context.name, backend="scripted")
+            made.update_index(made.context(marker))
+        made.switch("lantern")
+        yield made
 
 
 def server_of(gardener: Gardener, **options: Any) -> MCPServer[Any]:

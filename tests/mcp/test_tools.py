@@ -21,13 +21,13 @@ READING = {
 }  # fmt: skip
 
 
-def test_the_tools_are_typed_and_read_only(gardener: Gardener) -> None:
+def test_the_tools_are_typed_and_read_only(shared: Gardener) -> None:
     async def work(client: Client) -> list[mcp_types.Tool]:
         assert client.instructions is not None
         assert "data written by others" in client.instructions
         return (await client.list_tools()).tools
 
-    tools = session(server_of(gardener), work)
+    tools = session(server_of(shared), work)
     assert {tool.name for tool in tools} == READING
     for tool in tools:
         assert tool.output_schema is not None
@@ -39,8 +39,8 @@ def test_the_tools_are_typed_and_read_only(gardener: Gardener) -> None:
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-def test_search_says_where_and_in_which_project(gardener: Gardener, mode: str) -> None:
-    found = call(server_of(gardener), "search", mode, query="how long does it burn", limit=1)
+def test_search_says_where_and_in_which_project(shared: Gardener, mode: str) -> None:
+    found = call(server_of(shared), "search", mode, query="how long does it burn", limit=1)
     assert (found["project"], found["chosen_by"]) == ("lantern", "active")
     assert found["index"]["fresh"] is True
     hit = found["hits"][0]
@@ -49,8 +49,8 @@ def test_search_says_where_and_in_which_project(gardener: Gardener, mode: str) -
     assert len(found["hits"]) == 1
 
 
-def test_search_is_narrowed_as_asked(gardener: Gardener) -> None:
-    server = server_of(gardener)
+def test_search_is_narrowed_as_asked(shared: Gardener) -> None:
+    server = server_of(shared)
     assert {hit["path"] for hit in call(server, "search", query="lantern", path="src")["hits"]} == {"src/engine.py"}
     assert [hit["symbol"] for hit in call(server, "search", symbol="start")["hits"]] == ["start"]
     assert call(server, "search", query="lantern", languages=["rust"])["hits"] == []
@@ -68,8 +68,8 @@ def test_read_range_gives_the_disk_and_not_the_index(gardener: Gardener, tmp_pat
     assert (past["text"], past["start_line"], past["end_line"]) == ("", 100, 99)
 
 
-def test_symbols_callers_callees_and_map(gardener: Gardener) -> None:
-    server = server_of(gardener)
+def test_symbols_callers_callees_and_map(shared: Gardener) -> None:
+    server = server_of(shared)
     found = call(server, "symbols", pattern="light", limit=1)
     assert [(one["symbol"], one["path"], one["start_line"]) for one in found["symbols"]] == [
         ("light_lantern", "src/engine.py", 4)
@@ -88,7 +88,7 @@ def test_symbols_callers_callees_and_map(gardener: Gardener) -> None:
         assert result["index"]["files"] == 2
 
 
-def test_ask_answers_with_citations_and_reports_progress(gardener: Gardener) -> None:
+def test_ask_answers_with_citations_and_reports_progress(shared: Gardener) -> None:
     told: list[tuple[float, str | None]] = []
 
     async def note(progress: float, total: float | None, message: str | None) -> None:
@@ -97,7 +97,7 @@ def test_ask_answers_with_citations_and_reports_progress(gardener: Gardener) -> 
     async def work(client: Client) -> Any:
         return await client.call_tool("ask", {"question": "how is the lantern lit?"}, progress_callback=note)
 
-    result = session(server_of(gardener), work)
+    result = session(server_of(shared), work)
     said = result.structured_content
     assert said["answer"].startswith("The lantern is lit by light_lantern [1].")
     assert said["citations"][0]["path"] == "src/engine.py"
@@ -107,7 +107,7 @@ def test_ask_answers_with_citations_and_reports_progress(gardener: Gardener) -> 
     assert told[1][1] is not None
     assert told[1][1].startswith("Found ")
     assert [progress for progress, _ in told] == sorted({progress for progress, _ in told})
-    assert gardener.history.list(gardener.context("lantern").id) == []
+    assert shared.history.list(shared.context("lantern").id) == []
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -145,16 +145,18 @@ def test_the_state_of_the_index_and_the_projects(gardener: Gardener, tmp_path: P
     assert (state["index"]["fresh"], state["index"]["changed_files"]) == (False, 1)
 
 
-def test_which_project_is_taken(gardener: Gardener, tmp_path: Path) -> None:
+def test_which_project_is_taken(shared: Gardener) -> None:
+    base = Path(shared.context("lantern").root).parent
+
     def chosen(server: Any, mode: str = "auto", **arguments: Any) -> tuple[str, str]:
         found = call(server, "search", mode, query="engine", **arguments)
         return found["project"], found["chosen_by"]
 
-    inside = str(tmp_path / "compass" / "src")
-    assert chosen(server_of(gardener, folder=inside)) == ("compass", "working-directory")
-    assert chosen(server_of(gardener, folder=str(tmp_path))) == ("lantern", "active")
-    assert chosen(server_of(gardener, folder=inside), project="lantern") == ("lantern", "argument")
-    assert chosen(server_of(gardener, project="compass")) == ("compass", "option")
+    inside = str(base / "compass" / "src")
+    assert chosen(server_of(shared, folder=inside)) == ("compass", "working-directory")
+    assert chosen(server_of(shared, folder=str(base))) == ("lantern", "active")
+    assert chosen(server_of(shared, folder=inside), project="lantern") == ("lantern", "argument")
+    assert chosen(server_of(shared, project="compass")) == ("compass", "option")
 
 
 @pytest.mark.parametrize(
@@ -166,12 +168,12 @@ def test_which_project_is_taken(gardener: Gardener, tmp_path: Path) -> None:
         ([], ("lantern", "active", False)),
     ],
 )
-def test_the_clients_folders_count(
-    gardener: Gardener, tmp_path: Path, folders: list[str], expected: tuple[str, str, bool]
-) -> None:
+def test_the_clients_folders_count(shared: Gardener, folders: list[str], expected: tuple[str, str, bool]) -> None:
+    base = Path(shared.context("lantern").root).parent
+
     async def roots(context: Any) -> mcp_types.ListRootsResult:
         return mcp_types.ListRootsResult(
-            roots=[mcp_types.Root(uri=(tmp_path / folder).as_uri()) for folder in folders]  # type: ignore[arg-type]
+            roots=[mcp_types.Root(uri=(base / folder).as_uri()) for folder in folders]  # type: ignore[arg-type]
         )
 
     async def work(client: Client) -> dict[str, Any]:
@@ -179,12 +181,12 @@ def test_the_clients_folders_count(
         assert result.structured_content is not None
         return dict(result.structured_content)
 
-    found = session(server_of(gardener), work, "legacy", list_roots_callback=roots)
+    found = session(server_of(shared), work, "legacy", list_roots_callback=roots)
     assert (found["project"], found["chosen_by"], bool(found["note"])) == expected
 
 
 def test_a_client_that_does_not_say_its_folders_is_asked_once(
-    gardener: Gardener, monkeypatch: pytest.MonkeyPatch
+    shared: Gardener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(choice, "ROOTS_SECONDS", 0.05)
     asked: list[object] = []
@@ -200,7 +202,7 @@ def test_a_client_that_does_not_say_its_folders_is_asked_once(
             assert result.structured_content is not None
             assert result.structured_content["chosen_by"] == "active"
 
-    session(server_of(gardener), work, "legacy", list_roots_callback=roots)
+    session(server_of(shared), work, "legacy", list_roots_callback=roots)
     assert len(asked) == 1
 
 
@@ -223,13 +225,14 @@ def test_a_client_that_does_not_say_its_folders_is_asked_once(
         ("switch_project", {"project": "compass"}, "switch_project"),
     ],
 )  # fmt: skip
-def test_what_is_refused_says_why(gardener: Gardener, tmp_path: Path, tool: str, arguments: Any, said: str) -> None:
-    root = tmp_path / "lantern"
+def test_what_is_refused_says_why(shared: Gardener, tool: str, arguments: Any, said: str) -> None:
+    root = Path(shared.context("lantern").root)
     (root / ".env").write_text("TOKEN=abcdefabcdefabcdef\n")
     (root / "picture.png").write_bytes(bytes(range(256)) * 8)
-    (root / "way-out").symlink_to("/etc/passwd")
-    assert said in refusal(server_of(gardener), tool, **arguments)
-    assert gardener.context().name == "lantern"
+    if not (root / "way-out").is_symlink():
+        (root / "way-out").symlink_to("/etc/passwd")
+    assert said in refusal(server_of(shared), tool, **arguments)
+    assert shared.context().name == "lantern"
 
 
 def test_without_any_project_the_way_to_one_is_said(home: Path) -> None:
@@ -280,20 +283,20 @@ def test_switching_needs_to_be_allowed(gardener: Gardener, tmp_path: Path) -> No
 
 
 def test_what_crashes_says_nothing_of_its_inside(
-    gardener: Gardener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    shared: Gardener, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def crash(*_: Any) -> None:
         raise RuntimeError("the inside of /somewhere")
 
     monkeypatch.setattr(AppOrSelf, "search", crash)
-    assert refusal(server_of(gardener), "search", query="x") == "Error executing tool search"
+    assert refusal(server_of(shared), "search", query="x") == "Error executing tool search"
     assert "the inside of /somewhere" in caplog.text
 
 
-def test_nothing_is_written_to_the_project(gardener: Gardener, tmp_path: Path) -> None:
-    root = tmp_path / "lantern"
+def test_nothing_is_written_to_the_project(shared: Gardener) -> None:
+    root = Path(shared.context("lantern").root)
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
-    server = server_of(gardener)
+    server = server_of(shared)
     for tool, arguments in (("search", {"query": "engine"}), ("ask", {"question": "x"}), ("repository_map", {})):
         call(server, tool, **arguments)
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
