@@ -24,6 +24,8 @@ class McpEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         caller: Caller = scope["gardener.caller"]
         if caller.kind != "client":
+            while scope["method"] == "POST" and (await receive()).get("more_body"):
+                pass  # closing a connection on an unread body resets it, and the browser would not see why
             refusal = Refusal(403, "token-only", "MCP needs a token, not a browser.", "gardener token create NAME")
             await send_refusal(send, refusal, page=False)
             return
