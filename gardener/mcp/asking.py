@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -13,6 +15,8 @@ from gardener.errors import GardenerError, Interrupted
 
 if TYPE_CHECKING:
     from gardener.mcp.engine import RunningAnswer
+
+log = logging.getLogger("gardener.mcp")
 
 PROGRESS_SECONDS = 0.25
 """Shortest time between two progress notifications."""
@@ -31,7 +35,8 @@ async def follow(ctx: Context, start: Callable[[], RunningAnswer], room: anyio.C
     def pump() -> None:
         try:
             for event in running.events():
-                anyio.from_thread.run_sync(send.send_nowait, event)
+                with suppress(anyio.BrokenResourceError):  # cancelled: read on until the work has ended
+                    anyio.from_thread.run_sync(send.send_nowait, event)
         except GardenerError as error:
             failures.append(error)
 
@@ -74,14 +79,16 @@ class _Stoppable:
         self._answer: RunningAnswer | None = None
         self._over = False
 
-    def events(self) -> Any:
+    def events(self) -> Iterator[dict[str, Any]]:
         with self._lock:
             if self._over:
                 return
             self._answer = self._start()
-        yield from self._answer.events()
-        with self._lock:
-            self._over = True
+        try:
+            yield from self._answer.events()
+        finally:
+            with self._lock:
+                self._over = True
 
     def stop(self) -> None:
         with self._lock:
@@ -89,8 +96,12 @@ class _Stoppable:
                 return
             self._over = True
             answer = self._answer
-        if answer is not None:
+        if answer is None:
+            return
+        try:
             answer.stop()
+        except GardenerError as error:  # what would have been told to stop is gone, and the work with it
+            log.warning("mcp.not_stopped", extra={"fields": {"code": error.code, "reason": error.message}})
 
 
 class _Progress:

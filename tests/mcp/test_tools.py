@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ import pytest
 from mcp.client import Client
 
 from gardener.app import Gardener
+from gardener.errors import AppUnreachable
 from gardener.mcp import choice
+from gardener.mcp.server import build_server
 from gardener.server.mcp_engines import AppOrSelf
+from gardener.types import ProjectContext
 from tests.mcp.conftest import PatientBackend, call, refusal, server_of, session
 
 READING = {
@@ -111,7 +115,9 @@ def test_ask_answers_with_citations_and_reports_progress(shared: Gardener) -> No
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-def test_a_cancelled_ask_ends_the_work_behind_it(gardener: Gardener, model: PatientBackend, mode: str) -> None:
+def test_a_cancelled_ask_ends_the_work_behind_it(
+    gardener: Gardener, model: PatientBackend, caplog: pytest.LogCaptureFixture, mode: str
+) -> None:
     model.patient = True
 
     async def work(client: Client) -> None:
@@ -129,6 +135,23 @@ def test_a_cancelled_ask_ends_the_work_behind_it(gardener: Gardener, model: Pati
         assert not again.is_error
 
     session(server_of(gardener), work, mode)
+    assert "unexpected" not in caplog.text
+
+
+def test_an_app_that_dies_in_mid_answer_is_named(shared: Gardener) -> None:
+    class Dying(AppOrSelf):
+        def ask(self, context: ProjectContext, question: str, hits: int | None) -> Any:
+            return self
+
+        def events(self) -> Iterator[dict[str, Any]]:
+            yield {"event": "text", "text": "The"}
+            raise AppUnreachable("The app's answer ended in the middle.", next_step="gardener status")
+
+        def stop(self) -> None:
+            raise AppUnreachable("It does not answer.", next_step="gardener status")
+
+    said = refusal(build_server(shared, Dying(shared, lambda *_: None)), "ask", question="x")
+    assert said.endswith("[app-unreachable] The app's answer ended in the middle. Next: gardener status")
 
 
 def test_the_state_of_the_index_and_the_projects(gardener: Gardener, tmp_path: Path) -> None:
