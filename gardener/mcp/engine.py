@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from gardener.index.search import SearchRequest
-    from gardener.types import IndexState, ProjectContext
+    from gardener.types import ProjectContext
 
 
 class RunningAnswer(Protocol):
@@ -28,6 +28,3 @@ class Engine(Protocol):
 
     def ask(self, context: ProjectContext, question: str, hits: int | None) -> RunningAnswer:
         """Starts an answer that is kept in no conversation."""
-
-    def index_state(self, context: ProjectContext) -> IndexState:
-        """The index compared with the disk, now or a moment ago."""

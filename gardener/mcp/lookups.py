@@ -209,7 +209,7 @@ class Lookups:
         return SwitchOutput(**_head(chosen), before=before.name if before else "")
 
     def _indexed(self, chosen: Chosen) -> dict[str, Any]:
-        state = self.engine.index_state(chosen.context)
+        state = self.gardener.index_state(chosen.context)
         return {**_head(chosen), "index": IndexFacts.model_validate(state.as_json())}
 
     def _budget(self) -> Budget:

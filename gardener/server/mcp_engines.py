@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from gardener.mcp.engine import RunningAnswer
     from gardener.server.edge import Edge
     from gardener.server.jobs import Job
-    from gardener.types import IndexState, ProjectContext
+    from gardener.types import ProjectContext
 
-INDEX_STATE_SECONDS = 2.0
-"""How old an index state may be: it compares the index with the disk, and an agent calls tools in bursts."""
+AFTERWARDS_SECONDS = 60.0
+"""An agent's calls come in bursts, and one process that makes vectors is enough."""
 
 
 class InApp:
@@ -34,9 +34,6 @@ class InApp:
 
     def ask(self, context: ProjectContext, question: str, hits: int | None) -> RunningAnswer:
         return _JobAnswer(self._edge, self._edge.ask(context, question, None, hits=hits))
-
-    def index_state(self, context: ProjectContext) -> IndexState:
-        return self._edge.index_state(context)
 
 
 class _JobAnswer:
@@ -58,14 +55,14 @@ class AppOrSelf:
     """For `gardener mcp`: the running app while there is one, with its warm models, else this process.
 
     It is looked for at every call, as the app may come and go while an editor stays open. `afterwards` is called with
-    the project after work that was done here.
+    the project after work that was done here, at most once in AFTERWARDS_SECONDS for each.
     """
 
     def __init__(self, gardener: Gardener, afterwards: Callable[[Gardener, ProjectContext], None]) -> None:
         self._gardener = gardener
         self._afterwards = afterwards
+        self._last_afterwards: dict[str, float] = {}
         self._lock = threading.Lock()
-        self._states: dict[str, tuple[float, IndexState]] = {}
 
     def search(self, context: ProjectContext, request: SearchRequest) -> dict[str, Any]:
         app = find_app(self._gardener.paths)
@@ -85,25 +82,22 @@ class AppOrSelf:
             )
         found = self._gardener.search(context, request)
         if found.index.embedded_fraction < 1:
-            self._afterwards(self._gardener, context)
+            self._after(context)
         return found.as_json()
 
     def ask(self, context: ProjectContext, question: str, hits: int | None) -> RunningAnswer:
         app = find_app(self._gardener.paths)
         if app is not None:
             return _RemoteAnswer(AppClient(app, timeout_s=600.0), context, question, hits)
-        return _OwnAnswer(self._gardener, context, question, hits, self._afterwards)
+        return _OwnAnswer(self._gardener, context, question, hits, self._after)
 
-    def index_state(self, context: ProjectContext) -> IndexState:
+    def _after(self, context: ProjectContext) -> None:
         now = time.monotonic()
         with self._lock:
-            known = self._states.get(context.id)
-        if known is not None and now - known[0] < INDEX_STATE_SECONDS:
-            return known[1]
-        state = self._gardener.index_state(context)
-        with self._lock:
-            self._states[context.id] = (time.monotonic(), state)
-        return state
+            if now - self._last_afterwards.get(context.id, float("-inf")) < AFTERWARDS_SECONDS:
+                return
+            self._last_afterwards[context.id] = now
+        self._afterwards(self._gardener, context)
 
 
 class _RemoteAnswer:
@@ -133,7 +127,7 @@ class _OwnAnswer:
         context: ProjectContext,
         question: str,
         hits: int | None,
-        afterwards: Callable[[Gardener, ProjectContext], None],
+        afterwards: Callable[[ProjectContext], None],
     ) -> None:
         self._gardener = gardener
         self._context = context
@@ -147,7 +141,7 @@ class _OwnAnswer:
         with closing(self._gardener.ask(self._context, self._question, None, self._cancel, hits=self._hits)) as events:  # type: ignore[type-var]
             for event in events:
                 yield event_json(event)
-        self._afterwards(self._gardener, self._context)
+        self._afterwards(self._context)
 
     def stop(self) -> None:
         self._cancel.set()

@@ -166,6 +166,8 @@ def test_the_state_of_the_index_and_the_projects(gardener: Gardener, tmp_path: P
     state = call(server, "index_state", project="compass")
     assert (state["project"], state["chosen_by"]) == ("compass", "argument")
     assert (state["index"]["fresh"], state["index"]["changed_files"]) == (False, 1)
+    found = call(server, "symbols", project="compass", pattern="x")  # which brings the index up to date
+    assert (found["index"]["fresh"], found["index"]["changed_files"]) == (True, 0)
 
 
 def test_which_project_is_taken(shared: Gardener) -> None:
