@@ -1,4 +1,4 @@
-"""What keeps a failing model server from becoming a failing Gardener: levels, retry, deadlines, breaker.
+"""What keeps a failing model server from becoming a failing Gardener: retry, deadlines, breaker.
 
 All are values passed to whoever needs them; none is global. Times are seconds of the monotonic clock, so
 setting the machine's clock changes nothing.
@@ -12,10 +12,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from gardener.errors import BackendUnavailable
-from gardener.types import DegradationLevel
 
 if TYPE_CHECKING:
     from stamina.instrumentation import RetryDetails
@@ -26,22 +25,6 @@ log = logging.getLogger("gardener.resilience")
 logging.getLogger("gardener").addHandler(logging.NullHandler())
 
 T = TypeVar("T")
-
-# ---- Degradation ----------------------------------------------------------------------------------------
-
-DEGRADATION_LEVELS: tuple[DegradationLevel, ...] = get_args(DegradationLevel)
-"""From best to worst."""
-
-
-def severity(level: DegradationLevel) -> int:
-    """0 for "full", 3 for "search only"."""
-    return DEGRADATION_LEVELS.index(level)
-
-
-def worst(*levels: DegradationLevel) -> DegradationLevel:
-    """The level that counts when several things are degraded; "full" when nothing is."""
-    return max(levels, key=severity, default=DEGRADATION_LEVELS[0])
-
 
 # ---- Retry ----------------------------------------------------------------------------------------------
 

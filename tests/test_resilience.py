@@ -1,8 +1,7 @@
-"""Resilience: ordered levels, retries that name their failures, deadlines that hold, a ratio breaker."""
+"""Resilience: retries that name their failures, deadlines that hold, a ratio breaker."""
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 
@@ -14,12 +13,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from gardener.errors import BackendUnavailable
 from gardener.resilience import (
-    DEGRADATION_LEVELS,
     CircuitBreaker,
     Deadline,
     retry_call,
-    severity,
-    worst,
 )
 
 
@@ -29,17 +25,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-# ---- levels ---------------------------------------------------------------------------------------------
-
-
-def test_levels_are_ordered_from_best_to_worst() -> None:
-    assert DEGRADATION_LEVELS == ("full", "no enhancement", "small or cached", "search only")
-    assert worst() == "full"
-    for better, worse in itertools.pairwise(DEGRADATION_LEVELS):
-        assert severity(better) < severity(worse)
-        assert worst(better, worse) == worst(worse, better) == worse
 
 
 # ---- retry ----------------------------------------------------------------------------------------------
