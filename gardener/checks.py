@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from gardener.app import Gardener
     from gardener.health.check import Check
+    from gardener.models.registry import Choice
 
 
 def all_checks(
@@ -31,6 +32,7 @@ def all_checks(
         app_url,
         watching,
         lambda: gardener.embedding.spec.text,
+        lambda: _who_answers(gardener),
     ) + index_checks(
         gardener.paths,
         lambda: list(gardener.registry.list()),
@@ -38,3 +40,12 @@ def all_checks(
         lambda: orphans(gardener),
         deep=deep,
     )
+
+
+def _who_answers(gardener: Gardener) -> list[Choice]:
+    """For the settings of all projects: the chosen model, and the fallback if one is set."""
+    found = [gardener.backends.choose(gardener.settings.text("models.backend"))]
+    if spec := gardener.settings.text("models.fallback"):
+        backend, _, model = spec.partition(":")
+        found.append(gardener.backends.choose(backend, model))
+    return found

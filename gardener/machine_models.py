@@ -9,6 +9,7 @@ from gardener.errors import (
     ConfigError,
     GardenerError,
     ModelDamaged,
+    ModelError,
     ModelNotFound,
     ModelTooLarge,
 )
@@ -184,8 +185,8 @@ def pull_into_ollama(
     return name
 
 
-def unknown_model(name: str, gardener: Gardener) -> ModelNotFound:
-    """No such model, with the names that are nearest to it."""
+def unknown_model(name: str, gardener: Gardener, next_step: str = "") -> ModelNotFound:
+    """No such model, with the names that are nearest to it, and `next_step` instead of looking at them."""
     from gardener.models.catalog import nearest
 
     here = [model.name for model in mlx_folders(gardener)] + [model.name for model in in_ollama(gardener)[0]]
@@ -193,7 +194,7 @@ def unknown_model(name: str, gardener: Gardener) -> ModelNotFound:
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return ModelNotFound(
         f"There is no model {one_line(name, LONGEST_NAME)}, neither in the catalogue nor here.{hint}",
-        next_step=f"gardener models check {near[0]}" if near else "gardener models recommend",
+        next_step=next_step or (f"gardener models check {near[0]}" if near else "gardener models recommend"),
     )
 
 
@@ -207,8 +208,10 @@ class Found:
         self.local = local
 
 
-def find_here(name: str, gardener: Gardener) -> Found:
-    """The model that a person means, by any of its names. Raises ModelNotFound, also for one that is not here yet."""
+def find_here(name: str, gardener: Gardener, next_step: str = "") -> Found:
+    """The model that a person means, by any of its names. Raises ModelNotFound, also for one that is not here yet,
+    with `next_step` as the command to try where getting a model is not what was wanted.
+    """
     from gardener.models.catalog import find, names_of
     from gardener.models.local_models import local_models
 
@@ -222,12 +225,16 @@ def find_here(name: str, gardener: Gardener) -> Found:
     for model in folders:
         if model.name.lower() in wanted or model.path.lower() in wanted:
             return Found("mlx", model.name, model.bytes, model)
-    for each in in_ollama(gardener)[0]:
+    ollama, problem = in_ollama(gardener)
+    for each in ollama:
         if each.name.lower() in wanted or each.name.lower().removesuffix(":latest") in wanted:
             return Found("ollama", each.name, each.size)
     if known is not None:
-        raise ModelNotFound(f"{known[0].title} is not here yet.", next_step=f"gardener models pull {name}")
-    raise unknown_model(name, gardener)
+        asked = f" Ollama could not be asked: {problem}" if problem and gardener.settings.text("ollama.url") else ""
+        raise ModelNotFound(
+            f"{known[0].title} is not here.{asked}", next_step=next_step or f"gardener models pull {name}"
+        )
+    raise unknown_model(name, gardener, next_step)
 
 
 def fit_of(found: Found, machine: Machine, *, here: bool = True) -> Fit | None:
@@ -271,9 +278,15 @@ def use_model(gardener: Gardener, name: str, project: str = "") -> Found:
 
     Raises ModelNotFound, ModelDamaged, or ModelTooLarge with the numbers; nothing was changed then.
     """
+    from gardener.models import ollama_models
     from gardener.settings_edit import set_value
 
     found = find_here(name, gardener)
+    if found.runtime == "ollama" and not ollama_models.writes(ollama_url(gardener), found.name):
+        raise ModelError(
+            f"{found.name} only makes vectors and cannot answer. Nothing was changed.",
+            next_step="gardener models recommend",
+        )
     if found.local is not None and found.local.folder is None:
         raise ModelDamaged(found.local.problem, next_step="gardener models list")
     fit = fit_of(found, Machine(gardener), here=ollama_is_here(gardener))

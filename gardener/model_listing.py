@@ -77,8 +77,8 @@ def _check_folder(gardener: Gardener, machine: Machine, name: str) -> Checked:
 
     from gardener.machine_models import unknown_model
     from gardener.models.fit import fit_folder
-    from gardener.models.local_models import model_path
     from gardener.models.model_folder import read_model_folder
+    from gardener.paths import model_path
 
     path = os.path.abspath(os.path.expanduser(name))
     if not os.path.isdir(path):

@@ -62,11 +62,11 @@ def remove_adapter(context: ProjectContext, name: str) -> None:
     import os
 
     from gardener.models.adapters import AdapterStore
-    from gardener.project_training import discard, unfinished
+    from gardener.project_training import unfinished
 
     refuse_in_use(context, name)
     store, begun = AdapterStore(context.home), unfinished(context)
     if name in begun:
-        discard(context, name)
+        store.discard(name)
     if name not in begun or os.path.isdir(os.path.join(store.folder, name)):
         store.remove(name)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import shutil
 import threading
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gardener.errors import AdapterUnfit, ModelError, ModelNotFound, NameTaken, NotFoundError, UsageError
 from gardener.locks import ProcessLock
 from gardener.models.adapters import AdapterStore, check_name
+from gardener.models.mlx.installed import INSTALL_MLX, mlx_is_installed
+from gardener.paths import model_path
 
 if TYPE_CHECKING:
     from gardener.app import Gardener
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 DEFAULT_NAME = "own"
 WAIT_FOR_INDEX_S = 60.0
+WAIT_FOR_TRAINER_S = 20.0
+"""For the process of a run whose parent was killed, which writes a last checkpoint."""
 
 
 class TrainingRequest(NamedTuple):
@@ -99,10 +102,20 @@ def train_project(
     """
     cancel = cancel or threading.Event()
     check_name(request.name)
-    if importlib.util.find_spec("mlx_lm") is None:
-        raise ModelNotFound("Training needs MLX, which is not installed.", next_step="pip install 'mlx-lm>=0.32.2'")
+    if not mlx_is_installed():
+        raise ModelNotFound("Training needs MLX, which is not installed.", next_step=INSTALL_MLX)
     with ProcessLock(os.path.join(context.home, "train.lock"), "gardener train", subject=f"'{context.name}'"):
+        former = trainer_lock(context)
+        former.acquire(WAIT_FOR_TRAINER_S)
+        former.release()  # now the process that trains takes it
         return _train(gardener, context, request, told, cancel)
+
+
+def trainer_lock(context: ProjectContext) -> ProcessLock:
+    """What the process that trains holds, which may outlive whoever started it by a step."""
+    from gardener.training.plan import trainer_lock as lock
+
+    return lock(AdapterStore(context.home).folder, context.name)
 
 
 def _train(
@@ -282,11 +295,9 @@ def base_model(gardener: Gardener, context: ProjectContext, wanted: str = "") ->
             "No MLX model is chosen, and an adapter is trained on one.",
             next_step="gardener train --model FOLDER, or gardener models recommend",
         )
-    below = os.path.join(gardener.paths.models, os.path.basename(os.path.normpath(name)))
-    given = os.path.expanduser(name)
     # A relative path is for the command line alone; a setting may be a repository's.
-    is_path = os.path.isabs(given) or (bool(wanted) and (os.sep in given or os.path.isdir(given)))
-    return read_model_folder(os.path.abspath(given) if is_path else below)
+    relative = bool(wanted) and (os.sep in wanted or os.path.isdir(wanted))
+    return read_model_folder(os.path.expanduser(wanted) if relative else model_path(name, gardener.paths.models))
 
 
 def memory_bytes(gardener: Gardener) -> int:
@@ -304,23 +315,8 @@ def unfinished(context: ProjectContext) -> dict[str, int]:
     from gardener.training.checkpoint import step_of
     from gardener.training.plan import RunFolder
 
-    found = {}
-    folder = AdapterStore(context.home).folder
-    for entry in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-        if entry.startswith(".") and entry.endswith(".making"):
-            run = RunFolder(os.path.join(folder, entry))
-            step = step_of(run.checkpoint)
-            if step and os.path.exists(run.run):
-                found[entry[1 : -len(".making")]] = step
-    return found
-
-
-def discard(context: ProjectContext, name: str) -> bool:
-    """Removes an unfinished run; returns whether there was one."""
-    path = os.path.join(AdapterStore(context.home).folder, f".{check_name(name)}.making")
-    was = os.path.isdir(path)
-    shutil.rmtree(path, ignore_errors=True)
-    return was
+    runs = {name: RunFolder(folder) for name, folder in AdapterStore(context.home).staged().items()}
+    return {name: step for name, run in runs.items() if (step := step_of(run.checkpoint)) and os.path.exists(run.run)}
 
 
 def _phase(phase: str, done: int, total: int) -> dict[str, Any]:

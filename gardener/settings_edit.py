@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gardener.settings import Sources
-    from gardener.settings_schema import Setting, Value
+    from gardener.settings_kind import Setting, Value
 
 _NEW_FILE = f"# Settings of Gardener; `gardener config show` lists all.\n{VERSION_KEY} = {CONFIG_VERSION}\n"
 _LOCK_TIMEOUT_S = 5.0

@@ -35,7 +35,7 @@ class ActivityPage:
     def open(self, query: Fields) -> Shown:
         return Shown("", self._form(query), self._main(query))
 
-    def refresh(self) -> Shown:
+    def refresh(self, worked: bool) -> Shown:
         return Shown()
 
     def live(self) -> str:

@@ -88,6 +88,7 @@ def _layout(handlers: Handlers) -> dict[str, Any]:
             parts["head"] = _html("", "head")
             parts["earlier"] = _html("", "earlier")
             parts["chat"] = _chatbot(handlers.welcome)
+            _html('<div id="model-line" role="status"></div>', "models-now")
             parts["notice"] = _html("", "notice")
             with gr.Row(elem_id="asking"):
                 parts["question"] = gr.Textbox(

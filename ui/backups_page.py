@@ -34,7 +34,7 @@ class BackupsPage:
             ),
         )
 
-    def refresh(self) -> Shown:
+    def refresh(self, worked: bool) -> Shown:
         return Shown()
 
     def live(self) -> str:

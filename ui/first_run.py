@@ -171,10 +171,11 @@ def _secrets(found: Preview) -> str:
     if not found.secrets:
         return '<p class="quiet">No secrets were recognised in these files.</p>'
     rows = [[f"<code>{text(path)}</code>", text(where)] for path, where in found.secret_files]
+    number = "1 secret" if found.secrets == 1 else f"{count(found.secrets)} secrets"
     listed = table(["File", "Line: kind"], rows, caption="Files with secrets")
     return (
-        f"<details class='warnbox'><summary>{badge(f'{count(found.secrets)} secrets', 'warn')} were recognised; "
-        f"they will be kept out of the index</summary>{listed}</details>"
+        f"<details class='warnbox'><summary>{badge(number, 'warn')} recognised; "
+        f"kept out of the index</summary>{listed}</details>"
     )
 
 

@@ -37,7 +37,7 @@ class HealthPage:
         self._check(all_checks(self._edge.gardener, lambda: self._edge.launch.url, self._watching))
         return Shown("", self._form(), self._main())
 
-    def refresh(self) -> Shown:
+    def refresh(self, worked: bool) -> Shown:
         return Shown()
 
     def live(self) -> str:

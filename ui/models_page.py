@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
     from gardener.server.jobs import Job
     from gardener.types import ProjectContext
 
-NEWS_SECONDS = 60.0
-"""For how long the end of a download is said again to a page that is opened."""
 LABELS = {"fits well": "good", "fits": "good", "tight": "warn", "too large": "bad"}
 
 
@@ -46,12 +43,14 @@ class ModelsPage:
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
         self._gardener = edge.gardener
+        self._told = ""
+        """The download whose end was said."""
 
     def open(self, query: Fields) -> Shown:
         return Shown("", self._pull_form(), self._main())
 
-    def refresh(self) -> Shown:
-        return Shown(notice=self._ended(), main=self._main())
+    def refresh(self, worked: bool) -> Shown:
+        return Shown(notice=self._ended(worked), main=self._main())
 
     def live(self) -> str:
         return "".join(job_html(job) for job in self._edge.jobs.find(kind="pull") if not job.over)
@@ -112,11 +111,12 @@ class ModelsPage:
         if fit is not None:
             refuse_too_large(known[0].title, fit, "It was not downloaded.", "gardener models recommend")
 
-    def _ended(self) -> str | None:
-        """What came of the newest download; None when there was none lately."""
+    def _ended(self, seen: bool) -> str | None:
+        """What came of the newest download, if it was `seen` at work or nobody was told yet; else None."""
         job: Job | None = next(iter(self._edge.jobs.find(kind="pull")), None)
-        if job is None or not job.over or time.time() - job.finished > NEWS_SECONDS:
+        if job is None or not job.over or (job.id == self._told and not seen):
             return None
+        self._told = job.id
         error: dict[str, Any] | None = (job.last or {}).get("error")
         if error is not None:
             return notice(f"{job.about}: {error['message']}", str(error["next_step"]), bad=True)

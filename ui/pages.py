@@ -20,6 +20,7 @@ from ui.markup import notice, text
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
+    from gardener.server.jobs import Jobs
 
 log = logging.getLogger("gardener.ui")
 
@@ -63,18 +64,18 @@ class Page(Protocol):
     def live(self) -> str:
         """The work under way that belongs to this page; "" when there is none."""
 
-    def refresh(self) -> Shown:
-        """What has changed once that work is over, or when another project has become active."""
+    def refresh(self, worked: bool) -> Shown:
+        """What has changed when there is no such work: any more (`worked`), or because another project is active."""
 
 
-def add_routes(demo: Any, pages: list[Page]) -> None:
+def add_routes(demo: Any, pages: list[Page], jobs: Jobs) -> None:
     """Adds every page to the Blocks that holds Ask."""
     for page in pages:
         with demo.route(page.name, f"/{page.path}", show_in_navbar=False):
-            _build(page)
+            _build(page, jobs)
 
 
-def _build(page: Page) -> None:
+def _build(page: Page, jobs: Jobs) -> None:
     def part(name: str, value: str = "") -> Any:
         return gr.HTML(value, elem_id=f"page-{name}", padding=False, apply_default_css=False, js_on_load=None)
 
@@ -82,15 +83,31 @@ def _build(page: Page) -> None:
     part("head", f'<header><h1>{text(page.name)}</h1><p class="quiet">{text(page.lead)}</p></header>')
     said, live, form, main = part("notice"), part("live"), part("form"), part("main")
 
-    def act(event: gr.EventData) -> Iterator[list[Any]]:
+    ended_before: dict[str, int] = {}
+    """By tab, how many jobs had ended when its last action began: what that showed is news until one more has."""
+
+    newest_action: dict[str, object] = {}
+
+    def ended() -> int:
+        return sum(jobs.finished_states.values())
+
+    def act(event: gr.EventData, request: gr.Request) -> Iterator[list[Any]]:
+        tab, mine = str(request.session_hash), object()
+        ended_before[tab] = ended()
+        newest_action[tab] = mine
+
+        def parts(shown: Shown) -> list[Any]:
+            """Of an action that was overtaken only what it did is said: the page belongs to the newer one."""
+            return _parts(shown if newest_action.get(tab) is mine else Shown(notice=shown.notice or None))
+
         # Pairs: of an object with the key "path" Gradio thinks that it names an uploaded file.
         fields = {str(name): str(value) for name, value in event.fields}
         try:
             if event.what == "open":
-                yield _parts(page.open(fields))
+                yield parts(page.open(fields))
             else:
                 for shown in page.act(str(event.what), fields):
-                    yield _parts(shown)
+                    yield parts(shown)
         except GardenerError as error:
             yield _parts(Shown(notice=notice(error.message, error.next_step, bad=True)))
         except Exception:
@@ -99,22 +116,45 @@ def _build(page: Page) -> None:
             yield _parts(
                 Shown(notice=notice("Something unexpected went wrong; the log has it.", "gardener doctor", bad=True))
             )
+        # Gradio sends the last update once more when a handler ends: the page would be replaced under the reader's
+        # finger by the same page.
+        yield [gr.skip()] * 3
+        if newest_action.get(tab) is mine:
+            del newest_action[tab]
 
-    async def follow() -> AsyncIterator[list[Any]]:
-        before, worked = "", False
-        while True:
-            now = await asyncio.to_thread(page.live)
-            if now != before:
-                yield [now, gr.skip(), gr.skip(), gr.skip()]
-            worked, before = worked or bool(now), now
-            if not now:
-                break
-            await asyncio.sleep(FOLLOW_SECONDS)
-        yield ["", *_parts(await asyncio.to_thread(page.refresh))]
+    newest: dict[str, object] = {}
+
+    async def follow(request: gr.Request) -> AsyncIterator[list[Any]]:
+        """The newest follower of a tab shows the work; one that was overtaken says nothing more."""
+        tab, mine = str(request.session_hash), object()
+        newest[tab] = mine
+        nothing = [gr.skip()] * 4
+        try:
+            before, worked = None, False
+            while newest.get(tab) is mine:
+                now = await asyncio.to_thread(page.live)
+                if newest.get(tab) is mine and now != before:
+                    yield [now, *nothing[1:]]
+                if not now:
+                    break
+                before, worked = now, True
+                await asyncio.sleep(FOLLOW_SECONDS)
+            # Right after an action that started nothing its own answer stands: a page that is replaced once more for
+            # no reason takes the button from under the reader's finger.
+            if worked or ended_before.pop(tab, -1) != ended():
+                refreshed = _parts(await asyncio.to_thread(page.refresh, worked))
+                if newest.get(tab) is mine:
+                    yield ["", *refreshed]
+            yield nothing  # as above; and it must not undo a later action's
+        finally:
+            if newest.get(tab) is mine:
+                del newest[tab]
 
     quiet = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
-    actor.act(act, None, [said, form, main], trigger_mode="multiple", **quiet)
-    actor.follow(follow, None, [live, said, form, main], trigger_mode="once", **quiet)
+    followed = [live, said, form, main]
+    acted = actor.act(act, None, [said, form, main], trigger_mode="multiple", **quiet)
+    acted.then(follow, None, followed, **quiet)  # an action may have started work
+    actor.follow(follow, None, followed, trigger_mode="multiple", **quiet)
 
 
 def _parts(shown: Shown) -> list[Any]:

@@ -34,7 +34,7 @@ class ProjectsPage:
         first = not self._gardener.registry.list(include_removed=True)
         return Shown("", first_run.folder_form(query.get("add", ""), first=first), self._main())
 
-    def refresh(self) -> Shown:
+    def refresh(self, worked: bool) -> Shown:
         return Shown(main=self._main())
 
     def live(self) -> str:
@@ -213,4 +213,4 @@ def _score(context: ProjectContext) -> str:
 
 
 def _next() -> str:
-    return ' <a href="/">Ask your first question</a> <a href="/models">Choose a model</a>'
+    return ' <a href="/" data-focus="">Ask about it</a> <a href="/models">See which models fit</a>'

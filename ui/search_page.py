@@ -10,7 +10,7 @@ from gardener.index.facts import summary
 from gardener.index.search import SearchRequest, SearchResult
 from gardener.paths import index_directory
 from ui.highlight import highlighted
-from ui.lines import lines_html, opened_lines_html
+from ui.lines import lines_html, open_in_editor_html, opened_lines_html
 from ui.markup import badge, button, count, empty, seconds, text
 from ui.pages import Fields, Shown
 
@@ -38,7 +38,7 @@ class SearchPage:
             return Shown("", form, self._welcome())
         return Shown("", form, self._found(query))
 
-    def refresh(self) -> Shown:
+    def refresh(self, worked: bool) -> Shown:
         return Shown()
 
     def live(self) -> str:
@@ -143,6 +143,7 @@ class SearchPage:
         back = {name: fields.get(name, "") for name in ("q", "language", "path", "symbol", "no_tests", "limit")}
         data: dict[str, Any] = {"project": context.id, "file": hit.path, "start": hit.start_line, "end": hit.end_line}
         data |= {f"back{key}": value for key, value in back.items()}
+        editing = open_in_editor_html(self._gardener, context, hit.path, hit.start_line)
         opening = button("Open lines", "lines", name=said, **data)
         return (
             f'<li class="card hit" id="hit-{number}"><div class="title"><h2 class="place">{place}'
@@ -150,7 +151,7 @@ class SearchPage:
             f'<span class="spring"></span>{how}<span class="quiet num" title="comparable within this list only">'
             f"{hit.score:.3f}</span></div>"
             f"{lines_html(highlighted(shown, hit.language), hit.start_line, said)}{more}"
-            f'<div class="line">{opening}</div></li>'
+            f'<div class="line">{opening}{editing}</div></li>'
         )
 
 

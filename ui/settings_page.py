@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 from gardener.errors import ConfigError, UsageError
 from gardener.settings import Settings, Sources, load_good_parts
 from gardener.settings_edit import set_value, unset_value
-from gardener.settings_schema import SETTINGS, InvalidValue, Setting, find_setting, toml_value
+from gardener.settings_kind import InvalidValue, Setting, toml_value
+from gardener.settings_schema import SETTINGS, find_setting
 from ui.markup import badge, button, notice, text
 from ui.pages import Fields, Shown
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
     from gardener.settings_file import Problem
-    from gardener.settings_schema import Value
+    from gardener.settings_kind import Value
 
 TITLES = {"ui": "Pages", "api": "API", "mlx": "MLX", "openai": "OpenAI-compatible server"}
 LAYERS = {"default": "", "user file": "good", "project file": "warn", "environment": "warn", "flag": "warn"}
@@ -40,7 +41,7 @@ class SettingsPage:
         )
         return Shown("", form, self._main())
 
-    def refresh(self) -> Shown:
+    def refresh(self, worked: bool) -> Shown:
         return Shown()
 
     def live(self) -> str:

@@ -24,9 +24,7 @@ def configure_adapters(parser: argparse.ArgumentParser) -> None:
   gardener adapters off                  the base model alone
   gardener adapters remove house-style
 """
-    parser.add_argument(
-        "action", nargs="?", choices=("list", "use", "off", "remove"), default="list", help="what to do"
-    )
+    parser.add_argument("action", nargs="?", choices=_ACTIONS, default="list", help="what to do")
     parser.add_argument("name", nargs="?", metavar="NAME", help="the adapter, for use and remove")
     parser.add_argument("--even-if-worse", action="store_true", help="use it although it did worse than the base")
     parser.add_argument("--yes", action="store_true", help="do not ask before removing")

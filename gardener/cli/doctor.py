@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+
 _MARKS = {"ok": "ok", "info": "--", "warning": "!!", "error": "XX"}
 
 

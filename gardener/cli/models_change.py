@@ -110,7 +110,7 @@ def remove(args: argparse.Namespace, gardener: Gardener, console: Console) -> in
     from gardener.machine_models import find_here, ollama_url
     from gardener.models.local_models import remove_model
 
-    found = find_here(args.name, gardener)
+    found = find_here(args.name, gardener, "gardener models list")
     users = [context.name for context in gardener.registry.list() if context.model == found.name]
     if gardener.settings.text(f"{found.runtime}.model") == found.name:
         users.insert(0, f"the setting {found.runtime}.model")
@@ -128,12 +128,20 @@ def remove(args: argparse.Namespace, gardener: Gardener, console: Console) -> in
     if console.as_json:
         console.json({"runtime": found.runtime, "name": found.name, "freed_bytes": freed})
     console.line_unless_json(f"{one_line(found.name)} is deleted; {size(freed)} are free again.")
+    if users:
+        console.note("Choose another for those: gardener models use NAME")
     return 0
 
 
 def use(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
     from gardener.machine_models import use_model
 
+    if args.name == "default" and args.project:
+        context = gardener.registry.configure(args.project, backend="auto", model="")
+        if console.as_json:
+            console.json({"runtime": None, "name": None, "project": context.name})
+        console.line_unless_json(f"{one_line(context.name)} answers with what every project uses.")
+        return 0
     found = use_model(gardener, args.name, args.project or "")
     where = (
         f"project {gardener.registry.get(args.project).name}"

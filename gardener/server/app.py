@@ -1,4 +1,4 @@
-"""The one web application: guard, probes, /api, /v1. The pages are mounted on it by ui.mount."""
+"""The one web application: guard, probes, /api, /v1, /mcp. The pages are mounted on it by ui.mount."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ log = logging.getLogger("gardener.server")
 def create_app(edge: Edge, *, limits: Limits = DEFAULT_LIMITS) -> FastAPI:
     """The application of one launch. Its lifespan ends the jobs: partial answers are saved as incomplete."""
     from fastapi import FastAPI
+    from starlette.routing import Route
 
     from gardener import __version__
     from gardener.server import (
@@ -37,11 +38,15 @@ def create_app(edge: Edge, *, limits: Limits = DEFAULT_LIMITS) -> FastAPI:
         projects_api,
         system_api,
     )
+    from gardener.server.mcp_endpoint import McpEndpoint
+
+    mcp = McpEndpoint(edge)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        await asyncio.to_thread(edge.jobs.close)
+        async with mcp.running():
+            yield
+            await asyncio.to_thread(edge.jobs.close)
 
     app = FastAPI(
         title="Gardener",
@@ -57,6 +62,7 @@ def create_app(edge: Edge, *, limits: Limits = DEFAULT_LIMITS) -> FastAPI:
     for part in (json_api, projects_api, conversations_api, models_api, system_api):
         app.include_router(part.router(edge), tags=["api"])
     app.include_router(openai_api.router(edge), tags=["openai"])
+    app.router.routes += [Route(path, mcp, include_in_schema=False) for path in ("/mcp", "/mcp/")]
     answer_errors(app)
     complete_document(app)
     app.add_middleware(

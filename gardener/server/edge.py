@@ -297,7 +297,17 @@ class Edge:
                      "rate": rate or None, "eta_s": left / rate if rate and left > 0 else None}
                 )  # fmt: skip
 
-            pulled = pull_into_ollama(self.gardener, name, throttled(say), job.cancel)
+            often, phase = throttled(say), ""
+
+            def step(progress: PullProgress) -> None:
+                nonlocal phase
+                if progress.status != phase:  # a server that is silent from here on has said where it is
+                    phase = progress.status
+                    say(progress)
+                else:
+                    often(progress)
+
+            pulled = pull_into_ollama(self.gardener, name, step, job.cancel)
             yield {"event": "report", "runtime": "ollama", "name": pulled}
 
         return self.jobs.start("pull", "", "pull", name, work)

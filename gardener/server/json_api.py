@@ -180,6 +180,8 @@ def pulse_json(edge: Edge, conversation: str | None = None) -> JsonObject:
     if active is None:
         return pulse
     pulse["active"] = {"id": active.id, "name": active.name}
+    answers = ("backend", "model", "level", "level_reason", "level_next_step")
+    pulse["answers"] = {name: status.get(name) for name in answers}
     if conversation is not None:
         pulse["conversation"] = conversation_key(edge, active.id, conversation)
         pulse["conversations"] = conversations_key(edge.gardener, active.id)

@@ -74,7 +74,8 @@ def router(edge: Edge) -> APIRouter:
     @routes.post("/settings/set", summary="Write a value into your settings file, or into a project's")
     def set_(body: SettingBody) -> JsonObject:
         from gardener.settings_edit import file_for, set_value
-        from gardener.settings_schema import InvalidValue, find_setting
+        from gardener.settings_kind import InvalidValue
+        from gardener.settings_schema import find_setting
 
         found = find_setting(body.key)
         try:

@@ -16,11 +16,12 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gardener.errors import AdapterUnfit, GardenerError, ModelError
+from gardener.models.adapters import CONFIG, WEIGHTS
 from gardener.paths import open_private, write_private
 from gardener.training import checkpoint as checkpoints
 from gardener.training.checkpoint import Checkpoint
 from gardener.training.evaluate import Losses, measure, verdict
-from gardener.training.plan import SCALE, RunFolder, TrainingPlan
+from gardener.training.plan import SCALE, RunFolder, TrainingPlan, trainer_lock
 from gardener.training.tokens import TokenExample, batches, padded, read_examples, tokenise
 
 if TYPE_CHECKING:
@@ -56,7 +57,9 @@ def trainer_process(order: Order, events: Connection, control: Connection) -> No
     threading.Thread(target=_listen, args=(control, stop), daemon=True).start()
     try:
         _only_the_log(folder.log)
-        events.send(_Trainer(order, folder, events, stop).run())
+        with trainer_lock(os.path.dirname(folder.path)):
+            last = _Trainer(order, folder, events, stop).run()
+        events.send(last)
     except GardenerError as error:
         events.send(_event(error))
     except MemoryError:
@@ -306,8 +309,8 @@ class _Trainer:
             "lora_parameters": {"rank": plan.rank, "scale": SCALE, "dropout": 0.0},
         }
         path = self._folder.path
-        write_private(os.path.join(path, "adapters.safetensors"), checkpoints.safetensors(weights, {"format": "mlx"}))
-        write_private(os.path.join(path, "adapter_config.json"), json.dumps(config, indent=1).encode())
+        write_private(os.path.join(path, WEIGHTS), checkpoints.safetensors(weights, {"format": "mlx"}))
+        write_private(os.path.join(path, CONFIG), json.dumps(config, indent=1).encode())
 
 
 class _Report:

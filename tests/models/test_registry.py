@@ -8,7 +8,7 @@ import pytest
 from gardener.errors import BackendUnavailable, ConfigError, ModelNotFound
 from gardener.models.base import ChatBackend, Readiness
 from gardener.models.composition import HOW_TO_GET_A_MODEL
-from gardener.models.registry import BackendRegistry, default_registry
+from gardener.models.registry import BackendRegistry
 from tests.chat_samples import ScriptedBackend
 
 
@@ -27,7 +27,7 @@ def raising(error: Exception) -> Callable[[], ChatBackend]:
 
 
 def test_alone_the_extractive_backend_answers_and_the_choice_says_why_and_how_to_do_better() -> None:
-    choice = default_registry().choose()
+    choice = BackendRegistry().choose()
     assert choice.backend.name == "extractive"
     assert choice.degradation == "search only"
     assert HOW_TO_GET_A_MODEL in choice.reason
@@ -166,7 +166,25 @@ def test_an_installed_package_brings_its_backend(tmp_path, monkeypatch) -> None:
         "[gardener.chat_backends]\nparrot = parrot_backend:Parrot\nextractive = parrot_backend:Parrot\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    registry = default_registry()
+    registry = BackendRegistry()
+    registry.register_installed()
     assert registry.names() == ("parrot", "extractive")
     assert registry.choose().backend.name == "parrot"
     assert registry.get("extractive").name == "extractive"
+
+
+def test_nothing_is_said_of_what_nobody_set_up_and_is_not_there() -> None:
+    absent = Readiness(False, "Nothing answers.", "start a", absent=True)
+
+    def registry(*, set_up: bool, ready: Readiness = absent) -> BackendRegistry:
+        made = BackendRegistry()
+        made.register("a", lambda: ScriptedBackend(ready=ready), set_up=set_up)
+        return made
+
+    choice = registry(set_up=False).choose()
+    assert choice.reason == f"No language model is set up. {HOW_TO_GET_A_MODEL}"
+    assert choice.next_step == "gardener models recommend"
+    assert registry(set_up=True).choose().reason == "a: Nothing answers."
+    assert registry(set_up=False).choose("a").reason == "a: Nothing answers.", "it was asked for by name"
+    there = Readiness(False, "It has no models.", "pull one")
+    assert registry(set_up=False, ready=there).choose().reason == "a: It has no models."

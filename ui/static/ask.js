@@ -40,6 +40,24 @@
     tell("moved", {});
   });
 
+  /* ---- who answers now, while that is not what was wanted ---- */
+  document.addEventListener("gardener-pulse", (event) => {
+    const line = one("#model-line"), now = event.detail.answers;
+    if (!line) return;
+    let text = "", step = "";
+    if (now && now.level === "search only" && now.level_reason) {
+      text = `No model can answer now: ${now.level_reason} Until one can, answers quote the index.`;
+      step = now.level_next_step || "";
+    } else if (now && now.level === "small or cached") {
+      text = `${now.model || now.backend} stands in: ${now.level_reason}`;
+      step = now.level_next_step || "";
+    }
+    if (line.dataset.said === text + step) return;
+    line.dataset.said = text + step;
+    line.textContent = text ? `${text} ` : "";
+    if (step) line.append(Object.assign(document.createElement("code"), { textContent: step }));
+  });
+
   /* ---- what is shown: the address bar and the draft follow it ---- */
   let draftOf = null, lastPage = "";
   function turned() {

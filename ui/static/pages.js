@@ -4,7 +4,7 @@
   const one = (selector, within = document) => within.querySelector(selector);
   const page = window.gardenerPages.find((entry) => entry.path === location.pathname.replace(/\/+$/, "")) ||
     window.gardenerPages[0];
-  let ready = false, key = null, working = false, acted = false;
+  let ready = false, key = null, working = false;
 
   /* ---- navigation: on every page, Ask included ---- */
   function navigation() {
@@ -45,7 +45,6 @@
   function send(what, fields, busy) {
     if (!window.gardener || !window.gardener.act) return;
     if (busy) { busy.setAttribute("aria-busy", "true"); busy.setAttribute("aria-disabled", "true"); }
-    acted = true;
     window.gardener.act(what, fields);
   }
 
@@ -109,12 +108,13 @@
     const filtering = one("[data-filters]");
     if (filtering && filtering.value) filter(filtering);
     title();
-    if (acted) { acted = false; window.gardener.follow(); } /* an action may have started work */
   }
   function watchParts() {
     for (const name of ["notice", "form", "main"]) {
       const part = one(`#page-${name}`);
-      if (part) new MutationObserver(settled).observe(part, { childList: true, subtree: true, characterData: true });
+      /* Gradio counts the seconds of an action in the same place; that is no answer. */
+      const answered = (changes) => changes.some((change) => !one("[data-testid=status-tracker]", part)?.contains(change.target));
+      if (part) new MutationObserver((changes) => { if (answered(changes)) settled(); }).observe(part, { childList: true, subtree: true, characterData: true });
     }
   }
 
