@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from gardener.types import ProjectContext
 
 
-def answerer(gardener: Gardener, context: ProjectContext, sampling: Sampling = DEFAULT_SAMPLING) -> Answerer:
+def answerer(gardener: Gardener, context: ProjectContext, sampling: Sampling | None = None) -> Answerer:
     """What answers questions about this project, by its settings as they are now."""
     settings = gardener.settings_for(context)
     return Answerer(
@@ -28,7 +28,7 @@ def answerer(gardener: Gardener, context: ProjectContext, sampling: Sampling = D
         backends=gardener.backends,
         default_backend=settings.text("models.backend"),
         order=settings.texts("models.order"),
-        sampling=sampling,
+        sampling=sampling or DEFAULT_SAMPLING,
         stronger=gardener.settings.text("models.stronger"),
         budget_tokens=settings.integer("answer.context_tokens"),
         repository_map=lambda ctx, tokens: gardener.index(ctx).map_text(tokens),

@@ -404,18 +404,16 @@ class Gardener:
 
         `conversation_id` continues a conversation; "" starts a new one; None keeps nothing. `history` stands in for
         the conversation when the caller brings its own (the OpenAI API does). `hits` bounds the search results behind
-        the answer (default: answer.hits). Whatever ends the stream early, what
-        had been said is stored, marked incomplete.
+        the answer (default: answer.hits). Whatever ends it early, what had been said is stored, marked incomplete.
         """
         from gardener.answering import answerer
-        from gardener.chat.answer import DEFAULT_SAMPLING
         from gardener.metered_answer import metered_answer
         from gardener.recorded_answer import recorded_answer
         from gardener.secret_patterns import redact_text
 
         question = redact_text(question)  # what somebody pastes must not end up in prompts, history or logs
         settings = self.settings_for(context)
-        answers = answerer(self, context, sampling or DEFAULT_SAMPLING)
+        answers = answerer(self, context, sampling)
         stop = cancel or threading.Event()
 
         def answer(messages: Sequence[Message]) -> Iterator[AnswerEvent]:
