@@ -68,7 +68,10 @@ class ModelService:
         self.registry.register(
             "mlx", self._mlx, install_hint=INSTALL_MLX, automatic=bool(settings.text("mlx.model")),
         )  # fmt: skip
-        self.registry.register("ollama", self._ollama, automatic=bool(settings.text("ollama.url")))
+        self.registry.register(
+            "ollama", self._ollama, automatic=bool(settings.text("ollama.url")),
+            set_up=settings.is_set("ollama.url") or settings.is_set("ollama.model"),
+        )  # fmt: skip
         self.registry.register("openai", self._openai, automatic=bool(settings.text("openai.url")))
 
     @property

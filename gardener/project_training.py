@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 DEFAULT_NAME = "own"
 WAIT_FOR_INDEX_S = 60.0
+WAIT_FOR_TRAINER_S = 20.0
+"""For the process of a run whose parent was killed, which writes a last checkpoint."""
 
 
 class TrainingRequest(NamedTuple):
@@ -102,7 +104,17 @@ def train_project(
     if importlib.util.find_spec("mlx_lm") is None:
         raise ModelNotFound("Training needs MLX, which is not installed.", next_step="pip install 'mlx-lm>=0.32.2'")
     with ProcessLock(os.path.join(context.home, "train.lock"), "gardener train", subject=f"'{context.name}'"):
+        former = trainer_lock(context)
+        former.acquire(WAIT_FOR_TRAINER_S)
+        former.release()  # now the process that trains takes it
         return _train(gardener, context, request, told, cancel)
+
+
+def trainer_lock(context: ProjectContext) -> ProcessLock:
+    """What the process that trains holds, which may outlive whoever started it by a step."""
+    from gardener.training.plan import trainer_lock as lock
+
+    return lock(AdapterStore(context.home).folder, context.name)
 
 
 def _train(

@@ -165,8 +165,9 @@ class Answerer:
         prompt, request = self.request(context, plan, found, history)
         choice = plan.choice
         generation = Generation(
-            choice.backend.name, choice.model, choice.degradation, choice.reason, started, warnings=notes
-        )
+            choice.backend.name, choice.model, choice.degradation, choice.reason, started,
+            warnings=notes, next_step=choice.next_step,
+        )  # fmt: skip
         generation.generates = choice.backend.capabilities.generates
         generation.warnings += [*found.notes, *prompt.notes]
         if found.searched_for:
@@ -278,6 +279,7 @@ class Answerer:
             model=generation.model,
             degradation=generation.degradation,
             degradation_reason=generation.reason,
+            degradation_next_step=generation.next_step,
             usage=generation.counted(prompt.receipt.prompt_tokens),
             timings_ms=timings,
             project=context.name,

@@ -76,8 +76,9 @@ def go_on(
     )
     prompt = replace(prompt, receipt=receipt)
     generation = Generation(
-        choice.backend.name, choice.model, choice.degradation, choice.reason, started, warnings=list(found.notes)
-    )
+        choice.backend.name, choice.model, choice.degradation, choice.reason, started,
+        warnings=list(found.notes), next_step=choice.next_step,
+    )  # fmt: skip
     yield Retrieved(found.hits, receipt, found.index, choice.backend.name, choice.model, True)
 
     seam = Seam(partial.text, numbers)

@@ -134,6 +134,8 @@ class Readiness:
     ok: bool
     reason: str = ""
     next_step: str = ""
+    absent: bool = False
+    """Nothing is there at all, so that whoever has not set it up need not hear of it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ RUNNER_OPTIONS: Final = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mma
 CUT: Final = 0.5
 """Ollama cuts a prompt that is too long to about half of the window and does not say so. A count below this share of
 our estimate shows it: no estimate is that high."""
+_TOKENS: Final = 2**40
+"""No prompt and no answer has so many: a server that says so does not know."""
 SECOND: Final = 1_000_000_000
 """Ollama gives durations in nanoseconds."""
 
@@ -87,7 +89,8 @@ class OllamaBackend:
         try:
             self._model(model)
         except GardenerError as error:
-            return Readiness(False, error.message, error.next_step)
+            absent = isinstance(error.__cause__, ConnectionRefusedError)
+            return Readiness(False, error.message, error.next_step, absent)
         return Readiness(True)
 
     def models(self) -> tuple[str, ...]:
@@ -191,7 +194,7 @@ class OllamaBackend:
 
     def _usage(self, model: str, entry: Mapping[str, Any], asked: int) -> Usage:
         """The server's own counts; also notices reloads and cut prompts. `asked`: our estimate of the prompt."""
-        prompt, written = _count(entry, "prompt_eval_count"), _count(entry, "eval_count")
+        prompt, written = _count(entry, "prompt_eval_count", _TOKENS), _count(entry, "eval_count", _TOKENS)
         load_s = _count(entry, "load_duration") / SECOND
         loaded = load_s > RELOAD_S
         with self._lock:
@@ -311,9 +314,9 @@ def _entry(line: str, where: str) -> dict[str, Any] | None:
     return entry
 
 
-def _count(entry: Mapping[str, Any], key: str) -> int:
+def _count(entry: Mapping[str, Any], key: str, below: int = 2**62) -> int:
     value = entry.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62 else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < below else 0
 
 
 def _unix_time(text: object) -> float:

@@ -143,7 +143,7 @@ class OpenAICompatibleBackend:
         if status != 200:
             wrong_key = " The key is missing or wrong." if status in (401, 403) else ""
             raise (BackendRefused if 300 <= status < 500 else BackendError)(
-                f"{self._where} answered {status} to /models: {without_key(error_text(content), headers)}{wrong_key}",
+                f"{self._where} answered {status} to /models: {error_text(content, headers)}{wrong_key}",
                 next_step="gardener config show --origin",
             )
         data = answer.get("data") if isinstance(answer, dict) else None
@@ -317,7 +317,7 @@ def _chunk(data: str, where: str, headers: Mapping[str, str]) -> dict[str, Any]:
     if not isinstance(chunk, dict):
         raise BackendError(f"{where} sent JSON of another form.", next_step="gardener doctor")
     if chunk.get("error"):
-        said = without_key(error_text(data.encode()), headers)
+        said = error_text(data.encode(), headers)
         raise BackendError(f"{where}: {said}", next_step="gardener doctor")
     return chunk
 

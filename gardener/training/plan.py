@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from gardener.errors import ModelTooLarge, UsageError
+from gardener.locks import ProcessLock
+from gardener.paths import ensure_directory
 
 if TYPE_CHECKING:
     from gardener.models.model_folder import ModelFolder
@@ -102,6 +104,13 @@ class RunFolder:
     @property
     def log(self) -> str:
         return os.path.join(self.path, LOG)
+
+
+def trainer_lock(adapters: str, project: str = "") -> ProcessLock:
+    """The lock of the process that trains an adapter of the project whose `adapters` folder this is."""
+    return ProcessLock(
+        os.path.join(ensure_directory(adapters), ".trainer.lock"), "gardener train", subject=f"'{project}'"
+    )
 
 
 # ---- memory ----------------------------------------------------------------------------------------------

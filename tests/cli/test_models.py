@@ -144,7 +144,7 @@ def test_use_refuses_what_is_not_here_damaged_or_too_large(
     gardener: Gardener, home: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = gardener("models", "use", "qwen2.5-coder-7b")
-    assert said.code == 5 and "not here yet" in said.err and "gardener models pull qwen2.5-coder-7b" in said.err
+    assert said.code == 5 and "is not here." in said.err and "gardener models pull qwen2.5-coder-7b" in said.err
     (tiny / "config.json").unlink()
     said = gardener("models", "use", "tiny-model")
     assert said.code == 5
@@ -289,6 +289,9 @@ class Ollama(types.ModuleType):
     def loaded(self, url: str) -> list[InOllama]:
         return self.here[1:2]
 
+    def writes(self, url: str, name: str) -> bool:
+        return "embed" not in name
+
     def delete(self, url: str, name: str) -> None:
         self.here = [model for model in self.here if model.name != name]
 
@@ -321,6 +324,19 @@ def test_ollamas_models_are_listed_used_and_removed(gardener: Gardener, ollama: 
     assert "in memory already" in gardener("models", "use", "mine").err
     assert gardener("models", "rm", "mine", "--yes").code == 0
     assert [model.name for model in ollama.here] == ["qwen2.5-coder:7b"]
+
+
+def test_a_model_that_only_makes_vectors_is_not_chosen(gardener: Gardener, ollama: Ollama) -> None:
+    ollama.here.append(InOllama("nomic-embed-text:latest", 2))
+    said = gardener("models", "use", "nomic-embed-text")
+    assert said.code == 5 and "only makes vectors" in said.err
+    assert gardener("config", "get", "ollama.model").out == "\n"
+
+
+def test_rm_says_what_still_names_the_model_and_where_to_look(gardener: Gardener, ollama: Ollama) -> None:
+    gardener("models", "use", "mine")
+    assert "gardener models use NAME" in gardener("models", "rm", "mine", "--yes").err
+    assert "try: gardener models list" in gardener("models", "rm", "nothing-like-it").err
 
 
 def test_ps_asks_ollama(gardener: Gardener, ollama: Ollama) -> None:

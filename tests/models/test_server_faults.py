@@ -415,6 +415,21 @@ def test_the_key_is_sent_and_never_told(caplog: pytest.LogCaptureFixture) -> Non
     assert "too many for …" in busy.value.message
 
 
+def test_no_part_of_a_key_is_told_where_a_long_error_is_cut_off() -> None:
+    with openai_server("coder") as server:
+        server.key = KEY
+        made = make("openai", server.url, key=KEY)
+        said = "x" * 292 + KEY
+        server.faults.append(status(400, f'{{"error":{{"message":"{said}"}}}}'))
+        with pytest.raises(BackendRefused) as refused:
+            play(made)
+        server.faults.append(Fault("error line", 2, body=f'{{"error":{{"message":"{said}"}}}}'))
+        broken = play(made)[-1]
+    assert isinstance(broken, Done)
+    for told in (refused.value.message, broken.error):
+        assert "xxx…" in told and KEY[:4] not in told
+
+
 def test_a_key_that_cannot_be_sent_is_not_told_either() -> None:
     with openai_server("coder") as server:
         bad = f"{KEY}\r\nX-Evil: 1"

@@ -53,6 +53,8 @@ BUFFER_BYTES: Final = 256_000_000
 """Most memory that MLX keeps of arrays that are gone."""
 MOST_KNOWN: Final = 64
 RELEASE_S: Final = 2.0
+PATIENCE_S: Final = 3.0
+"""How long a cancellation waits for the MLX thread to see it: loading, or a model's chat template, looks at nothing."""
 
 
 @dataclass(slots=True)
@@ -189,8 +191,7 @@ class MlxBackend:
 
             near = difflib.get_close_matches(os.path.basename(place), self.models(), n=1)
             raise ModelNotFound(
-                f"There is no MLX model {model or self._default!r} ({place})."
-                + (f" Did you mean {near[0]!r}?" if near else ""),
+                f"There is no MLX model {place}." + (f" Did you mean {near[0]!r}?" if near else ""),
                 next_step="gardener models list",
             )
         found = read_model_folder(place)
@@ -206,13 +207,18 @@ class MlxBackend:
 
     def _events(self, run: _Run, folder: ModelFolder) -> Iterator[BackendEvent]:
         self._thread.submit(lambda: self._generate(run, folder))
+        patience = 0.0
         try:
             while True:
                 try:
                     event = run.events.get(timeout=0.1)
                 except queue.Empty:
-                    if run.cancel.is_set() and not run.started.is_set():
-                        yield Done("cancelled", run.usage)  # it waits behind another one, and never begins
+                    if not run.cancel.is_set():
+                        continue
+                    patience = patience or time.monotonic() + PATIENCE_S
+                    # Waiting behind another one it never begins; what it is in the middle of ends by itself.
+                    if not run.started.is_set() or time.monotonic() >= patience:
+                        yield Done("cancelled", run.usage)
                         return
                     continue
                 if isinstance(event, GardenerError):
