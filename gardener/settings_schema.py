@@ -440,20 +440,14 @@ SETTINGS: tuple[Setting, ...] = (
         "Port on which the app listens.",
         minimum=1_024, maximum=65_535, live=False,
     ),
-    Setting(
-        "ui.open_browser", "flag", True,
-        "Let `gardener ui` open the browser; without it the address is printed.",
-    ),
+    Setting("ui.open_browser", "flag", True, "Let `gardener ui` open the browser; without it the address is printed."),
     Setting(
         "ui.editor", "text", "vscode",
         "What the pages open a cited file with. Browsers refuse links to files (file), those can only be copied.",
         choices=("vscode", "cursor", "zed", "xcode", "file", "none"),
     ),
-    Setting(
-        "log.level", "text", "info",
-        "Least severe messages that are logged.",
-        choices=("debug", "info", "warning", "error"),
-    ),
+    Setting("log.level", "text", "info", "Least severe messages that are logged.",
+            choices=("debug", "info", "warning", "error")),
     Setting(
         "log.max_bytes", "integer", 5_000_000,
         "Size at which a log file is put aside and a new one begun.",
