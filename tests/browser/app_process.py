@@ -2,9 +2,9 @@
 
     python -m tests.browser.app_process HOME PORT CONTROL
 
-While CONTROL/down exists the model is not ready, for the reason in the file. While CONTROL/hold exists it waits
-before the word whose number the file holds; CONTROL/pace is the time in seconds that each word takes; CONTROL/script.json replaces what it says; CONTROL/requests.jsonl
-collects what it was sent.
+While CONTROL/down exists the model is not ready, for the reason in the file. CONTROL/pace is the time in seconds
+that each word takes. While CONTROL/hold exists it waits before the word whose number the file holds;
+CONTROL/script.json replaces what it says; CONTROL/requests.jsonl collects what it was sent.
 """
 
 from __future__ import annotations
