@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gardener.errors import AdapterUnfit, ModelError, ModelNotFound, NameTaken, NotFoundError, UsageError
 from gardener.locks import ProcessLock
 from gardener.models.adapters import AdapterStore, check_name
+from gardener.paths import model_path
 
 if TYPE_CHECKING:
     from gardener.app import Gardener
@@ -294,11 +295,9 @@ def base_model(gardener: Gardener, context: ProjectContext, wanted: str = "") ->
             "No MLX model is chosen, and an adapter is trained on one.",
             next_step="gardener train --model FOLDER, or gardener models recommend",
         )
-    below = os.path.join(gardener.paths.models, os.path.basename(os.path.normpath(name)))
-    given = os.path.expanduser(name)
     # A relative path is for the command line alone; a setting may be a repository's.
-    is_path = os.path.isabs(given) or (bool(wanted) and (os.sep in given or os.path.isdir(given)))
-    return read_model_folder(os.path.abspath(given) if is_path else below)
+    relative = bool(wanted) and (os.sep in wanted or os.path.isdir(wanted))
+    return read_model_folder(os.path.expanduser(wanted) if relative else model_path(name, gardener.paths.models))
 
 
 def memory_bytes(gardener: Gardener) -> int:

@@ -96,7 +96,7 @@ def test_the_report_sums_by_project_model_and_day(make: Make) -> None:
     )
     assert (line.loads, line.load_s) == (2, 4.0)
     assert line.prompt_rate == pytest.approx(800 / 1.0) and line.completion_rate == pytest.approx(200 / 8.0)
-    assert [(one.name, one.answers) for one in report(gardener, "model")] == [("scripted", 2), ("extractive", 1)]
+    assert [(one.name, one.answers) for one in report(gardener, "model")] == [("scripted small", 2), ("extractive", 1)]
     assert [one.name for one in report(gardener, "day")] == [time.strftime("%Y-%m-%d")]
 
 

@@ -165,7 +165,7 @@ class Answerer:
         prompt, request = self.request(context, plan, found, history)
         choice = plan.choice
         generation = Generation(
-            choice.backend.name, choice.model, choice.degradation, choice.reason, started,
+            choice.backend.name, choice.model_name, choice.degradation, choice.reason, started,
             warnings=notes, next_step=choice.next_step,
         )  # fmt: skip
         generation.generates = choice.backend.capabilities.generates
@@ -180,7 +180,7 @@ class Answerer:
             if generation.degradation == "full":
                 generation.degradation, generation.reason = "no enhancement", plan.adapter_problem
         yield Retrieved(
-            found.hits, prompt.receipt, found.index, choice.backend.name, choice.model, generation.generates
+            found.hits, prompt.receipt, found.index, choice.backend.name, generation.model, generation.generates
         )
         if generation.generates and found.weak:
             generation.warnings.append("The search found nothing that shares words with the question.")

@@ -95,7 +95,7 @@ class Generation:
                 yield from self._quoted(choice, last_resort, request, cancel, failure)
                 return
             failed, (choice, request) = f"{choice.backend.name}: {failure.message}", other
-            self.backend, self.model, self.generates = choice.backend.name, choice.model, True
+            self.backend, self.model, self.generates = choice.backend.name, choice.model_name, True
             if choice.degradation == "full":  # what the search lacks stays as it is
                 self.warnings.append(f"{prose(failed, 300)} So {named(choice)} answers.")
             else:
@@ -229,7 +229,7 @@ class Generation:
 
 def named(choice: Choice) -> str:
     """Backend and model, for a sentence."""
-    return prose(f"{choice.backend.name} {choice.model}".strip(), 120)
+    return prose(f"{choice.backend.name} {choice.model_name}".strip(), 120)
 
 
 def closing_fence(text: str) -> str:

@@ -196,6 +196,12 @@ def use(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
     from gardener.models.fit import fit_folder
     from gardener.settings_edit import set_value
 
+    if args.name == "default" and args.project:
+        context = gardener.registry.configure(args.project, backend="auto", model="")
+        if console.as_json:
+            console.json({"runtime": None, "name": None, "project": context.name})
+        console.line_unless_json(f"{one_line(context.name)} answers with what every project uses.")
+        return 0
     found = _here(args.name, gardener)
     if found.runtime == "ollama" and not _writes(gardener, found.name):
         raise ModelError(

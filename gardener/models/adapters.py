@@ -48,10 +48,14 @@ class AdapterStore:
         self.folder = os.path.join(project_home, "adapters")
 
     def list(self) -> list[dict[str, Any]]:
-        """What gardener.json of each adapter says, by name; of a damaged one {"name", "problem"}."""
+        """What gardener.json of each adapter says, by name; of a damaged one {"name", "problem"}.
+
+        Every byte is read.
+        """
         found = []
         for name in self._names():
             try:
+                self.ref(name)
                 found.append({"name": name, **self.about(name), "problem": ""})
             except NotFoundError:
                 continue  # removed just now

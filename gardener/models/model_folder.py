@@ -83,8 +83,7 @@ def read_model_folder(path: str) -> ModelFolder:
         if os.path.isfile(file):
             with open(file, "rb") as opened:
                 digest.update(f"{name}\0".encode() + hashlib.file_digest(opened, "sha256").digest())
-    inner = config.get("text_config")
-    text: dict[str, Any] = inner if isinstance(inner, dict) else config
+    text = text_config(config)
     quantisation = config.get("quantization") or config.get("quantization_config") or {}
     return ModelFolder(
         path,
@@ -95,6 +94,12 @@ def read_model_folder(path: str) -> ModelFolder:
         _kv_bytes(text),
         _number(quantisation if isinstance(quantisation, dict) else {}, "bits", 0),
     )
+
+
+def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a configuration that describes the language model: models that see have others beside it."""
+    inner = config.get("text_config")
+    return inner if isinstance(inner, Mapping) else config
 
 
 def _kv_bytes(config: Mapping[str, Any]) -> int:

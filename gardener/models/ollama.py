@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from gardener.errors import BackendError, BackendUnavailable, GardenerError
 from gardener.models.base import (
@@ -22,8 +22,9 @@ from gardener.models.base import (
     estimate_tokens,
 )
 from gardener.models.ollama_facts import OllamaFacts, is_cloud
+from gardener.models.problems import problem_of
 from gardener.models.server_address import checked_url, is_local
-from gardener.models.server_stream import Cancelled, LineStream, counted, problem_of
+from gardener.models.server_stream import Cancelled, LineStream, counted
 from gardener.models.text_stream import THINK, TextStream
 from gardener.resilience import CircuitBreaker
 from gardener.types import BackendEvent, Done, ThinkingDelta, Usage
@@ -291,7 +292,7 @@ class OllamaBackend:
             counters=counters,
         )
 
-    def release(self, what: Literal["caches", "model"]) -> int:
+    def release_caches(self) -> int:
         """Another process's memory is its own affair: keep_alive gives it back."""
         return 0
 

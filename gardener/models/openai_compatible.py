@@ -19,8 +19,9 @@ from gardener.models.base import (
     TokenCount,
     estimate_tokens,
 )
+from gardener.models.problems import problem_of
 from gardener.models.server_address import checked_url, is_local, quick_get, without_key
-from gardener.models.server_stream import AskAgain, Cancelled, LineStream, counted, error_text, problem_of
+from gardener.models.server_stream import AskAgain, Cancelled, LineStream, counted, error_text
 from gardener.models.text_stream import THINK, TextStream
 from gardener.resilience import CircuitBreaker
 from gardener.types import BackendEvent, Done, ThinkingDelta, Usage

@@ -51,6 +51,16 @@ class Choice:
     next_step: str = ""
     passed_over: tuple[PassedOver, ...] = ()
 
+    @property
+    def model_name(self) -> str:
+        """The model, or the backend's own where none was chosen: what answers and usage say. It may be asked for."""
+        if self.model or not self.backend.capabilities.generates:
+            return self.model
+        try:
+            return next(iter(self.backend.models()), "")
+        except GardenerError:
+            return ""
+
 
 @dataclass(frozen=True, slots=True)
 class _Registration:

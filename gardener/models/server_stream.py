@@ -29,7 +29,6 @@ from gardener.errors import (
     ModelTooLarge,
 )
 from gardener.models.base import StreamLimits
-from gardener.models.problems import problem_of as problem_of
 from gardener.models.server_address import without_key
 from gardener.resilience import CircuitBreaker
 

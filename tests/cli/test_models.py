@@ -366,3 +366,25 @@ def test_an_ollama_that_does_not_answer_hides_nothing_else(
     said = gardener("models")
     assert said.code == 0 and "tiny-model" in said.out and "ollama: Ollama does not answer." in said.err
     assert gardener("models", "--json").json["problems"] == {"ollama": "Ollama does not answer."}
+
+
+def test_a_project_goes_back_to_what_every_project_uses(gardener: Gardener, tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "a.py").write_text("x = 1\n")
+    gardener("add", str(tmp_path / "shop"), "--no-vectors")
+    assert gardener("models", "use", str(tiny), "--project", "shop").code == 0
+    assert gardener("status", "--json").json["model"]
+    done = gardener("models", "use", "default", "--project", "shop")
+    assert done.code == 0 and "what every project uses" in done.out
+    assert gardener("status", "--json").json["model"] == ""
+
+
+def test_doctor_says_who_would_answer(gardener: Gardener, tiny: Path) -> None:
+    assert "--  model: No language model is set up." in gardener("doctor").out
+    gardener("config", "set", "mlx.model", str(tiny))
+    gardener("config", "set", "models.fallback", "nobody:x")
+    said = gardener("doctor")
+    assert said.code == 1 and "There is no chat backend 'nobody'" in said.out
+    gardener("config", "set", "models.fallback", "ollama:x")
+    said = gardener("doctor")
+    assert f"ok  model: mlx {tiny} is ready" in said.out and "!!  fallback model: ollama" in said.out

@@ -157,3 +157,12 @@ def test_a_file_of_another_version(store: AdapterStore) -> None:
     path = Path(store.ref("one").folder, ABOUT)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 99}))
     assert "another version" in store.list()[0]["problem"]
+
+
+def test_the_list_reads_every_byte(store: AdapterStore) -> None:
+    file = Path(store.ref("one").folder) / WEIGHTS
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    (entry,) = store.list()
+    assert "not what was written" in entry["problem"]

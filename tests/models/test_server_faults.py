@@ -28,8 +28,8 @@ from gardener.models import server_stream
 from gardener.models.base import ChatRequest, StreamLimits
 from gardener.models.ollama import OllamaBackend
 from gardener.models.openai_compatible import OpenAICompatibleBackend
+from gardener.models.problems import problem_of
 from gardener.models.server_address import without_key
-from gardener.models.server_stream import problem_of
 from gardener.resilience import CircuitBreaker
 from gardener.types import BackendEvent, Done, Message, TextDelta, ThinkingDelta
 from tests.ollama_server import SAID, Fault, Model, OllamaServer, ollama_server

@@ -486,7 +486,7 @@ def test_release_and_close(make: Make) -> None:
     backend = make()
     assert backend.release("model") == 0
     expected, _ = said(backend, request())
-    assert backend.release("caches") > 0
+    assert backend.release_caches() > 0
     assert backend.resident().cache_bytes == 0
     assert backend.release("model") > 0
     assert backend.resident().model == ""
