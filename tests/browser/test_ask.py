@@ -177,9 +177,11 @@ def test_an_answer_under_way_does_not_follow_into_the_other_project(
     shows(page, "word3")
     garden.switch("compass")
     page.wait_for_function("document.querySelector('#page-key').dataset.key.includes(':compass:')")
-    steered.release()
+    steered.hold(10 * TENTH_WORD)  # it writes on, and is not over
+    until(lambda: steered.answer_job()["events"] > 5 * TENTH_WORD)
     page.wait_for_timeout(500)
     assert "word" not in text_of(page)
+    steered.release()
     garden.switch("lantern")
     shows(page, "word199")
 
