@@ -10,8 +10,11 @@ import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+hypothesis.settings.register_profile("gardener", deadline=None, print_blob=True)  # no test asserts a time
+hypothesis.settings.load_profile("gardener")
 os.environ["GARDENER_OLLAMA_URL"] = ""  # the developer's own may be running; for fixtures of modules and sessions
 REQUIRE_ALL = bool(os.environ.get("GARDENER_REQUIRE_ALL"))
 

@@ -145,7 +145,12 @@ def _for_project(next_step: str, command: str, project: str | None) -> str:
     """
     first, comma, rest = next_step.partition(", ")
     words = first.split()
-    if not project or command == "config" or words[:2] != ["gardener", command] or {"--project", "-p", "--help"} & set(words):
+    if (
+        not project
+        or command == "config"
+        or words[:2] != ["gardener", command]
+        or {"--project", "-p", "--help"} & set(words)
+    ):
         return next_step
     import shlex
 
