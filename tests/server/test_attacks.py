@@ -103,11 +103,12 @@ def test_connections_are_bounded_and_free_again_when_they_close(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(PatientProtocol, "most_connections", 8)
+    monkeypatch.setattr(PatientProtocol, "header_seconds", 600.0)  # or silence would close them
     held = [socket.create_connection(("127.0.0.1", served.app.port), 20) for _ in range(40)]
     try:
         open_ = list(held)
         while len(open_) > 8:  # a closed one can be read from, an open one has nothing to say
-            closed, _, _ = select.select(open_, [], [], 20)
+            closed, _, _ = select.select(open_, [], [], 10)
             assert closed
             open_ = [connection for connection in open_ if connection not in closed]
     finally:
