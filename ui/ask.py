@@ -31,7 +31,13 @@ def build(edge: Edge) -> Any:
         parts = _layout(handlers)
         tab, beacon = parts["tab"], gr.HTML("", js_on_load=BEACON_JS, elem_id="beacon")
         outputs = list(parts.values())
-        ui_event = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
+        ui_event: dict[str, Any] = {
+            "show_progress": "hidden",
+            "concurrency_limit": None,
+            "api_visibility": "private",
+            # A handler that follows an answer goes on for long; by default the next event would be dropped meanwhile.
+            "trigger_mode": "multiple",
+        }
 
         def to_parts(handler: Callable[..., AsyncIterator[Updates]]) -> Callable[..., AsyncIterator[Any]]:
             """The handler with its updates keyed by component, as Gradio wants them."""
@@ -53,9 +59,8 @@ def build(edge: Edge) -> Any:
         parts["halt"].click(handlers.stop, tab, None, **ui_event)
         parts["project"].input(handlers.choose, parts["project"], None, **ui_event)
         parts["project"].focus(handlers.chooser, None, parts["project"], **ui_event)
-        parts["find"].change(
-            to_parts(handlers.find), [parts["find"], tab], outputs, trigger_mode="always_last", **ui_event
-        )
+        searched = [parts["find"], tab]
+        parts["find"].change(to_parts(handlers.find), searched, outputs, **ui_event | {"trigger_mode": "always_last"})
     return demo
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from gardener.server.jobs import Job
 
 Updates = dict[str, Any]
+STARTING = "starting"
+"""Stands for the job of a question that is being handed over."""
 NOTHING: Updates = {"notice": gr.skip()}
 EXAMPLES = ("What does this project do?", "Where does the program start?", "How are errors handled?")
 LONGEST_QUESTION = 20_000
@@ -101,7 +103,7 @@ class Handlers:
         if tab.project is None or not question.strip() or tab.job:
             yield NOTHING
             return
-        context = tab.project
+        context, tab.job = tab.project, STARTING  # a second Enter finds it
 
         def begin() -> None:
             if tab.conversation:
@@ -118,13 +120,14 @@ class Handlers:
         try:
             await asyncio.to_thread(begin)
         except GardenerError as error:
-            yield {"notice": notice_html(error), "question": gr.skip()}
+            tab.job = ""
+            yield {"notice": notice_html(error)}
             return
         async for step in self._show(tab, question="", source=""):
             yield step
 
     def stop(self, tab: Tab) -> None:
-        if tab.job:
+        if tab.job not in ("", STARTING):
             self.edge.jobs.cancel(tab.job)
 
     def choose(self, name: str | None) -> None:

@@ -16,7 +16,7 @@ from gardener.projects import branches
 from gardener.secret_patterns import redact_text
 from gardener.server.conversation_key import conversation_key, conversations_key
 from gardener.server.json_api import page_key
-from ui.transcript import Transcript, transcript_of
+from ui.transcript import Transcript, question_acts, transcript_of
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
@@ -141,8 +141,10 @@ class Desk:
         newest = job or next(self._answers(tab), None)
         asked = max((index for index, message in enumerate(stored) if message.role == "user"), default=-1)
         begun = newest is None or (asked >= 0 and (bool(newest.before) or stored[asked].created_at >= newest.started))
+        acts = ""
         if job is not None and begun:
             # The history keeps the running answer too, as far as it was saved; the job has all of it.
+            acts = question_acts(stored[asked].id, beside.get(earlier + asked, ()), tab.conversation)
             stored = stored[:asked]
         transcript = transcript_of(
             stored,
@@ -152,7 +154,7 @@ class Desk:
             latest=newest.last if newest is not None and job is None and begun else None,
         )
         if newest is not None and (job is not None or (newest.state == "cancelled" and not begun)):
-            transcript.add_question(redact_text(newest.about))
+            transcript.add_question(redact_text(newest.about), acts)
             if job is None:
                 transcript.add_problem("Stopped before it began.", "")
         return transcript

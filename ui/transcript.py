@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from html import escape
 from typing import TYPE_CHECKING, Any
 
@@ -114,10 +115,17 @@ def answer_markdown(answer: Mapping[str, Any], turn: int) -> str:
 
 def shown(text: str, turn: int = 0, numbers: set[int] | None = None) -> str:
     """`text` inert, cut to LONGEST_SHOWN, with a fence that it leaves open closed: what follows is ours."""
+    if len(text) <= LONGEST_SHOWN:  # a page reads its conversation anew with every question
+        return _laid_out(text, turn, frozenset(numbers or ()))
+    return _laid_out.__wrapped__(text, turn, frozenset(numbers or ()))
+
+
+@lru_cache(maxsize=512)
+def _laid_out(text: str, turn: int, numbers: frozenset[int]) -> str:
     cut = text
     if len(text) > LONGEST_SHOWN:
         cut = text[: max(text.rfind("\n", LONGEST_SHOWN // 2, LONGEST_SHOWN), LONGEST_SHOWN // 2)]
-    whole = inert(cut, (lambda n: marker(turn, n)) if numbers else None, numbers or ())
+    whole = inert(cut, (lambda n: marker(turn, n)) if numbers else None, numbers)
     whole += closing_fence(cut)
     if len(cut) < len(text):
         whole += f"\n\n*{len(cut):,} of {len(text):,} characters are shown; “Copy” and “Export” have all of them.*"

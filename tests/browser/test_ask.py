@@ -177,9 +177,11 @@ def test_an_answer_under_way_does_not_follow_into_the_other_project(
     shows(page, "word3")
     garden.switch("compass")
     page.wait_for_function("document.querySelector('#page-key').dataset.key.includes(':compass:')")
-    steered.release()
+    steered.hold(10 * TENTH_WORD)  # it writes on, and is not over
+    until(lambda: steered.answer_job()["events"] > 5 * TENTH_WORD)
     page.wait_for_timeout(500)
     assert "word" not in text_of(page)
+    steered.release()
     garden.switch("lantern")
     shows(page, "word199")
 
@@ -280,7 +282,7 @@ def test_an_empty_home_says_what_to_do_first(browser: BrowserContext, tmp_path: 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"], indirect=True)
-def test_axe_finds_nothing_serious(page: Page, scheme: str) -> None:
+def test_axe_finds_nothing_serious(page: Page, scheme: str, steered: Steered) -> None:
     assert (page.evaluate("document.body.classList.contains('dark')")) == (scheme == "dark")
     problems = serious(page)
     ask(page)
@@ -289,7 +291,20 @@ def test_axe_finds_nothing_serious(page: Page, scheme: str) -> None:
     page.wait_for_selector("#source tr.cited")
     page.click("#chat .facts summary")
     problems += serious(page)
+    page.click("#chat a[href*='#do-again']")
+    shows(page, "2 of 2")
+    answered(page)
+    page.click("#head [data-act='delete']")
+    page.click("#listing [data-act='undelete']")
+    answered(page)
+    page.click("#chat a[href*='#do-bad']")
+    problems += serious(page)
+    page.keyboard.press("Escape")
+    (steered.control / "down").write_text("It is asleep.")
+    expect(page.locator("#model-line")).to_contain_text("asleep")
     page.set_viewport_size({"width": 390, "height": 844})
+    problems += serious(page)
+    page.click("#list-toggle")
     problems += serious(page)
     assert problems == []
 

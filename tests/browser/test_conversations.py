@@ -339,3 +339,35 @@ def test_a_killed_app_leaves_an_incomplete_answer_that_goes_on(
         assert "word3" not in text_of(page) and listed(page) == []
         second.client.request("POST", "/api/switch", {"project": "compass"})
         expect(page.locator("#chat")).to_contain_text("Ask about compass")
+
+
+def test_the_page_obeys_while_an_answer_is_being_followed(page: Page, steered: Steered) -> None:
+    ask(page, "How is the lantern lit?")
+    answered(page)
+    first = conversation(page)
+    steered.hold(TENTH_WORD)
+    page.click("#chat a[href*='#do-again']")
+    expect(page.locator("#stop")).to_be_visible()
+    shows(page, "word3")
+    begin_anew(page)
+    assert "word3" not in text_of(page)
+    page.get_by_role("button", name="How is the lantern lit?").click()
+    expect(page.locator("#stop")).to_be_visible()
+    shows(page, "2 of 2")
+    page.get_by_title("Previous branch").click()
+    answered(page)
+    assert conversation(page) == first
+    steered.release()
+
+
+def test_two_presses_of_enter_ask_once(page: Page, garden: Gardener) -> None:
+    page.fill("#question textarea", "How is the lantern lit?")
+    page.evaluate("""() => {
+        for (const kind of ['keydown', 'keypress']) for (let i = 0; i < 2; i++)
+            document.querySelector('#question textarea').dispatchEvent(
+                new KeyboardEvent(kind, { key: 'Enter', bubbles: true, cancelable: true }));
+    }""")
+    answered(page)
+    page.wait_for_selector("#stop", state="hidden")
+    (made,) = garden.history.list(garden.context().id)
+    assert made.messages == 2
