@@ -47,8 +47,7 @@ def main(folders: Sequence[str]) -> None:
         sys.exit("Chromium is not installed: scripts/test_tools.sh")
     shutil.rmtree(TARGET, ignore_errors=True)
     TARGET.mkdir(parents=True)
-    # A home with a plain name: its path is in the pictures.
-    with tempfile.TemporaryDirectory() as base, _app(Path(base, "gardener"), folders or [str(ROOT)]) as app:
+    with tempfile.TemporaryDirectory(prefix="demo-") as base, _app(Path(base), folders or [str(ROOT)]) as app:
         client = AppClient(app, timeout_s=60.0)
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
@@ -63,11 +62,15 @@ def main(folders: Sequence[str]) -> None:
 
 
 @contextmanager
-def _app(home: Path, folders: Sequence[str]) -> Iterator[RunningApp]:
+def _app(base: Path, folders: Sequence[str]) -> Iterator[RunningApp]:
+    """Clones of the folders' last commits become the projects: their paths, and the home's, are in the pictures."""
+    home = base / "gardener-home"
     home.mkdir(mode=0o700)
     with Gardener(str(home)) as gardener:
         for folder in folders:
-            gardener.update_index(gardener.registry.add(folder))
+            clone = base / "code" / ("gardener" if Path(folder) == ROOT else Path(folder).name)
+            subprocess.run(["git", "clone", "-q", folder, str(clone)], check=True)
+            gardener.update_index(gardener.registry.add(str(clone)))
     command = [sys.executable, "-m", "gardener.cli.main", "--home", str(home), "serve", "--port", "0"]
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
     try:
@@ -107,7 +110,7 @@ def _shoot(browser: Browser, client: AppClient, address: str, scheme: str, size:
     page = _opened(browser, client, scheme, size)
     page.goto(address)
     page.wait_for_selector("#page-main .html-container :is(section, ul, ol, .empty), #chat .facts", timeout=60_000)
-    page.wait_for_load_state("networkidle")
+    page.wait_for_timeout(1_000)  # the heartbeat never lets the network be idle
     page.evaluate("document.activeElement && document.activeElement.blur()")
     page.screenshot(path=target)
     page.context.close()

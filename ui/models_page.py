@@ -72,7 +72,7 @@ class ModelsPage:
                         "gardener stop, then gardener ui",
                     )
             case "automatic":
-                context = registry.configure(fields["project"], backend="", model="")
+                context = registry.configure(fields["project"], backend="auto", model="")
                 said = notice(f"{context.name} takes whatever answers first again.")
             case "quote":
                 context = registry.configure(fields["project"], backend="extractive", model="")
@@ -176,7 +176,7 @@ class ModelsPage:
         buttons = ""
         if active is not None:
             parts = []
-            if active.backend or active.model:
+            if active.backend not in ("", "auto") or active.model:
                 parts.append(button("Choose automatically", "automatic", project=active.id))
             if active.backend != "extractive":
                 parts.append(button("Answer without a model", "quote", project=active.id))

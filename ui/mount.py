@@ -57,7 +57,7 @@ def mount(app: FastAPI, edge: Edge) -> FastAPI:
         return {"options": folders_like(typed)}
 
     demo = build(edge)
-    add_routes(demo, pages, edge.jobs)
+    add_routes(demo, pages, edge)
     demo.queue(max_size=64, api_open=False, default_concurrency_limit=None)
     with warnings.catch_warnings():
         # It is off anyway, and several pages make Gradio say so.

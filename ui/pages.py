@@ -20,7 +20,6 @@ from ui.markup import notice, text
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
-    from gardener.server.jobs import Jobs
 
 log = logging.getLogger("gardener.ui")
 
@@ -68,14 +67,14 @@ class Page(Protocol):
         """What has changed when there is no such work: any more (`worked`), or because another project is active."""
 
 
-def add_routes(demo: Any, pages: list[Page], jobs: Jobs) -> None:
+def add_routes(demo: Any, pages: list[Page], edge: Edge) -> None:
     """Adds every page to the Blocks that holds Ask."""
     for page in pages:
         with demo.route(page.name, f"/{page.path}", show_in_navbar=False):
-            _build(page, jobs)
+            _build(page, edge)
 
 
-def _build(page: Page, jobs: Jobs) -> None:
+def _build(page: Page, edge: Edge) -> None:
     def part(name: str, value: str = "") -> Any:
         return gr.HTML(value, elem_id=f"page-{name}", padding=False, apply_default_css=False, js_on_load=None)
 
@@ -83,17 +82,13 @@ def _build(page: Page, jobs: Jobs) -> None:
     part("head", f'<header><h1>{text(page.name)}</h1><p class="quiet">{text(page.lead)}</p></header>')
     said, live, form, main = part("notice"), part("live"), part("form"), part("main")
 
-    ended_before: dict[str, int] = {}
-    """By tab, how many jobs had ended when its last action began: what that showed is news until one more has."""
-
     newest_action: dict[str, object] = {}
 
     def ended() -> int:
-        return sum(jobs.finished_states.values())
+        return sum(edge.jobs.finished_states.values())
 
     def act(event: gr.EventData, request: gr.Request) -> Iterator[list[Any]]:
         tab, mine = str(request.session_hash), object()
-        ended_before[tab] = ended()
         newest_action[tab] = mine
 
         def parts(shown: Shown) -> list[Any]:
@@ -125,26 +120,27 @@ def _build(page: Page, jobs: Jobs) -> None:
     newest: dict[str, object] = {}
 
     async def follow(request: gr.Request) -> AsyncIterator[list[Any]]:
-        """The newest follower of a tab shows the work; one that was overtaken says nothing more."""
+        """Shows the work as long as the tab is open. One that was overtaken by a newer one says nothing more.
+
+        It never ends by itself, idle or not: while one event of a tab is open Gradio keeps its stream, and an action
+        right behind another would be lost with a stream that is just being closed.
+        """
         tab, mine = str(request.session_hash), object()
+        stale = tab in newest  # asked for again: another project is active, or its index has changed
         newest[tab] = mine
         nothing = [gr.skip()] * 4
+        before, worked, seen = "", False, ended()
         try:
-            before, worked = None, False
-            while newest.get(tab) is mine:
+            while newest.get(tab) is mine and not edge.closing.is_set():
                 now = await asyncio.to_thread(page.live)
-                if newest.get(tab) is mine and now != before:
+                if now != before:
                     yield [now, *nothing[1:]]
-                if not now:
-                    break
-                before, worked = now, True
+                before, worked = now, worked or bool(now)
+                if not now and (stale or worked or ended() != seen):
+                    seen = ended()
+                    yield ["", *_parts(await asyncio.to_thread(page.refresh, worked))]
+                    stale = worked = False
                 await asyncio.sleep(FOLLOW_SECONDS)
-            # Right after an action that started nothing its own answer stands: a page that is replaced once more for
-            # no reason takes the button from under the reader's finger.
-            if worked or ended_before.pop(tab, -1) != ended():
-                refreshed = _parts(await asyncio.to_thread(page.refresh, worked))
-                if newest.get(tab) is mine:
-                    yield ["", *refreshed]
             yield nothing  # as above; and it must not undo a later action's
         finally:
             if newest.get(tab) is mine:
@@ -152,8 +148,7 @@ def _build(page: Page, jobs: Jobs) -> None:
 
     quiet = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
     followed = [live, said, form, main]
-    acted = actor.act(act, None, [said, form, main], trigger_mode="multiple", **quiet)
-    acted.then(follow, None, followed, **quiet)  # an action may have started work
+    actor.act(act, None, [said, form, main], trigger_mode="multiple", **quiet)
     actor.follow(follow, None, followed, trigger_mode="multiple", **quiet)
 
 

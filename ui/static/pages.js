@@ -4,7 +4,7 @@
   const one = (selector, within = document) => within.querySelector(selector);
   const page = window.gardenerPages.find((entry) => entry.path === location.pathname.replace(/\/+$/, "")) ||
     window.gardenerPages[0];
-  let ready = false, key = null, working = false;
+  let ready = false, key = null;
 
   /* ---- navigation: on every page, Ask included ---- */
   function navigation() {
@@ -122,6 +122,7 @@
     if (ready || !window.gardener || !window.gardener.act) return;
     ready = true;
     title(); watchParts();
+    window.gardener.follow();
     send("open", Object.fromEntries(new URLSearchParams(location.search)));
   }
   document.addEventListener("gardener-page", () => setTimeout(open, 0));
@@ -130,9 +131,8 @@
   document.addEventListener("gardener-pulse", (event) => {
     if (!ready) return;
     const now = event.detail.page + (event.detail.index ? event.detail.index.updated_at : "");
-    const busy = Boolean(event.detail.work);
-    if ((key !== null && key !== now) || (busy && !working)) window.gardener.follow();
-    key = now; working = busy;
+    if (key !== null && key !== now) window.gardener.follow();
+    key = now;
   });
 
   /* ---- a combobox whose options come from the server ---- */
