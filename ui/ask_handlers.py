@@ -322,7 +322,10 @@ class Handlers:
         """What an empty page says: what to do first."""
         active = self.gardener.registry.active()
         if active is None:
-            return "## No project yet\n\nIn a terminal:\n\n`gardener add PATH`\n\nThis page notices by itself."
+            return (
+                "## No project yet\n\n[Add a folder](/projects) to ask about it.\n\n"
+                "Or in a terminal: `gardener add PATH`; this page notices by itself."
+            )
         name = active.name.replace("`", "")
         if not self.gardener.status().get("updated_at"):
             return f'## `{name}` has no index yet\n\nIn a terminal:\n\n`gardener index --project "{name}"`'

@@ -62,7 +62,7 @@ def usage_line(answer: Mapping[str, Any]) -> str:
     first, total = float(timings.get("first_token") or 0.0), float(timings.get("total") or 0.0)
     if first:
         parts.append(f"first token after {_seconds(first)}")
-    if first and total > first:
+    if first and total > first and answer.get("backend") != "extractive":  # quotes are not written: no rate
         parts.append(f"{written * 1000 / (total - first):,.1f} tokens/s")
     return escape(" · ".join(parts))
 

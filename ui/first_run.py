@@ -180,7 +180,11 @@ def _secrets(found: Preview) -> str:
 
 
 def _share(fraction: float) -> str:
-    return f'<span class="meter" style="--part:{fraction:.3f}" aria-hidden="true"></span> {fraction * 100:.0f} %'
+    return f'<span class="meter" style="--part:{fraction:.3f}" aria-hidden="true"></span> {_percent(fraction)}'
+
+
+def _percent(fraction: float) -> str:
+    return "&lt; 1 %" if 0 < fraction < 0.01 else f"{fraction * 100:.0f} %"
 
 
 def _looking(done: int, total: int) -> str:

@@ -80,6 +80,7 @@ def test_usage_says_only_what_was_measured() -> None:
     assert usage_line({"usage": usage, "timings_ms": timings}) == (
         "1,200 tokens read (1,000 from the cache) · 100 written · first token after 250 ms · 100.0 tokens/s"
     )
+    assert "tokens/s" not in usage_line({"backend": "extractive", "usage": usage, "timings_ms": timings})
     assert usage_line({"usage": {**usage, "estimated": True}}) == (
         "about 1,200 tokens read (1,000 from the cache) · about 100 written"
     )
