@@ -97,7 +97,11 @@ class ActivityPage:
         rows = []
         if status.get("project"):
             level = str(status["level"])
-            why = f' <span class="quiet">{text(status["level_reason"])}</span>' if status["level_reason"] else ""
+            why = (
+                f' <span class="quiet">{text(str(status["level_reason"]).replace("`", ""))}</span>'
+                if status["level_reason"]
+                else ""
+            )
             rows.append(("Answers now", badge(level, "good" if level == "full" else "warn") + why))
         lines = usage_report(self._gardener.state, day_limits(time.time())[0], "day")
         rows.append(("Answers today", count(sum(line.answers for line in lines))))

@@ -27,7 +27,7 @@ def degradation_line(answer: Mapping[str, Any]) -> str:
     who = " · ".join(str(answer[key]) for key in ("backend", "model") if answer.get(key))
     if not level:
         return escape(who)
-    reason = str(answer.get("degradation_reason") or "")
+    reason = str(answer.get("degradation_reason") or "").replace("`", "")  # Markdown's marks; this is HTML
     kind = "level good" if level == "full" else "level"
     return f'<span class="{kind}">{escape(level)}</span> {escape(who)}' + (f" — {escape(reason)}" if reason else "")
 

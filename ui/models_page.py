@@ -144,7 +144,11 @@ class ModelsPage:
         if active is not None:
             level = str(status["level"])
             model = f"{status['backend']} {status['model'] or ''}".strip()
-            why = f' <span class="quiet">{text(status["level_reason"])}</span>' if status["level_reason"] else ""
+            why = (
+                f' <span class="quiet">{text(str(status["level_reason"]).replace("`", ""))}</span>'
+                if status["level_reason"]
+                else ""
+            )
             rows.append((f"Answers for {active.name}", f"{text(model)} {badge(level, _level(level))}{why}"))
         rows.append(
             (

@@ -136,10 +136,11 @@ def _build(page: Page, edge: Edge) -> None:
                 if now != before:
                     yield [now, *nothing[1:]]
                 before, worked = now, worked or bool(now)
-                if not now and (stale or worked or ended() != seen):
+                # Also between two pieces of work: a project is searchable while its vectors are still being made.
+                if ended() != seen or (not now and (stale or worked)):
                     seen = ended()
-                    yield ["", *_parts(await asyncio.to_thread(page.refresh, worked))]
-                    stale = worked = False
+                    yield [now, *_parts(await asyncio.to_thread(page.refresh, worked))]
+                    stale, worked = False, bool(now)
                 await asyncio.sleep(FOLLOW_SECONDS)
             yield nothing  # as above; and it must not undo a later action's
         finally:

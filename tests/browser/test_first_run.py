@@ -21,8 +21,13 @@ FUNCTIONS = 400
 REMEMBER_PROGRESS = """() => {
     window.progress = [];
     const live = document.querySelector("#page-live");
-    const note = () => window.progress.push(live.innerText);
-    new MutationObserver(note).observe(live, { childList: true, subtree: true, characterData: true });
+    const main = document.querySelector("#page-main");
+    const note = () => {
+        window.progress.push(live.innerText);
+        window.early ||= live.querySelector("[data-job=embed]") && main.innerText.includes("searchable");
+    };
+    for (const part of [live, main])
+        new MutationObserver(note).observe(part, { childList: true, subtree: true, characterData: true });
 }"""
 """Whatever the line of running work ever says: it may be gone before a test looks."""
 
@@ -113,6 +118,7 @@ def test_the_first_run_needs_no_mouse(keyboard_page: Page, newcomer: Steered) ->
     page.wait_for_function(
         "() => window.progress.some((text) => /of \\d+ · [\\d.,]+ (files|chunks)\\/s · .* left/.test(text))"
     )
+    page.wait_for_function("() => window.early")  # the card knows while vectors are still being made
     expect(page.locator("#page-notice a").first).to_be_focused()
     gardener = Gardener(newcomer.home)
     context = gardener.context("orchard")

@@ -52,6 +52,8 @@
       text = `${now.model || now.backend} stands in: ${now.level_reason}`;
       step = now.level_next_step || "";
     }
+    text = text.replaceAll("`", "");  /* written for terminals and Markdown; this is neither */
+    if (text.includes(step)) step = "";
     if (line.dataset.said === text + step) return;
     line.dataset.said = text + step;
     line.textContent = text ? `${text} ` : "";
