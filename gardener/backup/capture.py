@@ -1,10 +1,9 @@
 """Takes the state of one moment out of files that others are writing.
 
-SQLite gives a consistent copy by itself. An index is several files that belong together: its Lance tables, whose files
-never change once written, and three SQLite databases. They are taken without holding up the writer: each file of a table
-is linked and each database copied, and if anything was committed meanwhile it is all done again. What is kept is then the
-disk as it was at one instant, which is what a kill at that instant would have left, and what the indexer can continue
-from.
+SQLite gives a consistent copy by itself. An index is several files that belong together: its Lance tables, whose
+files never change once written, and its SQLite databases. They are taken without holding up the writer: each file of a
+table is linked and each database copied, and if anything was committed meanwhile it is all done again. What is kept is
+then the disk as it was at one instant: what a kill at that instant would have left, and the indexer can continue from.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """What a backup says about itself: every file with its size and SHA-256, written last.
 
-A backup without a readable manifest is not a backup. The manifest carries a digest of its own, so a flipped bit in it is
-told from a flipped bit in a file.
+A backup without a readable manifest is not a backup. The manifest carries a digest of its own, so that a flipped bit
+in it is told from one in a file.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ class FileEntry(NamedTuple):
 
 
 class ProjectEntry(NamedTuple):
-    """A project in a backup. `index` is "" when its index is in the backup, else why it is not."""
+    """A project in a backup. `index_problem` is "" when its index is in the backup, else why it is not."""
 
     id: str
     name: str
     root: str
     removed: bool
-    index: str
+    index_problem: str
     conversations: int
     chunks: int
 
@@ -60,7 +60,7 @@ class Manifest(NamedTuple):
     left_out: tuple[str, ...]
 
     @property
-    def bytes(self) -> int:
+    def total_bytes(self) -> int:
         return sum(file.size for file in self.files)
 
     def as_json(self) -> dict[str, Any]:
@@ -167,7 +167,7 @@ def _project(entry: Any) -> ProjectEntry:
         name=_text(entry["name"]),
         root=_text(entry["root"]),
         removed=bool(entry["removed"]),
-        index=_text(entry["index"]),
+        index_problem=_text(entry["index_problem"]),
         conversations=_number(entry["conversations"]),
         chunks=_number(entry["chunks"]),
     )

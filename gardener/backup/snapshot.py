@@ -53,7 +53,7 @@ class Created(NamedTuple):
     def as_json(self) -> dict[str, object]:
         found = self.manifest
         return {
-            "id": found.id, "path": self.path, "sequence": found.sequence, "bytes": found.bytes,
+            "id": found.id, "path": self.path, "sequence": found.sequence, "bytes": found.total_bytes,
             "files": len(found.files), "kind": found.kind, "written_bytes": self.written,
             "left_out": list(found.left_out),
         }  # fmt: skip
@@ -66,7 +66,9 @@ def create(paths: Paths, store: Store, *, project: str = "", remote_index: bool 
     restore. Raises PathNotFound without a home, LockedError, DiskFull, StateDamaged.
     """
     if not os.path.exists(paths.state_db):
-        raise PathNotFound(f"{paths.home} holds no projects yet, so there is nothing to save.", next_step="gardener add PATH")
+        raise PathNotFound(
+            f"{paths.home} holds no projects yet, so there is nothing to save.", next_step="gardener add PATH"
+        )
     with store.lock("gardener backup create"):
         return create_locked(paths, store, project=project, remote_index=remote_index)
 
@@ -203,7 +205,7 @@ def _add_rest(paths: Paths, writer: _Writer) -> None:
 
 
 def _files(folder: str, skipped: tuple[str, ...]) -> Iterator[str]:
-    """Regular files below a folder, relative to it, without `skipped` at its top, locks and what SQLite keeps beside."""
+    """Regular files below a folder, relative to it, without `skipped` at its top, locks and SQLite's side files."""
     for place, folders, names in os.walk(folder):
         relative = os.path.relpath(place, folder)
         prefix = "" if relative == "." else f"{relative}/"
@@ -228,7 +230,7 @@ class _Writer:
         self.rows: list[sqlite3.Row] = []
         self.written = 0
         self._earlier: dict[tuple[str, int], str] = {}
-        for entry in reversed(store.list()):  # the newest wins: it will be kept longest
+        for entry in reversed(store.entries()):  # the newest wins: it will be kept longest
             for file in entry.manifest.files if entry.manifest else ():
                 self._earlier[file.sha256, file.size] = os.path.join(entry.path, file.path)
 

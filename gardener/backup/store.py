@@ -1,11 +1,11 @@
 """The folder of backups: which there are, in which order, and what is known of them.
 
-    backups/
-      lock            held while backups are made, thinned out or restored from
-      sequence        the last number given; never used again, even when that backup is gone
-      proofs.json     when each backup was last proved, how, and with what result
-      ID/             one backup: home/… and manifest.json
-      .making-ID/     one that was never finished; the next run removes it
+backups/
+  lock            held while backups are made, thinned out or restored from
+  sequence        the last number given; never used again, even when that backup is gone
+  proofs.json     when each backup was last proved, how, and with what result
+  ID/             one backup: home/… and manifest.json
+  .making-ID/     one that was never finished; the next run removes it
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Entry(NamedTuple):
     def as_json(self) -> dict[str, Any]:
         found = self.manifest
         described = {
-            "sequence": found.sequence, "kind": found.kind, "created_at": found.created_at, "bytes": found.bytes,
+            "sequence": found.sequence, "kind": found.kind, "created_at": found.created_at, "bytes": found.total_bytes,
             "files": len(found.files), "projects": [project.name for project in found.projects],
             "left_out": list(found.left_out),
         } if found else {}  # fmt: skip
@@ -67,7 +67,7 @@ class Store:
     def path(self, backup_id: str) -> str:
         return os.path.join(self.folder, backup_id)
 
-    def list(self) -> list[Entry]:
+    def entries(self) -> list[Entry]:
         """Every backup, the newest (by sequence number, not by clock) first."""
         if not os.path.isdir(self.folder):
             return []
@@ -84,7 +84,7 @@ class Store:
 
         Raises BackupNotFound.
         """
-        entries = self.list()
+        entries = self.entries()
         if not wanted:
             found = [entry for entry in entries if entry.good and entry.manifest and entry.manifest.kind == "home"][:1]
         else:
@@ -115,7 +115,7 @@ class Store:
 
     def next_sequence(self) -> int:
         """One more than was ever given. Call it under the lock; it counts once a backup with it is there."""
-        highest = max((_sequence_of(entry.id) for entry in self.list()), default=0)
+        highest = max((_sequence_of(entry.id) for entry in self.entries()), default=0)
         try:
             with open(os.path.join(self.folder, "sequence"), encoding="ascii") as handle:
                 highest = max(highest, int(handle.read(20)))

@@ -1,4 +1,4 @@
-"""Proves a backup, at three depths: the files are there; they are what was written; a restored copy opens and answers."""
+"""Proves a backup, at three depths: its files are there; they are what was written; restored, they open and answer."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ from typing import Any, Literal, NamedTuple
 from gardener.backup import manifest
 from gardener.backup.manifest import CONTENT, Manifest
 from gardener.backup.snapshot import copy_file, hash_file
-from gardener.errors import GardenerError, SchemaTooNew
+from gardener.errors import GardenerError, IndexDamaged, SchemaTooNew
 from gardener.index.manifest import Manifest as IndexManifest
 from gardener.index.symbol_store import SymbolStore
 from gardener.index.table import IndexTable
+from gardener.index.words import index_words
 from gardener.paths import Paths, ensure_directory, sync_directory
 from gardener.state import State
 from gardener.state_schema import MIGRATIONS
@@ -138,7 +139,7 @@ def try_home(home: str, found: Manifest) -> Trial:
     except (GardenerError, sqlite3.DatabaseError) as error:
         problems.append(f"state.db: {error}")
     for project in found.projects:
-        if project.index:
+        if project.index_problem:
             continue
         place = paths.trash if project.removed else paths.projects
         directory = os.path.join(place, project.id, "index")
@@ -167,15 +168,14 @@ def ask_index(directory: str, name: str, questions: list[tuple[str, ...]] | None
     """
     with closing(IndexManifest(directory)) as files:
         current = files.facts().get("chunks_table", "")
-        listed = {path for path, record in files.files().items() if not record.skipped}
+    symbols = SymbolStore(directory, table=lambda: current or "chunks")
     table = IndexTable(directory, current=lambda: current)
     try:
+        if symbols.exists() and (problem := symbols.problem()):
+            raise IndexDamaged(f"{symbols.path}: {problem}", next_step="gardener index --rebuild")
         if not table.exists():
             return 0, []
         ids = table.row_ids().tolist()
-        paths = {row["path"] for row in table.rows(ids[:: max(1, len(ids) // 200)])} if ids else set()
-        if paths - listed:
-            pass  # rows of an update that had not finished: the next one removes them
         for vectors in table.vector_tables():
             for _ in table.vector_batches(vectors.removeprefix("vectors-")):
                 pass  # reading is the test
@@ -183,17 +183,22 @@ def ask_index(directory: str, name: str, questions: list[tuple[str, ...]] | None
             questions = _questions(table, ids)
         return len(ids), [Probe(name, words, _places(table, words)) for words in questions]
     finally:
+        symbols.close()
         table.close()
 
 
 def _questions(table: IndexTable, ids: list[int]) -> list[tuple[str, ...]]:
-    """Words that stand in the index for certain: those of rows spread over it."""
+    """Words that stand in the index for certain: the longest of rows spread over it."""
     found: list[tuple[str, ...]] = []
     for row in table.rows(ids[:: max(1, len(ids) // PROBES)][:PROBES]):
-        words = sorted(set(str(row["words"]).split()), key=lambda word: (-len(word), word))
+        words = sorted({word for word in index_words(row["text"]).split() if len(word) <= 40}, key=_longest_first)
         if words:
-            found.append(tuple(words[:2]))
+            found.append(tuple(words[:3]))
     return found
+
+
+def _longest_first(word: str) -> tuple[int, str]:
+    return -len(word), word
 
 
 def _places(table: IndexTable, words: tuple[str, ...]) -> tuple[str, ...]:
