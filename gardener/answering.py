@@ -6,12 +6,15 @@ from typing import TYPE_CHECKING
 
 from gardener.chat.answer import Answerer
 from gardener.chat.conventions import conventions, conventions_state
+from gardener.chat.remembered import RememberedAnswer
 from gardener.index.search import SearchRequest
 from gardener.projects import checkout
+from gardener.projects.conversations import citation_from
 from gardener.secret_patterns import redact_text
 
 if TYPE_CHECKING:
     from gardener.app import Gardener
+    from gardener.projects.conversations import StoredMessage
     from gardener.types import ProjectContext
 
 
@@ -31,7 +34,13 @@ def answerer(gardener: Gardener, context: ProjectContext) -> Answerer:
         project_state=_state,
         system_prompts=gardener.system_prompts,
         adapter=gardener.models.adapter,
+        remember=lambda ctx, question: map(_remembered, gardener.history.answers_to(ctx.id, question)),
     )
+
+
+def _remembered(message: StoredMessage) -> RememberedAnswer:
+    citations = tuple(citation_from(stored) for stored in message.citations)
+    return RememberedAnswer(message.content, citations, message.backend, message.model, message.created_at)
 
 
 def _state(context: ProjectContext) -> str:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from gardener.chat.citations import renumber_markers
 from gardener.chat.continuation import Partial
 from gardener.chat.generation import closing_fence
 from gardener.errors import UsageError
+from gardener.projects.conversations import citation_from
 from gardener.projects.history import History
 from gardener.recorded_answer import SAVE_EVERY_S
-from gardener.types import Answer, AnswerEvent, Citation, Message, ProjectContext, TextDelta
+from gardener.types import Answer, AnswerEvent, Message, ProjectContext, TextDelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,6 @@ class Broken:
 
 
 _CUT_MARKER = re.compile(r" ?\[[\d,; –-]{0,20}\Z")
-_CITATION_FIELDS = tuple(field.name for field in fields(Citation))
 
 
 def continued_answer(
@@ -98,11 +97,7 @@ def broken_answer(history: History, context: ProjectContext, conversation: str) 
     if not closing_fence(text):  # half a marker would be neither one nor the other
         text = _CUT_MARKER.sub("", text)
     # What was quoted from the index after the model had failed has citations of its own.
-    known = {citation.n: citation for citation in map(_citation, last.citations)}
+    known = {citation.n: citation for citation in map(citation_from, last.citations)}
     cited = renumber_markers(text, {n: n for n in known}).cited
     partial = Partial(text, tuple(known[n] for n in cited))
     return Broken(conversation_id, last.id, messages[asked].content, earlier, partial)
-
-
-def _citation(stored: Any) -> Citation:
-    return Citation(**{name: stored[name] for name in _CITATION_FIELDS if name in stored})

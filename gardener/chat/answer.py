@@ -12,12 +12,21 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from gardener.chat.citations import MAX_FILE_BYTES, ReadLines, citation_warnings, reader, settle_markers, verify
+from gardener.chat.citations import (
+    MAX_FILE_BYTES,
+    ReadLines,
+    citation_warnings,
+    reader,
+    renumber_markers,
+    settle_markers,
+    verify,
+)
 from gardener.chat.evidence import introductions_first, with_callers
 from gardener.chat.followup import condense
 from gardener.chat.generation import Generation, named
 from gardener.chat.planning import Plan, Planner
 from gardener.chat.prompt import Prompt, build_prompt
+from gardener.chat.remembered import Remember, RememberedAnswer, recall
 from gardener.chat.system_prompt import SystemPrompts
 from gardener.errors import GardenerError, UsageError
 from gardener.models.base import AdapterRef, ChatRequest, Evidence
@@ -99,6 +108,7 @@ class Answerer:
         project_state: Callable[[ProjectContext], str] = lambda context: "",
         system_prompts: SystemPrompts | None = None,
         adapter: Callable[[ProjectContext], AdapterRef | None] = lambda context: None,
+        remember: Remember = lambda context, question: iter(()),
     ) -> None:
         """`search(context, query, limit)` finds, `callers(context, symbol)` gives chunks that call a symbol.
 
@@ -108,6 +118,7 @@ class Answerer:
         `repository_map(context, tokens)` and `conventions(context, characters)` give what a model is shown of the
         whole project, "" for nothing; `system_prompts` keeps what comes of them while `project_state(context)` is the
         same. `adapter(context)` is the project's adapter, for backends that can use one; it may raise AdapterUnfit.
+        `remember(context, question)` gives earlier answers to the same question, for when no model can answer.
         """
         self._search = search
         self._callers = callers
@@ -126,6 +137,7 @@ class Answerer:
             adapter=adapter,
         )
         self._temperature = temperature
+        self._remember = remember
         self._read_lines = read_lines or (lambda root: reader(root, redact=redact, max_file_bytes=max_file_bytes))
 
     def answer(
@@ -183,7 +195,12 @@ class Answerer:
                 return other.choice, asked
             return None
 
-        yield from generation.run(choice, self._backends.last_resort(), request, cancel, instead)
+        def remembered() -> RememberedAnswer | None:
+            if history or self._planner.wants_no_model(context):  # what it means depends on what was said before
+                return None
+            return recall(self._remember, context, question, self._read_lines(context.root))
+
+        yield from generation.run(choice, self._backends.last_resort(), request, cancel, instead, remembered)
         timings["total"] = _milliseconds(started)
         yield self.settled(context, found, prompt, generation, timings)
 
@@ -240,8 +257,12 @@ class Answerer:
         self, context: ProjectContext, found: Found, prompt: Prompt, generation: Generation, timings: dict[str, float]
     ) -> Answer:
         """The answer with its markers settled and its citations checked against the disk."""
-        marked = settle_markers(generation.text, len(prompt.sources))
-        citations = verify(marked.cited, prompt.sources, self._read_lines(context.root))
+        if kept := generation.remembered:
+            marked = renumber_markers(generation.text, {citation.n: citation.n for citation in kept.citations})
+            citations = kept.citations
+        else:
+            marked = settle_markers(generation.text, len(prompt.sources))
+            citations = verify(marked.cited, prompt.sources, self._read_lines(context.root))
         generation.warnings += citation_warnings(marked.unknown, citations)
         if generation.generates and generation.text.strip() and not citations:
             generation.warnings.append(CITES_NOTHING)

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 
+from gardener.chat.remembered import RememberedAnswer
 from gardener.errors import AdapterUnfit, GardenerError
 from gardener.models.base import ChatBackend, ChatRequest, estimate_tokens
 from gardener.models.inert import prose
@@ -52,6 +53,8 @@ class Generation:
     """Where the model's own text ends, when something of ours follows it; else 0."""
     first_token_ms: float | None = None
     warnings: list[str] = field(default_factory=list)
+    remembered: RememberedAnswer | None = None
+    """What `text` repeats, when no model could answer."""
     adapter_problem: str = ""
     """Why the backend did not take the project's adapter; "" when it did."""
 
@@ -66,11 +69,16 @@ class Generation:
         request: ChatRequest,
         cancel: threading.Event,
         instead: Callable[[Failure], tuple[Choice, ChatRequest] | None] = lambda failure: None,
+        recall: Callable[[], RememberedAnswer | None] = lambda: None,
     ) -> Iterator[TextDelta | ThinkingDelta]:
         """Streams `choice`'s answer; when it fails, the last resort's after a sentence that says so.
 
-        A model that fails before its first word is replaced by what `instead` gives, as long as it gives one.
+        A model that fails before its first word is replaced by what `instead` gives, as long as it gives one, and then
+        by what `recall` remembers. The last resort is only asked when that is nothing, also when it was chosen.
         """
+        if choice.backend is last_resort and (kept := recall()) is not None:
+            yield self.repeat(kept, choice.reason)
+            return
         failure = yield from self._stream_adapted(choice, request, cancel)
         while failure:
             self.problem = failure.kind
@@ -79,6 +87,9 @@ class Generation:
                 self.complete, self.error, self.finish = False, failure.message, "error"
                 return
             if self.spoken.strip() or (other := instead(failure)) is None:
+                if not self.spoken.strip() and (kept := recall()) is not None:
+                    yield self.repeat(kept, f"{choice.backend.name}: {failure.message}")
+                    return
                 yield from self._quoted(choice, last_resort, request, cancel, failure)
                 return
             failed, (choice, request) = f"{choice.backend.name}: {failure.message}", other
@@ -100,6 +111,13 @@ class Generation:
         self.pieces.append(sentence)
         self.own_characters = len(self.text)
         return TextDelta(sentence)
+
+    def repeat(self, kept: RememberedAnswer, why: str) -> TextDelta:
+        """Has `kept` for the answer, introduced as what it is."""
+        self.remembered, self.complete, self.finish = kept, True, "stop"
+        self.backend, self.model, self.generates = kept.backend, kept.model, True
+        self.degradation, self.reason = "small or cached", f"An earlier answer is repeated. {why}"
+        return self._aside(kept.introduction(why) + kept.text)
 
     def _stream_adapted(
         self, choice: Choice, request: ChatRequest, cancel: threading.Event

@@ -9,6 +9,7 @@ from gardener.chat.generation import QUOTED_ANSWER_TOKENS
 from gardener.chat.system_prompt import CONVENTIONS_SHARE, MAP_SHARE, SystemPrompt, SystemPrompts, system_prompt
 from gardener.errors import GardenerError
 from gardener.models.base import AdapterRef, TokenCount
+from gardener.models.extractive import EXTRACTIVE
 from gardener.models.registry import AUTO, BackendRegistry, Choice, PassedOver
 from gardener.types import ProjectContext
 
@@ -83,14 +84,20 @@ class Planner:
         notes.append(f"The search found little for this question, so the stronger model {self._stronger} was asked.")
         return stronger
 
+    def wants_no_model(self, context: ProjectContext) -> bool:
+        """Whether quoting is what was chosen, and no way out."""
+        return self._wanted(context) == EXTRACTIVE
+
+    def _wanted(self, context: ProjectContext) -> str:
+        return self._default_backend if context.backend in ("", AUTO) else context.backend
+
     def plan(self, context: ProjectContext) -> Plan:
         """Who would answer a question of this project now, and what its prompt begins with.
 
         The last resort answers when the chosen backend cannot even be asked. At least half of the window is the
         prompt's. Raises ConfigError for an unknown backend.
         """
-        name = self._default_backend if context.backend in ("", AUTO) else context.backend
-        return self._plan_with(context, self._backends.choose(name, context.model, self._order))
+        return self._plan_with(context, self._backends.choose(self._wanted(context), context.model, self._order))
 
     def _plan_with(self, context: ProjectContext, choice: Choice) -> Plan:
         try:

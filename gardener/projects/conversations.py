@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from gardener.errors import StateDamaged
-from gardener.types import Answer, ChatRole
+from gardener.types import Answer, ChatRole, Citation
 
 UNTITLED = "New conversation"
 ANSWER_COLUMNS = (
@@ -26,6 +26,9 @@ ANSWER_COLUMNS = (
     "model_characters",
 )
 """The columns of `messages` that an answer fills, in the order of `answer_columns`."""
+
+
+_CITATION_FIELDS = tuple(field.name for field in fields(Citation))
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +167,11 @@ def message_from(row: sqlite3.Row) -> StoredMessage:
         model_characters=row["model_characters"],
         feedback=row["feedback"],
     )
+
+
+def citation_from(stored: Mapping[str, Any]) -> Citation:
+    """A citation as `StoredMessage.citations` keeps it."""
+    return Citation(**{name: stored[name] for name in _CITATION_FIELDS if name in stored})
 
 
 def _parsed(row: sqlite3.Row, column: str) -> Any:

@@ -11,7 +11,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gardener.errors import ConversationNotFound, ProjectNotFound, UsageError
@@ -249,6 +249,24 @@ class History:
                 )
                 for row in rows
             ]
+
+    def answers_to(self, project_id: str, question: str) -> Iterator[StoredMessage]:
+        """Complete answers of models to this very question as the first one of a conversation, the newest first.
+
+        Upper and lower case of ASCII letters and white space around the question do not count. Left out is what
+        somebody was not content with, and what was itself only a stand-in.
+        """
+        rows = self._state.read().execute(
+            "SELECT answer.* FROM messages AS question JOIN messages AS answer ON answer.id = ("
+            "  SELECT min(id) FROM messages WHERE conversation_id = question.conversation_id AND id > question.id)"
+            " JOIN conversations ON conversations.id = question.conversation_id AND conversations.deleted_at IS NULL"
+            " WHERE question.project_id = ? AND question.role = 'user' AND lower(trim(question.content)) = lower(?)"
+            " AND question.id = (SELECT min(id) FROM messages WHERE conversation_id = question.conversation_id)"
+            " AND answer.role = 'assistant' AND answer.complete AND answer.feedback >= 0"
+            " AND answer.degradation IN ('full', 'no enhancement') ORDER BY answer.id DESC",
+            (project_id, question.strip()),
+        )
+        return (message_from(row) for row in rows)
 
     # ---- Export ------------------------------------------------------------------------------------------
 
