@@ -6,6 +6,7 @@ needed, so that a command which only flips a pointer stays as fast as the interp
 
 from __future__ import annotations
 
+import os
 import threading
 
 from gardener.background import Conditions, Foreground
@@ -16,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
+    from gardener.backup_service import BackupService
     from gardener.chat.system_prompt import SystemPrompts
     from gardener.continued_answer import Broken
     from gardener.embedding_service import EmbeddingService
@@ -82,6 +84,7 @@ class Gardener:
             if self._settings is None:
                 from gardener.settings import load_settings
 
+                self._finish_restore()
                 self._settings = load_settings(self.paths, flags=self._flags)
             return self._settings
 
@@ -109,8 +112,23 @@ class Gardener:
                 from gardener.state import State
 
                 self.paths.ensure()
+                self._finish_restore()
                 self._state = State(self.paths.state_db)
             return self._state
+
+    def _finish_restore(self) -> None:
+        """Finishes a restore that was killed while it put things in their places; see backup/swap.py."""
+        if os.path.exists(os.path.join(self.paths.home, "restoring.json")):
+            from gardener.backup.swap import finish_interrupted
+
+            finish_interrupted(self.paths)
+
+    @property
+    def backups(self) -> BackupService:
+        """Backups of this home. Opens nothing by itself, so that it works with a home that is damaged."""
+        from gardener.backup_service import BackupService
+
+        return BackupService(self)
 
     @property
     def registry(self) -> Registry:

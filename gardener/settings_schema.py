@@ -445,6 +445,26 @@ SETTINGS: tuple[Setting, ...] = (
         "Let `gardener ui` open the browser; without it the address is printed.",
     ),
     Setting(
+        "backup.folder", "text", "",
+        "Folder for backups, such as one on another disk; empty means backups/ in the data folder.",
+    ),
+    Setting(
+        "backup.keep_last", "integer", 3,
+        "How many of the newest backups are kept.", minimum=0, maximum=10_000, unit="backups",
+    ),
+    Setting(
+        "backup.keep_daily", "integer", 7,
+        "Of how many days the newest backup is kept.", minimum=0, maximum=10_000, unit="days",
+    ),
+    Setting(
+        "backup.keep_weekly", "integer", 4,
+        "Of how many weeks the newest backup is kept.", minimum=0, maximum=10_000, unit="weeks",
+    ),
+    Setting(
+        "backup.keep_monthly", "integer", 12,
+        "Of how many months the newest backup is kept.", minimum=0, maximum=10_000, unit="months",
+    ),
+    Setting(
         "log.level", "text", "info",
         "Least severe messages that are logged.",
         choices=("debug", "info", "warning", "error"),

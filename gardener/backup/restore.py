@@ -1,4 +1,4 @@
-"""Restores a whole home: verified, staged beside the live one, tried, swapped; the old state is kept until confirmed."""
+"""Restores a whole home: verified, staged beside the live one, tried, swapped; the old one is kept until confirmed."""
 
 from __future__ import annotations
 
@@ -114,9 +114,9 @@ def _refused(store: Store, entry: Entry, problems: list[str]) -> BackupDamaged:
 
 def _good_one(store: Store, besides: Entry) -> str:
     for other in store.entries():
-        if other.id != besides.id and other.manifest and other.manifest.kind == "home":
-            if not check_hashes(other.path, other.manifest):
-                return other.id
+        found = other.manifest
+        if other.id != besides.id and found and found.kind == "home" and not check_hashes(other.path, found):
+            return other.id
     return ""
 
 

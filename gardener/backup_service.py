@@ -1,0 +1,118 @@
+"""Backups of one home, as the command line, the app and the schedule use them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from gardener.backup import snapshot
+from gardener.backup.restore import Restored, checked, confirm, restore_home, undo
+from gardener.backup.retention import Candidate, Policy, to_delete
+from gardener.backup.store import Entry, Store
+from gardener.backup.verify import Depth, Trial, check_hashes, check_present, refuse_newer, trial
+from gardener.errors import ConfigError
+from gardener.paths import Paths
+
+if TYPE_CHECKING:
+    from gardener.app import Gardener
+
+__all__ = ["BackupService", "Restored", "Trial"]
+
+
+class BackupService:
+    """Opens nothing of the live home that a restore would have to replace."""
+
+    def __init__(self, gardener: Gardener) -> None:
+        self._gardener = gardener
+        self.paths: Paths = gardener.paths
+
+    @property
+    def store(self) -> Store:
+        """The folder of the setting backup.folder, else backups/ in the home.
+
+        With a configuration file that cannot be read it is the latter: restoring may be what repairs it.
+        """
+        try:
+            folder = self._gardener.settings.text("backup.folder")
+        except ConfigError:
+            folder = ""
+        return Store(os.path.expanduser(folder) if folder else self.paths.backups)
+
+    def create(self, project: str = "") -> snapshot.Created:
+        """A backup of the home, or of the project with that name or id."""
+        project_id = self._gardener.registry.get(project).id if project else ""
+        remote = bool(self._gardener.settings.text("index.storage"))
+        return snapshot.create(self.paths, self.store, project=project_id, remote_index=remote)
+
+    def verify(self, wanted: str = "", depth: Depth = "hashes") -> tuple[Entry, list[str], Trial | None]:
+        """Tries a backup ("" is the newest good one) and records the result. Returns what is wrong with it."""
+        store = self.store
+        with store.lock("gardener backup verify"):
+            entry = store.find(wanted)
+            tried = None
+            if entry.manifest is None:
+                return entry, [entry.problem], None
+            refuse_newer(entry.manifest)
+            problems = (check_present if depth == "present" else check_hashes)(entry.path, entry.manifest)
+            if depth == "restore" and not problems:
+                tried = trial(entry.path, entry.manifest, os.path.join(store.folder, ".trial"))
+                problems = tried.problems
+            store.record_proof(entry.id, depth, problems)
+            return entry, problems, tried
+
+    def restore(self, wanted: str = "") -> Restored:
+        """Puts the whole home back. Raises as `restore_home` does."""
+        self._gardener.close()
+        return restore_home(self.paths, self.store, wanted)
+
+    def undo(self) -> tuple[str, str]:
+        self._gardener.close()
+        return undo(self.paths)
+
+    def confirm(self) -> list[str]:
+        return confirm(self.paths)
+
+    def prune(self, *, dry_run: bool = False) -> list[Entry]:
+        """Deletes, or only tells, what the retention policy does not keep. Raises ConfigError for an empty policy."""
+        import shutil
+
+        settings = self._gardener.settings
+        policy = Policy(
+            settings.integer("backup.keep_last"),
+            settings.integer("backup.keep_daily"),
+            settings.integer("backup.keep_weekly"),
+            settings.integer("backup.keep_monthly"),
+        ).check()
+        store = self.store
+        with store.lock("gardener backup prune"):
+            entries = store.entries()
+            gone = set(to_delete([_candidate(entry) for entry in entries], policy))
+            if not dry_run and gone:
+                self._make_sure(store, entries, gone)
+                for backup_id in sorted(gone):
+                    # Renamed first: half a backup must not be listed as one after a kill.
+                    doomed = os.path.join(store.folder, f".making-{backup_id}")
+                    os.rename(store.path(backup_id), doomed)
+                    shutil.rmtree(doomed)
+            return [entry for entry in entries if entry.id in gone]
+
+    def _make_sure(self, store: Store, entries: list[Entry], gone: set[str]) -> None:
+        """Looks at what will be relied on, before anything goes. Raises BackupDamaged."""
+        for entry in entries:
+            if entry.id not in gone and entry.manifest and entry.manifest.kind == "home":
+                checked(store, entry)
+                return
+
+
+def _candidate(entry: Entry) -> Candidate:
+    found = entry.manifest
+    group = "" if found is None or found.kind == "home" else found.projects[0].id if found.projects else "?"
+    proven = bool(entry.proof and entry.proof["ok"] and entry.proof.get("depth") in ("hashes", "restore"))
+    return Candidate(
+        entry.id,
+        found.sequence if found else int(entry.id.partition("-")[0]),
+        found.created_at if found else 0.0,
+        group,
+        entry.good,
+        proven and entry.good,
+    )

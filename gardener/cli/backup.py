@@ -1,0 +1,215 @@
+"""`gardener backup`: make, list, prove, restore, thin out, export and import backups."""
+
+from __future__ import annotations
+
+from gardener.cli.console import Console, size
+from gardener.cli.target import add_project_option, open_gardener
+from gardener.errors import BackupDamaged, Interrupted, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import argparse
+
+    from gardener.backup.store import Entry
+    from gardener.backup_service import BackupService, Trial
+
+_ACTIONS = ("create", "list", "show", "verify", "restore", "prune")
+_WITH_ID = ("show", "verify", "restore")
+
+
+def configure_backup(parser: argparse.ArgumentParser) -> None:
+    parser.epilog = """A backup holds projects, settings, conversations, adapters, evaluations and indexes. Models, shared
+vectors and logs are left out, and so are tokens of the running app and keys in the keyring.
+
+examples:
+  gardener backup create                     what has not changed takes no room twice
+  gardener backup list
+  gardener backup verify                     the newest, byte by byte; --depth restore also opens and queries it
+  gardener backup restore                    the newest good one; the state from before is kept
+  gardener backup restore 12                 the one with that number
+  gardener backup restore --undo             back to the state from before
+  gardener backup restore --confirm          delete the state from before
+  gardener backup prune --dry-run            what the settings backup.keep_… would delete
+"""
+    parser.add_argument("action", choices=_ACTIONS, help="what to do")
+    parser.add_argument("backup", nargs="?", default="", metavar="ID", help="a backup's id or number")
+    parser.add_argument(
+        "--depth", choices=("present", "hashes", "restore"), default="hashes",
+        help="verify: the files are there; are what was written (default); a restored copy opens and answers",
+    )  # fmt: skip
+    parser.add_argument("--undo", action="store_true", help="restore: back to the state from before the last restore")
+    parser.add_argument("--confirm", action="store_true", help="restore: delete the state from before")
+    parser.add_argument("--dry-run", action="store_true", help="prune: only tell")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    add_project_option(parser)
+    parser.set_defaults(run=backup)
+
+
+def backup(args: argparse.Namespace, console: Console) -> int:
+    if args.backup and args.action not in _WITH_ID:
+        raise UsageError(f"`backup {args.action}` takes no id.", next_step="gardener backup --help")
+    with open_gardener(console) as gardener:
+        service = gardener.backups
+        if args.action == "create":
+            return _create(service, console, args.project or "")
+        if args.action == "list":
+            return _list(service, console)
+        if args.action == "show":
+            return _show(service, console, args.backup)
+        if args.action == "verify":
+            return _verify(service, console, args)
+        if args.action == "prune":
+            return _prune(service, console, args)
+        return _restore(service, console, args)
+
+
+def _create(service: BackupService, console: Console, project: str) -> int:
+    made = service.create(project)
+    if console.as_json:
+        console.json(made.as_json())
+    else:
+        found = made.manifest
+        console.line(f"{found.id}  {size(found.total_bytes)} in {len(found.files):,} files, {size(made.written)} new")
+        console.line(made.path)
+    for reason in made.manifest.left_out:
+        if reason.startswith("index of"):
+            console.note(f"Left out: {reason}")
+    return 0
+
+
+def _list(service: BackupService, console: Console) -> int:
+    entries = service.store.entries()
+    if console.as_json:
+        console.json({"folder": service.store.folder, "backups": [entry.as_json() for entry in entries]})
+        return 0
+    if not entries:
+        console.line(f"There are no backups in {service.store.folder}.")
+        console.note("Next: gardener backup create")
+        return 0
+    console.table([_row(entry) for entry in entries], ["id", "of", "size", "files", "proof"])
+    return 0
+
+
+def _row(entry: Entry) -> dict[str, str]:
+    found = entry.manifest
+    if found is None:
+        return {"id": entry.id, "of": "?", "size": "", "files": "", "proof": entry.problem}
+    of = "everything" if found.kind == "home" else f"project {found.projects[0].name}"
+    return {
+        "id": entry.id, "of": of, "size": size(found.total_bytes), "files": f"{len(found.files):,}",
+        "proof": _proof(entry),
+    }  # fmt: skip
+
+
+def _proof(entry: Entry) -> str:
+    import time
+
+    if entry.proof is None:
+        return "not proved yet"
+    when = time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.proof["at"]))
+    if not entry.proof["ok"]:
+        return f"DAMAGED, seen {when}"
+    return f"{entry.proof['depth']}, {when}"
+
+
+def _show(service: BackupService, console: Console, wanted: str) -> int:
+    entry = service.store.find(wanted)
+    if entry.manifest is None:
+        raise BackupDamaged(entry.problem, next_step="gardener backup list")
+    if console.as_json:
+        console.json({**entry.as_json(), "manifest": entry.manifest.as_json()})
+        return 0
+    found = entry.manifest
+    console.line(f"{found.id}  made by Gardener {found.gardener}, schema {found.state_schema}")
+    console.line(f"  folder  {entry.path}")
+    console.line(f"  size    {size(found.total_bytes)} in {len(found.files):,} files")
+    console.line(f"  proof   {_proof(entry)}")
+    for project in found.projects:
+        index = project.index_problem or f"{project.chunks:,} chunks"
+        where = " (in the trash)" if project.removed else ""
+        console.line(f"  project {project.name}{where}: {project.conversations} conversations; index: {index}")
+    for reason in found.left_out:
+        console.line(f"  without {reason}")
+    return 0
+
+
+def _verify(service: BackupService, console: Console, args: argparse.Namespace) -> int:
+    entry, problems, tried = service.verify(args.backup, args.depth)
+    if console.as_json:
+        console.json({
+            "id": entry.id, "path": entry.path, "depth": args.depth, "ok": not problems, "problems": problems,
+            "trial": tried.as_json() if tried else None,
+        })  # fmt: skip
+    if problems:
+        raise BackupDamaged(
+            f"Backup {entry.id} is damaged: {'; '.join(problems[:5])}"
+            + (f"; and {len(problems) - 5} more" if len(problems) > 5 else "")
+            + ".",
+            next_step="gardener backup create",
+        )
+    console.line_unless_json(f"{entry.id} is whole ({_depth_words(args.depth)}).")
+    if tried:
+        console.line_unless_json(_tried(tried))
+    return 0
+
+
+def _depth_words(depth: str) -> str:
+    return {
+        "present": "every file is there", "hashes": "every byte is what was written",
+        "restore": "restored to a scratch folder, opened and queried",
+    }[depth]  # fmt: skip
+
+
+def _tried(tried: Trial) -> str:
+    answered = sum(1 for probe in tried.probes if probe.hits)
+    return (
+        f"{tried.projects} projects, {tried.conversations} conversations with {tried.messages} messages, "
+        f"{tried.chunks:,} chunks; {answered} of {len(tried.probes)} queries answered."
+    )
+
+
+def _restore(service: BackupService, console: Console, args: argparse.Namespace) -> int:
+    if args.undo and args.confirm or (args.undo or args.confirm) and args.backup:
+        raise UsageError("--undo, --confirm and an id exclude each other.", next_step="gardener backup --help")
+    if args.confirm:
+        removed = service.confirm()
+        if console.as_json:
+            console.json({"removed": removed})
+        console.line_unless_json(
+            f"{len(removed)} kept states were deleted." if removed else "No state from before a restore is kept."
+        )
+        return 0
+    if args.undo:
+        back, kept = service.undo()
+        if console.as_json:
+            console.json({"restored": back, "kept": kept})
+        console.line_unless_json(f"The state from before is back. What it replaced is kept in {kept}.")
+        return 0
+    entry = service.store.find(args.backup)
+    if not (args.yes or console.confirm(f"Replace everything in {service.paths.home} by backup {entry.id}?")):
+        if console.interactive:
+            raise Interrupted("Nothing was changed.", next_step="gardener backup list")
+        raise UsageError(
+            f"Restoring replaces everything in {service.paths.home}. Say --yes.",
+            next_step=f"gardener backup restore {entry.id} --yes",
+        )
+    done = service.restore(args.backup)
+    if console.as_json:
+        console.json(done.as_json())
+        return 0
+    console.line(f"{done.id} is in place. {_tried(done.trial)}")
+    console.note(f"The state from before is kept in {done.old}.")
+    console.note("If all is well: gardener backup restore --confirm. If not: gardener backup restore --undo")
+    return 0
+
+
+def _prune(service: BackupService, console: Console, args: argparse.Namespace) -> int:
+    gone = service.prune(dry_run=args.dry_run)
+    if console.as_json:
+        console.json({"deleted": [entry.id for entry in gone], "dry_run": args.dry_run})
+        return 0
+    for entry in gone:
+        console.line(entry.id)
+    word = "would be deleted" if args.dry_run else "were deleted"
+    console.note(f"{len(gone)} backups {word}." if gone else "Nothing to delete: the policy keeps every backup.")
+    return 0
