@@ -61,7 +61,7 @@ class BackupService:
             return entry, problems, tried
 
     def restore(self, wanted: str = "") -> Restored:
-        """Puts the whole home back. Raises as `restore_home` does."""
+        """Puts the whole home back; open it anew afterwards, settings included. Raises as `restore_home` does."""
         self._gardener.close()
         return restore_home(self.paths, self.store, wanted)
 

@@ -1,9 +1,10 @@
 """Takes the state of one moment out of files that others are writing.
 
 SQLite gives a consistent copy by itself. An index is several files that belong together: its Lance tables, whose
-files never change once written, and its SQLite databases. They are taken without holding up the writer: each file of a
-table is linked and each database copied, and if anything was committed meanwhile it is all done again. What is kept is
-then the disk as it was at one instant: what a kill at that instant would have left, and the indexer can continue from.
+files never change once written, and its SQLite databases. Each file of a table is linked and each database copied, in
+milliseconds and between two updates where there is a gap; and if anything was committed meanwhile it is all done again.
+What is kept is the disk as it was at one instant: at worst what a kill at that instant would have left, which the
+indexer can continue from.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 
 from gardener.errors import IndexDamaged, LockedError, StateDamaged
 from gardener.locks import ProcessLock
@@ -50,15 +51,17 @@ def capture_index(directory: str, target: str, *, wait_s: float = WAIT_FOR_WRITE
     The files there may be links to live ones: read them, never write. Raises LockedError when commits follow each other
     without a gap, IndexDamaged when a database of it is damaged.
     """
-    lock = ProcessLock(project_lock(os.path.dirname(directory)), "")
-    deadline = time.monotonic() + wait_s
-    while lock.holder() is not None and time.monotonic() < deadline:
-        time.sleep(_PAUSE_S)
-    for _ in range(_ATTEMPTS):
-        if _capture_once(directory, target):
-            return
-        shutil.rmtree(target)
-        time.sleep(_PAUSE_S)
+    lock = ProcessLock(project_lock(os.path.dirname(directory)), "gardener backup", subject="an index")
+    with suppress(LockedError):  # a long update goes on; its commits are seconds apart
+        lock.acquire(wait_s)
+    try:
+        for _ in range(_ATTEMPTS):
+            if _capture_once(directory, target):
+                return
+            shutil.rmtree(target)
+            time.sleep(_PAUSE_S)
+    finally:
+        lock.release()
     raise LockedError(f"The index in {directory} changes faster than it can be copied.", next_step="gardener status")
 
 

@@ -20,6 +20,10 @@ from gardener.paths import Paths, embed_lock, ensure_directory, project_lock, tr
 _log = logging.getLogger("gardener.backup")
 
 
+WRITER_WAIT_S = 2.0
+"""How long a restore waits for each process that writes into the home."""
+
+
 class Restored(NamedTuple):
     """`old` is where the state from before is kept; "" when there was none."""
 
@@ -127,7 +131,7 @@ def _exclusive(paths: Paths) -> Iterator[None]:
     with ExitStack() as held:
         for lock in (swap.lock(paths), _app_lock(paths), *_writers(paths)):
             try:
-                lock.acquire(2.0)
+                lock.acquire(WRITER_WAIT_S)
             except LockedError as error:
                 if lock.path.endswith("app.lock"):
                     raise LockedError(

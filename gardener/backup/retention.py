@@ -1,7 +1,7 @@
 """Which backups may go: grandfather-father-son, by what is there and not by what the clock says now.
 
-Days, weeks and months are those that have backups, counted from the newest. A clock that jumps, a machine that slept for
-a month or a summer time that begins therefore takes nothing away. Days are in UTC.
+Days, weeks and months are those that have backups, counted from the newest. A clock that jumps, a machine that slept
+for a month or a summer time that begins therefore takes nothing away. Days are in UTC.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ _WITH_ID = ("show", "verify", "restore")
 
 
 def configure_backup(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = """A backup holds projects, settings, conversations, adapters, evaluations and indexes. Models, shared
-vectors and logs are left out, and so are tokens of the running app and keys in the keyring.
+    parser.epilog = """A backup holds projects, settings, conversations, adapters, evaluations and indexes. Models,
+shared vectors and logs are left out, and so are tokens of the running app and keys in the keyring.
 
 examples:
   gardener backup create                     what has not changed takes no room twice
@@ -169,7 +169,7 @@ def _tried(tried: Trial) -> str:
 
 
 def _restore(service: BackupService, console: Console, args: argparse.Namespace) -> int:
-    if args.undo and args.confirm or (args.undo or args.confirm) and args.backup:
+    if (args.undo and args.confirm) or ((args.undo or args.confirm) and args.backup):
         raise UsageError("--undo, --confirm and an id exclude each other.", next_step="gardener backup --help")
     if args.confirm:
         removed = service.confirm()
