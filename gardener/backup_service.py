@@ -5,18 +5,19 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from gardener.backup import snapshot
+from gardener.backup import archive, partial, snapshot
+from gardener.backup.partial import RestoredPart
 from gardener.backup.restore import Restored, checked, confirm, restore_home, undo
 from gardener.backup.retention import Candidate, Policy, to_delete
 from gardener.backup.store import Entry, Store
 from gardener.backup.verify import Depth, Trial, check_hashes, check_present, refuse_newer, trial
-from gardener.errors import ConfigError
+from gardener.errors import ConfigError, PathNotFound
 from gardener.paths import Paths
 
 if TYPE_CHECKING:
     from gardener.app import Gardener
 
-__all__ = ["BackupService", "Restored", "Trial"]
+__all__ = ["BackupService", "Restored", "RestoredPart", "Trial"]
 
 
 class BackupService:
@@ -41,8 +42,7 @@ class BackupService:
     def create(self, project: str = "") -> snapshot.Created:
         """A backup of the home, or of the project with that name or id."""
         project_id = self._gardener.registry.get(project).id if project else ""
-        remote = bool(self._gardener.settings.text("index.storage"))
-        return snapshot.create(self.paths, self.store, project=project_id, remote_index=remote)
+        return snapshot.create(self.paths, self.store, project=project_id, remote_index=self._remote)
 
     def verify(self, wanted: str = "", depth: Depth = "hashes") -> tuple[Entry, list[str], Trial | None]:
         """Tries a backup ("" is the newest good one) and records the result. Returns what is wrong with it."""
@@ -64,6 +64,42 @@ class BackupService:
         """Puts the whole home back; open it anew afterwards, settings included. Raises as `restore_home` does."""
         self._gardener.close()
         return restore_home(self.paths, self.store, wanted)
+
+    def restore_project(self, project: str, wanted: str = "", root: str = "") -> RestoredPart:
+        """Puts one project back beside the others. Raises as gardener.backup.partial.restore_project."""
+        root = os.path.realpath(os.path.expanduser(root)) if root else ""
+        if root and not os.path.isdir(root):
+            raise PathNotFound(f"There is no folder {root}.", next_step="gardener backup --help")
+        return partial.restore_project(
+            self.paths, self.store, self._gardener.state, project, wanted, root=root, remote=self._remote
+        )
+
+    def restore_conversation(self, conversation: str, wanted: str = "") -> RestoredPart:
+        """Puts one conversation back. Raises as gardener.backup.partial.restore_conversation."""
+        return partial.restore_conversation(
+            self.paths, self.store, self._gardener.state, conversation, wanted, remote=self._remote
+        )
+
+    def export(self, path: str, wanted: str = "", project: str = "") -> tuple[Entry, int]:
+        """Writes a backup to one file and tells its size; of a project, or without a good backup, makes one first."""
+        store = self.store
+        if not wanted and (project or not any(entry.good for entry in store.entries())):
+            wanted = self.create(project).manifest.id
+        with store.lock("gardener backup export"):
+            entry = store.find(wanted)
+            return entry, archive.write(entry, checked(store, entry), path)
+
+    def import_archive(self, path: str, root: str = "") -> tuple[Entry, RestoredPart | None]:
+        """Takes an archive into the store. That of one project is restored from at once: it comes to the others."""
+        entry = archive.read(path, self.store)
+        assert entry.manifest is not None
+        if entry.manifest.kind != "project":
+            return entry, None
+        return entry, self.restore_project(entry.manifest.projects[0].id, entry.id, root)
+
+    @property
+    def _remote(self) -> bool:
+        return bool(self._gardener.settings.text("index.storage"))
 
     def undo(self) -> tuple[str, str]:
         self._gardener.close()

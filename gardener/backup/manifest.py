@@ -13,6 +13,7 @@ import re
 from typing import Any, NamedTuple
 
 from gardener.errors import BackupDamaged, SchemaTooNew
+from gardener.paths import open_private, sync_directory, sync_file
 
 FORMAT = 1
 NAME = "manifest.json"
@@ -80,6 +81,17 @@ class Manifest(NamedTuple):
     def encode(self) -> bytes:
         body = self.as_json()
         return json.dumps({"digest": _digest(body), **body}, indent=1, sort_keys=True, ensure_ascii=True).encode()
+
+
+def write(folder: str, made: Manifest) -> None:
+    """Writes the manifest of a backup when everything that it names has reached the disk. Raises OSError."""
+    for place, _, _ in os.walk(folder, topdown=False):
+        sync_directory(place)
+    with open(os.path.join(folder, NAME), "xb", opener=open_private) as handle:
+        handle.write(made.encode())
+        handle.flush()
+        sync_file(handle.fileno())
+    sync_directory(folder)
 
 
 def read(folder: str) -> Manifest:

@@ -76,9 +76,8 @@ def create(paths: Paths, store: Store, *, project: str = "", remote_index: bool 
 def create_locked(paths: Paths, store: Store, *, project: str = "", remote_index: bool = False) -> Created:
     """As `create`, for a caller that holds the lock."""
     store.remove_unfinished()
-    sequence = store.next_sequence()
     now = time.time()
-    backup_id = f"{sequence:06d}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}"
+    sequence, backup_id = new_id(store)
     folder = os.path.join(store.folder, MAKING + backup_id)
     try:
         writer = _Writer(ensure_directory(folder), store)
@@ -104,6 +103,12 @@ def create_locked(paths: Paths, store: Store, *, project: str = "", remote_index
             raise translate_os_error(error, folder) from error
         raise
     return Created(store.path(backup_id), made, writer.written)
+
+
+def new_id(store: Store) -> tuple[int, str]:
+    """The next sequence number, and the id with it. Call it under the store's lock."""
+    sequence = store.next_sequence()
+    return sequence, f"{sequence:06d}-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}"
 
 
 def _stage(name: str, folder: str) -> None:
@@ -263,13 +268,7 @@ class _Writer:
 
     def finish(self, made: Manifest) -> None:
         """Writes the manifest when everything it names has reached the disk."""
-        for place, _, _ in os.walk(self.folder, topdown=False):
-            sync_directory(place)
-        with open(os.path.join(self.folder, manifest.NAME), "xb", opener=open_private) as handle:
-            handle.write(made.encode())
-            handle.flush()
-            sync_file(handle.fileno())
-        sync_directory(self.folder)
+        manifest.write(self.folder, made)
 
 
 def hash_file(path: str) -> tuple[str, int]:

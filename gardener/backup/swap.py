@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import shutil
+from collections.abc import Sequence
 
 from gardener.errors import IntegrityError
 from gardener.locks import ProcessLock
@@ -37,19 +38,24 @@ def swap(paths: Paths, staged: str) -> str:
 
     Call it under `lock`, and the locks of everybody who writes into the home.
     """
-    old = os.path.join(paths.home, f"{OLD}{_next_number(paths)}")
-    ensure_directory(old)
+    old = f"{OLD}{_next_number(paths)}"
+    ensure_directory(os.path.join(paths.home, old))
+    name = os.path.basename(staged)
+    out = [(entry, f"{old}/{entry}") for entry in sorted(os.listdir(paths.home)) if _is_content(entry)]
+    carry_out(paths, [*out, *((f"{name}/{entry}", entry) for entry in sorted(os.listdir(staged)))], staged)
+    return os.path.join(paths.home, old)
+
+
+def carry_out(paths: Paths, moves: Sequence[tuple[str, str]], staged: str) -> None:
+    """Renames (from, to), all of them whatever happens, and then deletes the folder `staged`.
+
+    The paths are relative to the home; no two moves have the same target. Call it under `lock`.
+    """
     sync_directory(paths.home)
-    plan = {
-        "staged": os.path.basename(staged),
-        "old": os.path.basename(old),
-        "out": sorted(name for name in os.listdir(paths.home) if _is_content(name)),
-        "in": sorted(os.listdir(staged)),
-    }
+    plan = {"moves": list(moves), "staged": os.path.basename(staged)}
     write_private(os.path.join(paths.home, JOURNAL), json.dumps(plan).encode())
     _log.debug("restore: committed (%s)", staged)
     _carry_out(paths)
-    return old
 
 
 def finish_interrupted(paths: Paths) -> None:
@@ -71,36 +77,34 @@ def _carry_out(paths: Paths) -> None:
     try:
         with open(journal, encoding="utf-8") as handle:
             plan = json.load(handle)
-        staged, old = (os.path.join(paths.home, os.path.basename(plan[key])) for key in ("staged", "old"))
-        names_out, names_in = ([os.path.basename(name) for name in plan[key]] for key in ("out", "in"))
-    except (ValueError, KeyError, TypeError) as error:
+        moves = [(_inside(paths, before), _inside(paths, after)) for before, after in plan["moves"]]
+        staged = _inside(paths, plan["staged"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise IntegrityError(
             f"{journal} cannot be read, so a restore that was interrupted cannot be finished. Both states are below "
             f"{paths.home}, in folders named {STAGED}… and {OLD}….",
             next_step=f'ls -la "{paths.home}"',
         ) from error
     try:
-        for name in names_out:
-            _move(paths.home, old, name)
-            _log.debug("restore: out (%s)", name)
-        sync_directory(old)
-        for name in names_in:
-            _move(staged, paths.home, name)
-            _log.debug("restore: in (%s)", name)
-        sync_directory(paths.home)
+        for before, after in moves:
+            if os.path.lexists(before) and not os.path.lexists(after):  # else it has been done already
+                os.rename(before, after)
+            _log.debug("restore: moved (%s)", after)
+        for folder in sorted({os.path.dirname(path) for move in moves for path in move}):
+            if os.path.isdir(folder):
+                sync_directory(folder)
         os.unlink(journal)
         sync_directory(paths.home)
-        shutil.rmtree(staged, ignore_errors=True)
         _log.debug("restore: done (%s)", staged)
+        shutil.rmtree(staged, ignore_errors=True)
     except OSError as error:
         raise translate_os_error(error, journal) from error
 
 
-def _move(source: str, target: str, name: str) -> None:
-    """Renames unless that has been done already."""
-    here, there = os.path.join(source, name), os.path.join(target, name)
-    if os.path.lexists(here) and not os.path.lexists(there):
-        os.rename(here, there)
+def _inside(paths: Paths, path: str) -> str:
+    if os.path.isabs(path) or ".." in path.split("/") or not path:
+        raise ValueError(path)
+    return os.path.join(paths.home, path)
 
 
 def kept(paths: Paths) -> list[str]:

@@ -9,12 +9,14 @@ from gardener.errors import BackupDamaged, Interrupted, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
     from gardener.backup.store import Entry
-    from gardener.backup_service import BackupService, Trial
+    from gardener.backup_service import BackupService, RestoredPart, Trial
 
-_ACTIONS = ("create", "list", "show", "verify", "restore", "prune")
+_ACTIONS = ("create", "list", "show", "verify", "restore", "prune", "export", "import")
 _WITH_ID = ("show", "verify", "restore")
+_WITH_FILE = ("export", "import")
 
 
 def configure_backup(parser: argparse.ArgumentParser) -> None:
@@ -29,10 +31,19 @@ examples:
   gardener backup restore 12                 the one with that number
   gardener backup restore --undo             back to the state from before
   gardener backup restore --confirm          delete the state from before
+  gardener backup restore --project shop     that project alone; what it replaces is saved first
+  gardener backup restore --conversation 1f2e3d4c
+  gardener backup export shop.tar.gz --project shop        one file, for another machine
+  gardener backup import shop.tar.gz --root ~/code/shop    where its code lies there
   gardener backup prune --dry-run            what the settings backup.keep_… would delete
 """
     parser.add_argument("action", choices=_ACTIONS, help="what to do")
-    parser.add_argument("backup", nargs="?", default="", metavar="ID", help="a backup's id or number")
+    parser.add_argument("target", nargs="?", default="", metavar="ID|FILE", help="a backup's id or number; a file")
+    parser.add_argument("--id", default="", metavar="ID", help="export: this backup instead of the newest good one")
+    parser.add_argument("--conversation", default="", metavar="ID", help="restore: that conversation alone")
+    parser.add_argument(
+        "--root", default="", metavar="DIR", help="restore and import of a project: where its code lies"
+    )
     parser.add_argument(
         "--depth", choices=("present", "hashes", "restore"), default="hashes",
         help="verify: the files are there; are what was written (default); a restored copy opens and answers",
@@ -46,25 +57,16 @@ examples:
 
 
 def backup(args: argparse.Namespace, console: Console) -> int:
-    if args.backup and args.action not in _WITH_ID:
+    if args.action in _WITH_FILE and not args.target:
+        raise UsageError(f"`backup {args.action}` needs a file.", next_step="gardener backup --help")
+    if args.target and args.action not in (*_WITH_ID, *_WITH_FILE):
         raise UsageError(f"`backup {args.action}` takes no id.", next_step="gardener backup --help")
     with open_gardener(console) as gardener:
-        service = gardener.backups
-        if args.action == "create":
-            return _create(service, console, args.project or "")
-        if args.action == "list":
-            return _list(service, console)
-        if args.action == "show":
-            return _show(service, console, args.backup)
-        if args.action == "verify":
-            return _verify(service, console, args)
-        if args.action == "prune":
-            return _prune(service, console, args)
-        return _restore(service, console, args)
+        return _RUN[args.action](gardener.backups, console, args)
 
 
-def _create(service: BackupService, console: Console, project: str) -> int:
-    made = service.create(project)
+def _create(service: BackupService, console: Console, args: argparse.Namespace) -> int:
+    made = service.create(args.project or "")
     if console.as_json:
         console.json(made.as_json())
     else:
@@ -77,7 +79,7 @@ def _create(service: BackupService, console: Console, project: str) -> int:
     return 0
 
 
-def _list(service: BackupService, console: Console) -> int:
+def _list(service: BackupService, console: Console, args: argparse.Namespace) -> int:
     entries = service.store.entries()
     if console.as_json:
         console.json({"folder": service.store.folder, "backups": [entry.as_json() for entry in entries]})
@@ -112,8 +114,8 @@ def _proof(entry: Entry) -> str:
     return f"{entry.proof['depth']}, {when}"
 
 
-def _show(service: BackupService, console: Console, wanted: str) -> int:
-    entry = service.store.find(wanted)
+def _show(service: BackupService, console: Console, args: argparse.Namespace) -> int:
+    entry = service.store.find(args.target)
     if entry.manifest is None:
         raise BackupDamaged(entry.problem, next_step="gardener backup list")
     if console.as_json:
@@ -134,7 +136,7 @@ def _show(service: BackupService, console: Console, wanted: str) -> int:
 
 
 def _verify(service: BackupService, console: Console, args: argparse.Namespace) -> int:
-    entry, problems, tried = service.verify(args.backup, args.depth)
+    entry, problems, tried = service.verify(args.target, args.depth)
     if console.as_json:
         console.json({
             "id": entry.id, "path": entry.path, "depth": args.depth, "ok": not problems, "problems": problems,
@@ -169,8 +171,12 @@ def _tried(tried: Trial) -> str:
 
 
 def _restore(service: BackupService, console: Console, args: argparse.Namespace) -> int:
-    if (args.undo and args.confirm) or ((args.undo or args.confirm) and args.backup):
-        raise UsageError("--undo, --confirm and an id exclude each other.", next_step="gardener backup --help")
+    if sum(map(bool, (args.undo, args.confirm, args.project or args.conversation or args.target))) > 1:
+        raise UsageError(
+            "--undo, --confirm and what to restore exclude each other.", next_step="gardener backup --help"
+        )
+    if args.project or args.conversation:
+        return _restore_part(service, console, args)
     if args.confirm:
         removed = service.confirm()
         if console.as_json:
@@ -185,7 +191,7 @@ def _restore(service: BackupService, console: Console, args: argparse.Namespace)
             console.json({"restored": back, "kept": kept})
         console.line_unless_json(f"The state from before is back. What it replaced is kept in {kept}.")
         return 0
-    entry = service.store.find(args.backup)
+    entry = service.store.find(args.target)
     if not (args.yes or console.confirm(f"Replace everything in {service.paths.home} by backup {entry.id}?")):
         if console.interactive:
             raise Interrupted("Nothing was changed.", next_step="gardener backup list")
@@ -193,13 +199,62 @@ def _restore(service: BackupService, console: Console, args: argparse.Namespace)
             f"Restoring replaces everything in {service.paths.home}. Say --yes.",
             next_step=f"gardener backup restore {entry.id} --yes",
         )
-    done = service.restore(args.backup)
+    done = service.restore(args.target)
     if console.as_json:
         console.json(done.as_json())
         return 0
     console.line(f"{done.id} is in place. {_tried(done.trial)}")
     console.note(f"The state from before is kept in {done.old}.")
     console.note("If all is well: gardener backup restore --confirm. If not: gardener backup restore --undo")
+    return 0
+
+
+def _restore_part(service: BackupService, console: Console, args: argparse.Namespace) -> int:
+    if args.conversation:
+        done = service.restore_conversation(args.conversation, args.target)
+    else:
+        done = service.restore_project(args.project, args.target, args.root)
+    if console.as_json:
+        console.json(done.as_json())
+        return 0
+    _say_restored(console, done)
+    return 0
+
+
+def _say_restored(console: Console, done: RestoredPart) -> None:
+    if done.trial is None:
+        console.line(f"The conversation is as in {done.id}, in project {done.project}.")
+    else:
+        console.line(f"{done.project} is as in {done.id}; {done.conversations} conversations were added.")
+    if done.saved:
+        console.note(f"What was there before is backup {done.saved}.")
+
+
+def _export(service: BackupService, console: Console, args: argparse.Namespace) -> int:
+    entry, count = service.export(args.target, args.id, args.project or "")
+    if console.as_json:
+        console.json({"id": entry.id, "file": args.target, "bytes": count})
+        return 0
+    console.line(f"{args.target}  {size(count)}, backup {entry.id}")
+    console.note(f"On the other machine: gardener backup import {args.target}")
+    return 0
+
+
+def _import(service: BackupService, console: Console, args: argparse.Namespace) -> int:
+    import os
+
+    entry, done = service.import_archive(args.target, args.root)
+    if console.as_json:
+        console.json({**entry.as_json(), "restored": done.as_json() if done else None})
+        return 0
+    console.line(f"{args.target} is backup {entry.id} here.")
+    if done is None:
+        console.note(f"Next: gardener backup restore {entry.id}")
+        return 0
+    _say_restored(console, done)
+    root = next((project.root for project in entry.manifest.projects), "") if entry.manifest else ""
+    if not args.root and not os.path.isdir(root):
+        console.note(f"Its code was in {root}, which is not here. Where it is: gardener move {done.project} PATH")
     return 0
 
 
@@ -213,3 +268,9 @@ def _prune(service: BackupService, console: Console, args: argparse.Namespace) -
     word = "would be deleted" if args.dry_run else "were deleted"
     console.note(f"{len(gone)} backups {word}." if gone else "Nothing to delete: the policy keeps every backup.")
     return 0
+
+
+_RUN: dict[str, Callable[[BackupService, Console, argparse.Namespace], int]] = {
+    "create": _create, "list": _list, "show": _show, "verify": _verify, "restore": _restore, "prune": _prune,
+    "export": _export, "import": _import,
+}  # fmt: skip

@@ -49,7 +49,9 @@ def killed_at(tmp_path: Path, action: str, stage: int) -> list[str] | None:
     """Runs create, restore or undo and kills it at its n-th named point; None when there is no such point."""
     script = tmp_path / "killer.py"
     script.write_text(KILLER)
-    done = subprocess.run([sys.executable, str(script), action, str(stage)], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, str(script), action, str(stage)], capture_output=True, text=True, timeout=120
+    )
     if done.returncode == 0:
         return None
     assert done.returncode == -signal.SIGKILL, done.stderr
@@ -276,9 +278,7 @@ def test_a_damaged_index_is_left_out_and_said(full_home: Path) -> None:
         assert not gardener.backups.verify(made.manifest.id, "restore")[1]
 
 
-def test_restore_refuses_while_the_app_or_a_writer_is_at_work(
-    full_home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_restore_refuses_while_the_app_or_a_writer_is_at_work(full_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gardener.backup.restore.WRITER_WAIT_S", 0)
     with Gardener() as gardener:
         made = gardener.backups.create()
