@@ -122,6 +122,8 @@ def _walk(path: str, target: Callable[[FileEntry], IO[bytes] | None]) -> Manifes
                     _copy(archive, _next(archive, file.path, file.size, path), file, target(file), path)
                 if archive.next() is not None:
                     raise manifest.damaged(path, "it holds more than its manifest names")
+            while bounded.read(_BLOCK):
+                pass  # to the end, where gzip compares its own checksum
             return found
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, ValueError, RecursionError) as error:
         raise manifest.damaged(

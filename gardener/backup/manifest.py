@@ -53,6 +53,8 @@ class Manifest(NamedTuple):
     sequence: int
     kind: str
     """"home" or "project"."""
+    note: str
+    """Why it was made, if not by itself: "before restore" for what a restore of a part replaced."""
     created_at: float
     gardener: str
     state_schema: int
@@ -70,6 +72,7 @@ class Manifest(NamedTuple):
             "id": self.id,
             "sequence": self.sequence,
             "kind": self.kind,
+            "note": self.note,
             "created_at": self.created_at,
             "gardener": self.gardener,
             "state_schema": self.state_schema,
@@ -126,6 +129,7 @@ def decode(data: bytes, source: str) -> Manifest:
             id=_text(body["id"]),
             sequence=_number(body["sequence"]),
             kind=_text(body["kind"]),
+            note=_text(body["note"]),
             created_at=float(body["created_at"]),
             gardener=_text(body["gardener"]),
             state_schema=_number(body["state_schema"]),

@@ -26,6 +26,8 @@ from gardener.paths import Paths, embed_lock, ensure_directory, project_lock, tr
 from gardener.state import State, record_event
 
 _LOCK_WAIT_S = 5.0
+BEFORE_RESTORE = "before restore"
+"""The note of a backup of what a restore replaced. Only who names it gets it."""
 
 
 class RestoredPart(NamedTuple):
@@ -49,7 +51,7 @@ def find_project(store: Store, wanted: str, project: str) -> tuple[Entry, Projec
 
     `project` is a name or an id. Raises BackupNotFound or ProjectNotFound.
     """
-    entries = [store.find(wanted)] if wanted else [entry for entry in store.entries() if entry.good]
+    entries = [store.find(wanted)] if wanted else _candidates(store)
     for entry in entries:
         for found in entry.manifest.projects if entry.manifest else ():
             if project in (found.id, found.name):
@@ -87,7 +89,11 @@ def restore_project(
                 _hold(held, ProcessLock(path, "gardener backup restore", subject=repr(described.name)))
         staged, tried = _staged(paths, entry, found)
         try:
-            saved = create_locked(paths, store, project=described.id, remote_index=remote) if row is not None else None
+            saved = (
+                create_locked(paths, store, project=described.id, remote_index=remote, note=BEFORE_RESTORE)
+                if row is not None
+                else None
+            )
             added = _add_rows(state, os.path.join(staged, "state.db"), described.id, found.id, root=root)
             place = "trash" if described.removed else "projects"
             ensure_directory(paths.projects)
@@ -116,7 +122,7 @@ def restore_conversation(
     with store.lock("gardener backup restore"), ExitStack() as held:
         _hold(held, swap.lock(paths))
         swap.remove_unfinished(paths)
-        for entry in [store.find(wanted)] if wanted else [entry for entry in store.entries() if entry.good]:
+        for entry in [store.find(wanted)] if wanted else _candidates(store):
             found = checked(store, entry)
             staged, _ = _staged(paths, entry, _state_only(found))
             try:
@@ -130,12 +136,17 @@ def restore_conversation(
                         "The conversation is of a project that is not registered here; restore that first.",
                         next_step=f"gardener backup restore {found.id} --project {row['project_id']}",
                     )
-                saved = create_locked(paths, store, project=row["project_id"], remote_index=remote)
+                saved = create_locked(paths, store, project=row["project_id"], remote_index=remote, note=BEFORE_RESTORE)
                 _add_rows(state, os.path.join(staged, "state.db"), row["project_id"], found.id, only=conversation)
                 return RestoredPart(found.id, known["name"], 1, saved.manifest.id, None)
             finally:
                 shutil.rmtree(staged, ignore_errors=True)
     raise ConversationNotFound(f"No backup has a conversation {conversation!r}.", next_step="gardener backup list")
+
+
+def _candidates(store: Store) -> list[Entry]:
+    """The good backups among which the newest is looked for."""
+    return [entry for entry in store.entries() if entry.good and entry.manifest and not entry.manifest.note]
 
 
 def _hold(held: ExitStack, lock: ProcessLock) -> None:

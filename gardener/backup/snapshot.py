@@ -73,8 +73,10 @@ def create(paths: Paths, store: Store, *, project: str = "", remote_index: bool 
         return create_locked(paths, store, project=project, remote_index=remote_index)
 
 
-def create_locked(paths: Paths, store: Store, *, project: str = "", remote_index: bool = False) -> Created:
-    """As `create`, for a caller that holds the lock."""
+def create_locked(
+    paths: Paths, store: Store, *, project: str = "", remote_index: bool = False, note: str = ""
+) -> Created:
+    """As `create`, for a caller that holds the lock. `note` says why it is made."""
     store.remove_unfinished()
     now = time.time()
     sequence, backup_id = new_id(store)
@@ -89,7 +91,7 @@ def create_locked(paths: Paths, store: Store, *, project: str = "", remote_index
         _stage("files", folder)
         shutil.rmtree(writer.scratch)
         made = Manifest(
-            backup_id, sequence, "project" if project else "home", now, __version__, schema,
+            backup_id, sequence, "project" if project else "home", note, now, __version__, schema,
             tuple(projects), tuple(sorted(writer.files)), tuple(writer.left_out),
         )  # fmt: skip
         writer.finish(made)

@@ -44,7 +44,8 @@ class Entry(NamedTuple):
     def as_json(self) -> dict[str, Any]:
         found = self.manifest
         described = {
-            "sequence": found.sequence, "kind": found.kind, "created_at": found.created_at, "bytes": found.total_bytes,
+            "sequence": found.sequence, "kind": found.kind, "note": found.note,
+            "created_at": found.created_at, "bytes": found.total_bytes,
             "files": len(found.files), "projects": [project.name for project in found.projects],
             "left_out": list(found.left_out),
         } if found else {}  # fmt: skip

@@ -97,6 +97,8 @@ def _row(entry: Entry) -> dict[str, str]:
     if found is None:
         return {"id": entry.id, "of": "?", "size": "", "files": "", "proof": entry.problem}
     of = "everything" if found.kind == "home" else f"project {found.projects[0].name}"
+    if found.note:
+        of = f"{of}, {found.note}"
     return {
         "id": entry.id, "of": of, "size": size(found.total_bytes), "files": f"{len(found.files):,}",
         "proof": _proof(entry),
