@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import time
 from typing import TYPE_CHECKING
 
 from gardener.backup import archive, partial, snapshot
+from gardener.backup.drill import Drill, run_drill
 from gardener.backup.partial import RestoredPart
 from gardener.backup.restore import Restored, checked, confirm, restore_home, undo
 from gardener.backup.retention import Candidate, Policy, to_delete
+from gardener.backup.schedule import Schedule, backup_due, drill_due
 from gardener.backup.store import Entry, Store
 from gardener.backup.verify import Depth, Trial, check_hashes, check_present, refuse_newer, trial
 from gardener.errors import ConfigError, PathNotFound
@@ -17,7 +21,9 @@ from gardener.paths import Paths
 if TYPE_CHECKING:
     from gardener.app import Gardener
 
-__all__ = ["BackupService", "Restored", "RestoredPart", "Trial"]
+_log = logging.getLogger("gardener.backup")
+
+__all__ = ["BackupService", "Drill", "Restored", "RestoredPart", "Trial"]
 
 
 class BackupService:
@@ -55,7 +61,7 @@ class BackupService:
             refuse_newer(entry.manifest)
             problems = (check_present if depth == "present" else check_hashes)(entry.path, entry.manifest)
             if depth == "restore" and not problems:
-                tried = trial(entry.path, entry.manifest, os.path.join(store.folder, ".trial"))
+                tried = trial(entry.path, entry.manifest, os.path.join(store.folder, ".making-trial"))
                 problems = tried.problems
             store.record_proof(entry.id, depth, problems)
             return entry, problems, tried
@@ -96,6 +102,29 @@ class BackupService:
         if entry.manifest.kind != "project":
             return entry, None
         return entry, self.restore_project(entry.manifest.projects[0].id, entry.id, root)
+
+    def drill(self, wanted: str = "") -> Drill:
+        """Restores a backup into a scratch folder, queries it and compares. Raises as `run_drill`."""
+        return run_drill(self.paths, self.store, wanted)
+
+    def schedule(self) -> Schedule:
+        """Makes backups, thins them out and drills them as the settings say, once it is started."""
+        return Schedule(self.paths, self._do_what_is_due)
+
+    def _do_what_is_due(self) -> None:
+        settings, store = self._gardener.settings, self.store
+        hours, days = settings.integer("backup.every_hours"), settings.integer("backup.drill_days")
+        if os.path.exists(self.paths.state_db) and backup_due(store, hours * 3600, time.time()):
+            made = self.create()
+            _log.info("backup %s: %d files, %d new bytes", made.manifest.id, len(made.manifest.files), made.written)
+            for entry in self.prune():
+                _log.info("backup %s was deleted under the retention policy", entry.id)
+        if drill_due(store, days * 86_400, time.time()):
+            done = self.drill()
+            if done.problems:
+                _log.error("the drill of backup %s failed: %s", done.id, "; ".join(done.problems[:5]))
+            else:
+                _log.info("the drill of backup %s went well", done.id)
 
     @property
     def _remote(self) -> bool:

@@ -449,6 +449,16 @@ SETTINGS: tuple[Setting, ...] = (
         "Folder for backups, such as one on another disk; empty means backups/ in the data folder.",
     ),
     Setting(
+        "backup.every_hours", "integer", 24,
+        "How old the newest backup may be before the running app makes another; 0 makes none by itself.",
+        minimum=0, maximum=10_000, unit="hours",
+    ),
+    Setting(
+        "backup.drill_days", "integer", 7,
+        "How long ago the last drill may be before the running app restores a backup into a scratch folder and queries "
+        "it; 0 for never.", minimum=0, maximum=10_000, unit="days",
+    ),
+    Setting(
         "backup.keep_last", "integer", 3,
         "How many of the newest backups are kept.", minimum=0, maximum=10_000, unit="backups",
     ),

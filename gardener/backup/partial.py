@@ -90,7 +90,7 @@ def restore_project(
         staged, tried = _staged(paths, entry, found)
         try:
             saved = (
-                create_locked(paths, store, project=described.id, remote_index=remote, note=BEFORE_RESTORE)
+                create_locked(paths, store, project=described.id, remote_index=remote, note=BEFORE_RESTORE, alone=True)
                 if row is not None
                 else None
             )

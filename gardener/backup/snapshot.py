@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from gardener import __version__
 from gardener.backup import manifest
-from gardener.backup.capture import capture_index, copy_database
+from gardener.backup.capture import WAIT_FOR_WRITER_S, capture_index, copy_database
 from gardener.backup.manifest import CONTENT, FileEntry, Manifest, ProjectEntry
 from gardener.backup.store import MAKING, Store
 from gardener.errors import IndexDamaged, LockedError, PathNotFound, ProjectNotFound, StateDamaged
@@ -74,15 +74,19 @@ def create(paths: Paths, store: Store, *, project: str = "", remote_index: bool 
 
 
 def create_locked(
-    paths: Paths, store: Store, *, project: str = "", remote_index: bool = False, note: str = ""
+    paths: Paths, store: Store, *, project: str = "", remote_index: bool = False, note: str = "", alone: bool = False
 ) -> Created:
-    """As `create`, for a caller that holds the lock. `note` says why it is made."""
+    """As `create`, for a caller that holds the lock. `note` says why it is made.
+
+    `alone`: the caller holds the project's locks, so that nobody needs to be waited for.
+    """
     store.remove_unfinished()
     now = time.time()
     sequence, backup_id = new_id(store)
     folder = os.path.join(store.folder, MAKING + backup_id)
     try:
         writer = _Writer(ensure_directory(folder), store)
+        writer.wait_s = 0.0 if alone else WAIT_FOR_WRITER_S
         _stage("begun", folder)
         schema = _add_state(paths, writer, project)
         projects = _add_projects(paths, writer, remote_index=remote_index)
@@ -178,7 +182,7 @@ def _add_index(directory: str, name: str, writer: _Writer) -> tuple[str, int]:
     captured = os.path.join(writer.scratch, "index")
     before = len(writer.files)
     try:
-        capture_index(directory, captured)
+        capture_index(directory, captured, wait_s=writer.wait_s)
         chunks = int(summary(captured).get("chunks", "0"))
         known = _known_hashes(captured)
         for path in _files(captured, ()):
@@ -236,6 +240,7 @@ class _Writer:
         self.left_out: list[str] = []
         self.rows: list[sqlite3.Row] = []
         self.written = 0
+        self.wait_s = WAIT_FOR_WRITER_S
         self._earlier: dict[tuple[str, int], str] = {}
         for entry in reversed(store.entries()):  # the newest wins: it will be kept longest
             for file in entry.manifest.files if entry.manifest else ():

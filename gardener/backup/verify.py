@@ -18,7 +18,7 @@ from gardener.index.manifest import Manifest as IndexManifest
 from gardener.index.symbol_store import SymbolStore
 from gardener.index.table import IndexTable
 from gardener.index.words import index_words
-from gardener.paths import Paths, ensure_directory, sync_directory
+from gardener.paths import Paths, ensure_directory, sync_directory, translate_os_error
 from gardener.state import State
 from gardener.state_schema import MIGRATIONS
 
@@ -208,9 +208,12 @@ def _places(table: IndexTable, words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def trial(folder: str, found: Manifest, scratch: str) -> Trial:
-    """Restores a backup into the new folder `scratch`, tries it, and removes it again."""
+    """Restores a backup into the folder `scratch`, tries it, and removes it again. Raises as `stage`, or DiskFull."""
+    shutil.rmtree(scratch, ignore_errors=True)  # of one that was killed
     try:
         stage(folder, found, ensure_directory(scratch))
         return try_home(scratch, found)
+    except OSError as error:
+        raise translate_os_error(error, scratch) from error
     finally:
         shutil.rmtree(scratch, ignore_errors=True)

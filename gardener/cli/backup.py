@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from gardener.backup.store import Entry
     from gardener.backup_service import BackupService, RestoredPart, Trial
 
-_ACTIONS = ("create", "list", "show", "verify", "restore", "prune", "export", "import")
-_WITH_ID = ("show", "verify", "restore")
+_ACTIONS = ("create", "list", "show", "verify", "restore", "prune", "drill", "export", "import")
+_WITH_ID = ("show", "verify", "restore", "drill")
 _WITH_FILE = ("export", "import")
 
 
@@ -35,6 +35,7 @@ examples:
   gardener backup restore --conversation 1f2e3d4c
   gardener backup export shop.tar.gz --project shop        one file, for another machine
   gardener backup import shop.tar.gz --root ~/code/shop    where its code lies there
+  gardener backup drill                      restores one into a scratch folder, queries and compares it
   gardener backup prune --dry-run            what the settings backup.keep_… would delete
 """
     parser.add_argument("action", choices=_ACTIONS, help="what to do")
@@ -232,6 +233,27 @@ def _say_restored(console: Console, done: RestoredPart) -> None:
         console.note(f"What was there before is backup {done.saved}.")
 
 
+def _drill(service: BackupService, console: Console, args: argparse.Namespace) -> int:
+    done = service.drill(args.target)
+    if console.as_json:
+        console.json(done.as_json())
+    if done.problems:
+        raise BackupDamaged(
+            f"Backup {done.id} would not bring everything back: {'; '.join(done.problems[:5])}.",
+            next_step="gardener backup create",
+        )
+    if done.trial and not console.as_json:
+        console.line(f"{done.id} brings everything back. {_tried(done.trial)}")
+        for one in done.compared:
+            since = ", which was updated since" if one.changed else ""
+            console.line(
+                f"  {one.project}: {one.shared:.0%} of the places found are those of the live index{since}"
+                if not one.problem
+                else f"  {one.project}: the live index could not be asked: {one.problem}"
+            )
+    return 0
+
+
 def _export(service: BackupService, console: Console, args: argparse.Namespace) -> int:
     entry, count = service.export(args.target, args.id, args.project or "")
     if console.as_json:
@@ -274,5 +296,5 @@ def _prune(service: BackupService, console: Console, args: argparse.Namespace) -
 
 _RUN: dict[str, Callable[[BackupService, Console, argparse.Namespace], int]] = {
     "create": _create, "list": _list, "show": _show, "verify": _verify, "restore": _restore, "prune": _prune,
-    "export": _export, "import": _import,
+    "drill": _drill, "export": _export, "import": _import,
 }  # fmt: skip

@@ -20,6 +20,7 @@ def configure_doctor(parser: argparse.ArgumentParser) -> None:
 def doctor(args: argparse.Namespace, console: Console) -> int:
     from gardener.cli.status import watch_states
     from gardener.disk import orphans
+    from gardener.health.backups import backup_checks
     from gardener.health.builtin import builtin_checks
     from gardener.health.check import run_checks
     from gardener.health.indexes import index_checks
@@ -52,6 +53,7 @@ def doctor(args: argparse.Namespace, console: Console) -> int:
                 lambda: orphans(gardener),
                 deep=args.deep,
             )
+            + backup_checks(lambda: gardener.backups.store, lambda: gardener.settings.integer("backup.every_hours"))
         )
     worst = [finding for finding in findings if finding.severity == "error"]
     if console.as_json:
