@@ -465,7 +465,11 @@ class Gardener:
     def _in_foreground(self, events: Iterator[AnswerEvent]) -> Iterator[AnswerEvent]:
         """The same events; background work waits until the last one, or until the reader goes away."""
         with self.foreground.busy():
-            yield from events
+            try:
+                yield from events
+            finally:
+                if self._models is not None:  # not closed meanwhile
+                    self._models.note_resident()  # the answer may have loaded another base
 
     # ---- the whole -----------------------------------------------------------------------------------
 

@@ -44,7 +44,7 @@ def governor_of(gardener: Gardener) -> Governor:
             "prompt caches",
             "cache",
             lambda: gardener.models.held_bytes("caches"),
-            lambda: gardener.models.release("caches"),
+            gardener.models.release_caches,
         )
     )
     governor.register(Part("embedder", "embedder", embedder, unload))

@@ -68,7 +68,10 @@ class ModelService:
         self.registry.register(
             "mlx", self._mlx, install_hint=INSTALL_MLX, automatic=bool(settings.text("mlx.model")),
         )  # fmt: skip
-        self.registry.register("ollama", self._ollama, automatic=bool(settings.text("ollama.url")))
+        self.registry.register(
+            "ollama", self._ollama, automatic=bool(settings.text("ollama.url")),
+            set_up=settings.is_set("ollama.url") or settings.is_set("ollama.model"),
+        )  # fmt: skip
         self.registry.register("openai", self._openai, automatic=bool(settings.text("openai.url")))
 
     @property
@@ -187,10 +190,10 @@ class ModelService:
         states = [state for name, state in self.resident().items() if name not in SERVERS]
         return sum(state.weight_bytes if what == "weights" else state.cache_bytes for state in states)
 
-    def release(self, what: Literal["caches", "model"]) -> int:
-        """Has every backend give memory back; returns bytes."""
+    def release_caches(self) -> int:
+        """Has every backend give its prompt caches back; returns bytes."""
         made = [backend for backend in self.registry.made() if isinstance(backend, Resident)]
-        freed = sum(backend.release(what) for backend in made)
+        freed = sum(backend.release_caches() for backend in made)
         self.note_resident()
         return freed
 

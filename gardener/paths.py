@@ -95,6 +95,17 @@ def prompt_cache_directory(project_home: str) -> str:
     return os.path.join(project_home, "prompt-cache")
 
 
+def model_path(name: str, models_directory: str) -> str:
+    """The folder of the MLX model that a setting or a project names: given by its path, or below the models folder.
+
+    A name leads to no other place than that: a repository's own settings could hold it.
+    """
+    path = os.path.expanduser(name)
+    if os.path.isabs(path):
+        return os.path.normpath(path)
+    return os.path.join(models_directory, os.path.basename(os.path.normpath(name)) if name else "")
+
+
 def project_lock(project_home: str) -> str:
     return os.path.join(project_home, "lock")
 

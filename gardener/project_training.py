@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gardener.errors import AdapterUnfit, ModelError, ModelNotFound, NameTaken, NotFoundError, UsageError
 from gardener.locks import ProcessLock
 from gardener.models.adapters import AdapterStore, check_name
+from gardener.paths import model_path
 
 if TYPE_CHECKING:
     from gardener.app import Gardener
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 DEFAULT_NAME = "own"
 WAIT_FOR_INDEX_S = 60.0
+WAIT_FOR_TRAINER_S = 20.0
+"""For the process of a run whose parent was killed, which writes a last checkpoint."""
 
 
 class TrainingRequest(NamedTuple):
@@ -102,7 +105,17 @@ def train_project(
     if importlib.util.find_spec("mlx_lm") is None:
         raise ModelNotFound("Training needs MLX, which is not installed.", next_step="pip install 'mlx-lm>=0.32.2'")
     with ProcessLock(os.path.join(context.home, "train.lock"), "gardener train", subject=f"'{context.name}'"):
+        former = trainer_lock(context)
+        former.acquire(WAIT_FOR_TRAINER_S)
+        former.release()  # now the process that trains takes it
         return _train(gardener, context, request, told, cancel)
+
+
+def trainer_lock(context: ProjectContext) -> ProcessLock:
+    """What the process that trains holds, which may outlive whoever started it by a step."""
+    from gardener.training.plan import trainer_lock as lock
+
+    return lock(AdapterStore(context.home).folder, context.name)
 
 
 def _train(
@@ -282,11 +295,9 @@ def base_model(gardener: Gardener, context: ProjectContext, wanted: str = "") ->
             "No MLX model is chosen, and an adapter is trained on one.",
             next_step="gardener train --model FOLDER, or gardener models recommend",
         )
-    below = os.path.join(gardener.paths.models, os.path.basename(os.path.normpath(name)))
-    given = os.path.expanduser(name)
     # A relative path is for the command line alone; a setting may be a repository's.
-    is_path = os.path.isabs(given) or (bool(wanted) and (os.sep in given or os.path.isdir(given)))
-    return read_model_folder(os.path.abspath(given) if is_path else below)
+    relative = bool(wanted) and (os.sep in wanted or os.path.isdir(wanted))
+    return read_model_folder(os.path.expanduser(wanted) if relative else model_path(name, gardener.paths.models))
 
 
 def memory_bytes(gardener: Gardener) -> int:

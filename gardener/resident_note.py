@@ -74,13 +74,14 @@ def cost_of_switch(paths: Paths, context: ProjectContext) -> str:
     names = [context.backend] if context.backend in held else list(held) if context.backend in ("", "auto") else []
     if not names:
         return ""
+    from gardener.paths import model_path
+
     try:
         model, weight_bytes = held[names[0]]
         wanted = context.model or note["defaults"].get(names[0], "")
         if not wanted or os.path.basename(str(wanted)) == os.path.basename(str(model)):
             return ""
-        folder = str(wanted) if os.path.isabs(str(wanted)) else os.path.join(paths.models, str(wanted))
-        size = _weights(folder) if names[0] == "mlx" else 0
+        size = _weights(model_path(str(wanted), paths.models)) if names[0] == "mlx" else 0
         what = f"{os.path.basename(str(wanted))} ({size / 1e9:.1f} GB)" if size else str(wanted)
         return (
             f"{context.name!r} uses another model: its first answer loads {what}, "

@@ -52,6 +52,7 @@ def status(gardener: Gardener) -> dict[str, object]:
         "adapter": active.adapter,
         "level": choice.degradation,
         "level_reason": choice.reason,
+        "level_next_step": choice.next_step,
     }
 
 

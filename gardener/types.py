@@ -272,6 +272,8 @@ class Answer:
     """Whether a language model wrote the text, or as much of it as was written before it failed."""
     model_characters: int = 0
     """Where in `text` the model's own words end, when it broke off and something of ours follows; else 0."""
+    degradation_next_step: str = ""
+    """The command that helps against `degradation_reason`, where there is one."""
 
     def as_json(self) -> dict[str, object]:
         """The answer as `gardener ask --json` prints it."""
@@ -282,6 +284,7 @@ class Answer:
             "model": self.model,
             "degradation": self.degradation,
             "degradation_reason": self.degradation_reason,
+            "degradation_next_step": self.degradation_next_step,
             "usage": {
                 "prompt_tokens": self.usage.prompt_tokens,
                 "completion_tokens": self.usage.completion_tokens,

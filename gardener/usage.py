@@ -111,11 +111,17 @@ class Budget:
         return " and ".join(parts)
 
     def how_to_raise(self) -> str:
-        """The command that doubles the limit that was reached."""
+        """The command that doubles the limit that was reached, as often as today's use asks for."""
         policy = self.policy
         if policy.daily_tokens and self.tokens >= policy.daily_tokens:
-            return f"gardener config set usage.daily_tokens {2 * policy.daily_tokens}"
-        return f"gardener config set usage.daily_cost {2 * policy.daily_cost:g}"
+            tokens = 2 * policy.daily_tokens
+            while tokens <= self.tokens:
+                tokens *= 2
+            return f"gardener config set usage.daily_tokens {tokens}"
+        cost = 2 * policy.daily_cost
+        while policy.daily_cost and cost <= self.cost:
+            cost *= 2
+        return f"gardener config set usage.daily_cost {cost:g}"
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -207,8 +213,9 @@ def day_limits(now: float, days: int = 0) -> tuple[float, float]:
 def _day(connection: Connection, now: float, policy: Policy) -> Budget:
     # Both ends: rows written while the clock ran ahead belong to another day.
     begin, end = day_limits(now)
+    # total() adds in floating point: sum() fails for ever when backends count more than 64 bits hold.
     row = connection.execute(
-        "SELECT coalesce(sum(prompt_tokens + completion_tokens), 0), coalesce(sum(cost), 0.0) FROM generations "
+        "SELECT total(prompt_tokens) + total(completion_tokens), total(cost) FROM generations "
         "WHERE at >= ? AND at < ? AND generates = 1",
         (begin, end),
     ).fetchone()

@@ -9,7 +9,15 @@ import platformdirs
 import pytest
 
 from gardener.errors import ConfigError, DiskFull, PermissionProblem
-from gardener.paths import Paths, default_home, ensure_directory, open_private, translate_os_error, write_private
+from gardener.paths import (
+    Paths,
+    default_home,
+    ensure_directory,
+    model_path,
+    open_private,
+    translate_os_error,
+    write_private,
+)
 
 
 def test_the_home_is_where_platformdirs_would_put_it(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,6 +40,14 @@ def test_a_relative_home_is_refused_with_the_absolute_one(monkeypatch: pytest.Mo
     with pytest.raises(ConfigError) as caught:
         default_home()
     assert os.path.abspath("somewhere") in caught.value.next_step
+
+
+def test_a_models_name_leads_to_the_models_folder_and_a_path_to_itself() -> None:
+    assert model_path("small", "/home/models") == "/home/models/small"
+    assert model_path("../../etc", "/home/models") == "/home/models/etc"
+    assert model_path("deep/er/", "/home/models") == "/home/models/er"
+    assert model_path("/else/where/", "/home/models") == "/else/where"
+    assert model_path("~/small", "/home/models") == os.path.expanduser("~/small")
 
 
 @pytest.mark.parametrize("umask", [0o000, 0o022, 0o077, 0o277])

@@ -28,7 +28,7 @@ def talk(home: Path, tmp_path: Path) -> Iterator[Talk]:
 def test_it_is_repeated_and_says_so(talk: Talk) -> None:
     answer = talk.ask(GONE, question="  What does pay return? ")
     assert answer.text.endswith(SAID)
-    assert "*No model can answer now (scripted: it is gone). This is what scripted answered" in answer.text
+    assert "*No model can answer now (scripted: it is gone). This is what scripted small answered" in answer.text
     assert (answer.degradation, answer.complete, answer.problem) == ("small or cached", True, "network")
     assert [(citation.n, citation.path, citation.state) for citation in answer.citations] == [(1, "pay.py", "current")]
     assert (answer.usage.prompt_tokens, answer.usage.completion_tokens) == (0, 0), "nothing was read or written"

@@ -96,7 +96,7 @@ def test_the_report_sums_by_project_model_and_day(make: Make) -> None:
     )
     assert (line.loads, line.load_s) == (2, 4.0)
     assert line.prompt_rate == pytest.approx(800 / 1.0) and line.completion_rate == pytest.approx(200 / 8.0)
-    assert [(one.name, one.answers) for one in report(gardener, "model")] == [("scripted", 2), ("extractive", 1)]
+    assert [(one.name, one.answers) for one in report(gardener, "model")] == [("scripted small", 2), ("extractive", 1)]
     assert [one.name for one in report(gardener, "day")] == [time.strftime("%Y-%m-%d")]
 
 
@@ -169,6 +169,12 @@ def test_a_budget_that_is_lowered_still_warns_and_not_twice(make: Make) -> None:
     assert not any("budget" in text for text in ask(make(daily_tokens=6_000)).warnings)
 
 
+def test_how_to_raise_a_budget_that_was_set_below_what_is_used(make: Make) -> None:
+    for _ in range(5):
+        ask(make())
+    assert make(daily_tokens=1_000).usage.may_generate().next_step == "gardener config set usage.daily_tokens 8000"
+
+
 def test_a_budget_of_money(make: Make) -> None:
     gardener = make(price_prompt=1_000.0, daily_cost=1.0)
     ask(gardener)
@@ -232,6 +238,17 @@ def test_a_clock_that_jumps_neither_blocks_nor_empties(home: Path) -> None:
         clock[0] = day_limits(now)[1]
         assert log.may_generate().ok, "a new day begins at midnight"
         assert usage_report(state, now - 86_400, "day", until=now + 86_400)[0].answers == 1
+
+
+def test_what_a_lying_backend_counts_does_not_stop_the_counting(home: Path) -> None:
+    with State(str(home / "state.db")) as state:
+        log = UsageLog(lambda: state, lambda: Policy(daily_tokens=1_100))
+        for _ in range(3):
+            assert "could not be counted" not in "".join(
+                log.record(generation(usage=Usage(2**62 - 1, 2**62 - 1, False)))
+            )
+        assert not log.may_generate().ok
+        assert log.today().tokens >= 2**62
 
 
 def test_old_rows_go_and_the_newest_stay_whatever_the_clock_says(home: Path) -> None:

@@ -165,8 +165,9 @@ class Answerer:
         prompt, request = self.request(context, plan, found, history)
         choice = plan.choice
         generation = Generation(
-            choice.backend.name, choice.model, choice.degradation, choice.reason, started, warnings=notes
-        )
+            choice.backend.name, choice.model_name, choice.degradation, choice.reason, started,
+            warnings=notes, next_step=choice.next_step,
+        )  # fmt: skip
         generation.generates = choice.backend.capabilities.generates
         generation.warnings += [*found.notes, *prompt.notes]
         if found.searched_for:
@@ -179,7 +180,7 @@ class Answerer:
             if generation.degradation == "full":
                 generation.degradation, generation.reason = "no enhancement", plan.adapter_problem
         yield Retrieved(
-            found.hits, prompt.receipt, found.index, choice.backend.name, choice.model, generation.generates
+            found.hits, prompt.receipt, found.index, choice.backend.name, generation.model, generation.generates
         )
         if generation.generates and found.weak:
             generation.warnings.append("The search found nothing that shares words with the question.")
@@ -278,6 +279,7 @@ class Answerer:
             model=generation.model,
             degradation=generation.degradation,
             degradation_reason=generation.reason,
+            degradation_next_step=generation.next_step,
             usage=generation.counted(prompt.receipt.prompt_tokens),
             timings_ms=timings,
             project=context.name,

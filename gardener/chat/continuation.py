@@ -76,9 +76,10 @@ def go_on(
     )
     prompt = replace(prompt, receipt=receipt)
     generation = Generation(
-        choice.backend.name, choice.model, choice.degradation, choice.reason, started, warnings=list(found.notes)
-    )
-    yield Retrieved(found.hits, receipt, found.index, choice.backend.name, choice.model, True)
+        choice.backend.name, choice.model_name, choice.degradation, choice.reason, started,
+        warnings=list(found.notes), next_step=choice.next_step,
+    )  # fmt: skip
+    yield Retrieved(found.hits, receipt, found.index, choice.backend.name, choice.model_name, True)
 
     seam = Seam(partial.text, numbers)
     # The backend as its own last resort: no other answer is put behind half of this one.

@@ -57,6 +57,8 @@ class Generation:
     """What `text` repeats, when no model could answer."""
     adapter_problem: str = ""
     """Why the backend did not take the project's adapter; "" when it did."""
+    next_step: str = ""
+    """The command that helps against `reason`."""
 
     @property
     def text(self) -> str:
@@ -93,11 +95,11 @@ class Generation:
                 yield from self._quoted(choice, last_resort, request, cancel, failure)
                 return
             failed, (choice, request) = f"{choice.backend.name}: {failure.message}", other
-            self.backend, self.model, self.generates = choice.backend.name, choice.model, True
+            self.backend, self.model, self.generates = choice.backend.name, choice.model_name, True
             if choice.degradation == "full":  # what the search lacks stays as it is
                 self.warnings.append(f"{prose(failed, 300)} So {named(choice)} answers.")
             else:
-                self.degradation, self.reason = choice.degradation, failed
+                self.degradation, self.reason, self.next_step = choice.degradation, failed, failure.next_step
                 yield self._aside(f"*The model failed ({prose(failed, 300)}). {named(choice)} answers instead.*\n\n")
             failure = yield from self._stream_adapted(choice, request, cancel)
 
@@ -144,6 +146,7 @@ class Generation:
         """The last resort's answer, after what the model said and the sentence that says why it ends there."""
         partial = self.spoken.strip()
         self.degradation, self.reason = "search only", f"{choice.backend.name}: {failure.message}"
+        self.next_step = failure.next_step
         said = prose(f"{choice.backend.name}: {failure.message}", 300)
         if partial:
             self.complete, self.error, self.finish = False, failure.message, "error"
@@ -226,7 +229,7 @@ class Generation:
 
 def named(choice: Choice) -> str:
     """Backend and model, for a sentence."""
-    return prose(f"{choice.backend.name} {choice.model}".strip(), 120)
+    return prose(f"{choice.backend.name} {choice.model_name}".strip(), 120)
 
 
 def closing_fence(text: str) -> str:

@@ -154,8 +154,11 @@ def print_sources(console: Console, answer: dict[str, Any]) -> None:
         f"{answer['project']}{at}, index {fresh} · vectors {index['embedded_fraction']:.0%} · "
         f"{answer['backend']}{' ' + answer['model'] if answer['model'] else ''} · level: {level}{reason}"
     )
+    if (step := answer["degradation_next_step"]) and step not in reason:
+        console.note(f"  try: {step}")
     for warning in answer["warnings"]:
-        console.note(warning)
+        if warning not in reason:  # said a line above
+            console.note(warning)
 
 
 def print_receipt(console: Console, answer: dict[str, Any]) -> None:

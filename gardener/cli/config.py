@@ -27,7 +27,7 @@ EXAMPLES = """examples:
 
 def configure_config(parser: argparse.ArgumentParser) -> None:
     parser.epilog = EXAMPLES
-    actions = parser.add_subparsers(metavar="ACTION", title="actions", help="one of these")
+    actions = parser.add_subparsers(metavar="ACTION", title="actions")
 
     def action(name: str, help: str) -> argparse.ArgumentParser:
         added = actions.add_parser(name, help=help, description=help[:1].upper() + help[1:] + ".")

@@ -9,6 +9,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from gardener.app import Gardener
+    from gardener.models.registry import Choice
+
 _MARKS = {"ok": "ok", "info": "--", "warning": "!!", "error": "XX"}
 
 
@@ -45,6 +48,7 @@ def doctor(args: argparse.Namespace, console: Console) -> int:
                 app_url,
                 watching,
                 lambda: gardener.embedding.spec.text,
+                lambda: _who_answers(gardener),
             )
             + index_checks(
                 gardener.paths,
@@ -64,3 +68,12 @@ def doctor(args: argparse.Namespace, console: Console) -> int:
         if finding.fix and finding.severity != "ok":
             console.line(f"    try: {inert(finding.fix)}")
     return 1 if worst else 0
+
+
+def _who_answers(gardener: Gardener) -> list[Choice]:
+    """For the settings of all projects: the chosen model, and the fallback if one is set."""
+    found = [gardener.backends.choose(gardener.settings.text("models.backend"))]
+    if spec := gardener.settings.text("models.fallback"):
+        backend, _, model = spec.partition(":")
+        found.append(gardener.backends.choose(backend, model))
+    return found

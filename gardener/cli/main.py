@@ -28,7 +28,7 @@ EXAMPLES = """examples:
 
 
 # argparse looks for translations of its few words, which imports locale and searches folders: 2 ms for nothing.
-setattr(argparse, "_", str)  # noqa: B010
+setattr(argparse, "_", lambda text: text)  # noqa: B010
 
 
 class HelpFormatter(argparse.RawDescriptionHelpFormatter):
@@ -131,8 +131,22 @@ def run(arguments: Sequence[str]) -> int:
     console = Console(as_json=options.json, home=options.home, quiet=options.quiet)
     try:
         return int(options.run(options, console) or 0)
+    except GardenerError as error:
+        error.next_step = _for_project(error.next_step, command.name, getattr(options, "project", None))
+        raise
     finally:
         console.end_progress()
+
+
+def _for_project(next_step: str, command: str, project: str | None) -> str:
+    """The command to try, about the project that this one was about: without it another may be the active one."""
+    first, comma, rest = next_step.partition(", ")
+    words = first.split()
+    if not project or words[:2] != ["gardener", command] or {"--project", "-p", "--help"} & set(words):
+        return next_step
+    import shlex
+
+    return f"{first} --project {shlex.quote(project)}{comma}{rest}"
 
 
 def main() -> None:

@@ -286,8 +286,8 @@ def _check_folder(
 
     from gardener.cli.models_local import unknown_model
     from gardener.models.fit import fit_folder
-    from gardener.models.local_models import model_path
     from gardener.models.model_folder import read_model_folder
+    from gardener.paths import model_path
 
     path = os.path.abspath(os.path.expanduser(args.name))
     if not os.path.isdir(path):

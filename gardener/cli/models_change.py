@@ -134,8 +134,10 @@ class Found:
         self.local = local
 
 
-def _here(name: str, gardener: Gardener) -> Found:
-    """The model that a person means, by any of its names. Raises ModelNotFound, also for one that is not here yet."""
+def _here(name: str, gardener: Gardener, next_step: str = "") -> Found:
+    """The model that a person means, by any of its names. Raises ModelNotFound, also for one that is not here yet,
+    with `next_step` as the command to try where getting a model is not what was wanted.
+    """
     from gardener.errors import ModelNotFound
     from gardener.models.catalog import find, names_of
     from gardener.models.local_models import local_models
@@ -150,18 +152,22 @@ def _here(name: str, gardener: Gardener) -> Found:
     for model in folders:
         if model.name.lower() in wanted or model.path.lower() in wanted:
             return Found("mlx", model.name, model.bytes, model)
-    for each in in_ollama(gardener)[0]:
+    ollama, problem = in_ollama(gardener)
+    for each in ollama:
         if each.name.lower() in wanted or each.name.lower().removesuffix(":latest") in wanted:
             return Found("ollama", each.name, each.size)
     if known is not None:
-        raise ModelNotFound(f"{known[0].title} is not here yet.", next_step=f"gardener models pull {name}")
-    raise unknown_model(name, gardener)
+        asked = f" Ollama could not be asked: {problem}" if problem and gardener.settings.text("ollama.url") else ""
+        raise ModelNotFound(
+            f"{known[0].title} is not here.{asked}", next_step=next_step or f"gardener models pull {name}"
+        )
+    raise unknown_model(name, gardener, next_step)
 
 
 def remove(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
     from gardener.models.local_models import remove_model
 
-    found = _here(args.name, gardener)
+    found = _here(args.name, gardener, "gardener models list")
     users = [context.name for context in gardener.registry.list() if context.model == found.name]
     if gardener.settings.text(f"{found.runtime}.model") == found.name:
         users.insert(0, f"the setting {found.runtime}.model")
@@ -179,16 +185,29 @@ def remove(args: argparse.Namespace, gardener: Gardener, console: Console) -> in
     if console.as_json:
         console.json({"runtime": found.runtime, "name": found.name, "freed_bytes": freed})
     console.line_unless_json(f"{one_line(found.name)} is deleted; {size(freed)} are free again.")
+    if users:
+        console.note("Choose another for those: gardener models use NAME")
     return 0
 
 
 def use(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
     from gardener.cli.models import Machine
-    from gardener.errors import ModelDamaged, ModelTooLarge
+    from gardener.errors import ModelDamaged, ModelError, ModelTooLarge
     from gardener.models.fit import fit_folder
     from gardener.settings_edit import set_value
 
+    if args.name == "default" and args.project:
+        context = gardener.registry.configure(args.project, backend="auto", model="")
+        if console.as_json:
+            console.json({"runtime": None, "name": None, "project": context.name})
+        console.line_unless_json(f"{one_line(context.name)} answers with what every project uses.")
+        return 0
     found = _here(args.name, gardener)
+    if found.runtime == "ollama" and not _writes(gardener, found.name):
+        raise ModelError(
+            f"{found.name} only makes vectors and cannot answer. Nothing was changed.",
+            next_step="gardener models recommend",
+        )
     if found.local is not None:
         if found.local.folder is None:
             raise ModelDamaged(found.local.problem, next_step="gardener models list")
@@ -219,6 +238,12 @@ def use(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
     if not args.project:
         _note_order(gardener, found.runtime, console)
     return 0
+
+
+def _writes(gardener: Gardener, name: str) -> bool:
+    from gardener.cli.ollama_link import ollama_models
+
+    return ollama_models().writes(_ollama_url(gardener), name)
 
 
 def _to_load(gardener: Gardener, found: Found) -> int:

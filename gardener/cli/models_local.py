@@ -52,8 +52,8 @@ def _served(gardener: Gardener) -> tuple[Sequence[str], str]:
         return (), error.message
 
 
-def unknown_model(name: str, gardener: Gardener) -> ModelNotFound:
-    """No such model, with the names that are nearest to it."""
+def unknown_model(name: str, gardener: Gardener, next_step: str = "") -> ModelNotFound:
+    """No such model, with the names that are nearest to it, and `next_step` instead of looking at them."""
     from gardener.errors import ModelNotFound
     from gardener.models.catalog import nearest
 
@@ -62,7 +62,7 @@ def unknown_model(name: str, gardener: Gardener) -> ModelNotFound:
     hint = f" Did you mean {' or '.join(near)}?" if near else ""
     return ModelNotFound(
         f"There is no model {one_line(name)}, neither in the catalogue nor here.{hint}",
-        next_step=f"gardener models check {near[0]}" if near else "gardener models recommend",
+        next_step=next_step or (f"gardener models check {near[0]}" if near else "gardener models recommend"),
     )
 
 

@@ -103,5 +103,7 @@ def status(args: argparse.Namespace, console: Console) -> int:
     if line := _model_line(report["resident"] if isinstance(report["resident"], dict) else {}):
         console.line(f"  model    {line}")
     console.line(f"  level    {report['level']}" + (f": {report['level_reason']}" if report["level_reason"] else ""))
+    if (step := str(report["level_next_step"])) and step not in str(report["level_reason"]):
+        console.note(f"           try: {inert(step)}")
     console.line(f"  app      {app.url + f' (process {app.pid})' if app else 'not running: gardener ui'}")
     return 0

@@ -31,9 +31,10 @@ _SHOWN_CHARACTERS = 600
 
 
 def configure_train(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = """The examples are the project's own: functions with their documentation, sections of its
-documents, subjects of its commits. Secrets are left out, so are tests and other people's code. A tenth of the files is
-held out; an adapter that does worse on them than the base is not used.
+    parser.epilog = """The examples are the project's own: functions with their documentation, sections of
+its documents, subjects of its commits. Secrets are left out, so are tests and other
+people's code. A tenth of the files is held out; an adapter that does worse on them than
+the base is not used.
 
 examples:
   gardener train --dry-run               how many examples there are, and three of them

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gardener.cli.console import Console, duration, one_line
-from gardener.cli.target import add_project_option, open_gardener
+from gardener.cli.target import open_gardener
 from gardener.errors import UsageError
 
 TYPE_CHECKING = False
@@ -31,7 +31,7 @@ examples:
 """
     parser.add_argument("--days", type=int, default=30, metavar="N", help="today and the days before it (default 30)")
     parser.add_argument("--by", choices=("project", "model", "day"), default="project", help="default: project")
-    add_project_option(parser)
+    parser.add_argument("--project", "-p", metavar="NAME", help="of this project only")
     parser.set_defaults(run=usage)
 
 

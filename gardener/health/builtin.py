@@ -15,6 +15,7 @@ from gardener.paths import Paths, index_directory
 from gardener.types import ProjectContext
 
 if TYPE_CHECKING:
+    from gardener.models.registry import Choice
     from gardener.state import State
 
 SQLITE_WANTED = (3, 51, 3)
@@ -31,11 +32,12 @@ def builtin_checks(
     app_url: Callable[[], str | None],
     watching: Callable[[], Mapping[str, str]] = dict,
     embedder_name: Callable[[], str] = lambda: "packaged",
+    chat: Callable[[], Sequence[Choice]] = tuple,
 ) -> list[Check]:
     """All checks. The callables are asked when the check runs, so that one that fails spoils nothing else.
 
-    `watching` tells how the running app keeps each project fresh, by name. `embedder_problem` gives "" when the
-    embedder's files are there and whole.
+    `chat` gives who would answer, and then who would stand in if somebody is set to. `watching` tells how the running
+    app keeps each project fresh, by name. `embedder_problem` gives "" when the embedder's files are there and whole.
     """
     return [
         Check("versions", _versions),
@@ -46,6 +48,7 @@ def builtin_checks(
         Check("sqlite", _sqlite),
         Check("git", _git),
         Check("embedder", lambda: _embedder(embedder_problem, embedder_name)),
+        Check("model", lambda: _model(chat)),
         Check("projects", lambda: _projects(projects)),
         Check("app", lambda: _app(app_url)),
         Check("watching", lambda: _watching(watching)),
@@ -142,6 +145,19 @@ def _embedder(problem: Callable[[], str], name: Callable[[], str]) -> Finding:
         return Finding("embedder", "error", said, fix)
     detail = "the packaged all-MiniLM-L6-v2, its hash verified" if packaged else f"{chosen} can be used"
     return Finding("embedder", "ok", detail)
+
+
+def _model(chat: Callable[[], Sequence[Choice]]) -> list[Finding]:
+    findings = []
+    for name, choice in zip(("model", "fallback model"), chat(), strict=False):
+        who = f"{choice.backend.name} {choice.model_name}".strip()
+        if choice.backend.capabilities.generates:
+            findings.append(Finding(name, "ok", f"{who} is ready to answer"))
+        elif name == "model" and not choice.passed_over:
+            findings.append(Finding(name, "info", choice.reason, choice.next_step))
+        else:
+            findings.append(Finding(name, "warning", choice.reason, choice.next_step))
+    return findings
 
 
 def _projects(projects: Callable[[], Sequence[ProjectContext]]) -> list[Finding]:

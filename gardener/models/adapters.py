@@ -6,6 +6,7 @@ which is written last and says what the other two must be. Nothing heavy is impo
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 WEIGHTS, CONFIG, ABOUT = "adapters.safetensors", "adapter_config.json", "gardener.json"
 VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")
+_MAKING, _OLD = ".making", ".old"
 _BLOCK = 1 << 20
 
 
@@ -46,17 +48,17 @@ class AdapterStore:
         self.folder = os.path.join(project_home, "adapters")
 
     def list(self) -> list[dict[str, Any]]:
-        """What gardener.json of each adapter says, by name; of a damaged one {"name", "problem"}."""
+        """What gardener.json of each adapter says, by name; of a damaged one {"name", "problem"}.
+
+        Every byte is read.
+        """
         found = []
-        try:
-            names = sorted(os.listdir(self.folder))
-        except FileNotFoundError:
-            return []
-        for name in names:
-            if not _NAME.match(name) or not os.path.isdir(os.path.join(self.folder, name)):
-                continue
+        for name in self._names():
             try:
+                self.ref(name)
                 found.append({"name": name, **self.about(name), "problem": ""})
+            except NotFoundError:
+                continue  # removed just now
             except AdapterUnfit as error:
                 found.append({"name": name, "problem": error.message})
         return found
@@ -106,6 +108,12 @@ class AdapterStore:
 
         Raises NotFoundError or AdapterUnfit.
         """
+        try:
+            return self._ref(name)
+        except (AdapterUnfit, NotFoundError):
+            return self._ref(name)  # it may have been replaced between two of its files
+
+    def _ref(self, name: str) -> AdapterRef:
         from gardener.models.base import AdapterRef
 
         about = self.about(name)
@@ -127,7 +135,7 @@ class AdapterStore:
     def stage(self, name: str) -> str:
         """An empty folder in which an adapter is made; `publish` gives it its name. Of a run that was killed it is
         what that has left."""
-        return ensure_directory(os.path.join(ensure_directory(self.folder), f".{check_name(name)}.making"))
+        return ensure_directory(os.path.join(ensure_directory(self.folder), f".{check_name(name)}{_MAKING}"))
 
     def publish(self, name: str, base: str, about: Mapping[str, Any], *, replace: bool = False) -> None:
         """Gives the staged adapter its name, whole or not at all. `base` is the identity of the model it was made for.
@@ -156,11 +164,12 @@ class AdapterStore:
                 next_step=f"gardener train --name {name} --again",
             ) from error
         write_private(os.path.join(staged, ABOUT), json.dumps(content, indent=1).encode())
-        old = f"{staged}.old"
+        old = staged + _OLD
         try:
             if os.path.isdir(place):
                 shutil.rmtree(old, ignore_errors=True)
-                os.rename(place, old)
+                with contextlib.suppress(FileNotFoundError):  # removed just now
+                    os.rename(place, old)
             os.rename(staged, place)
             sync_directory(self.folder)
         except OSError as error:
@@ -172,18 +181,35 @@ class AdapterStore:
     def remove(self, name: str) -> None:
         """Deletes an adapter. Raises NotFoundError."""
         place = self._place(name)
-        gone = os.path.join(self.folder, f".{name}.gone")
-        shutil.rmtree(gone, ignore_errors=True)
-        os.rename(place, gone)  # at once: half of an adapter is none
+        gone = os.path.join(self.folder, f".{name}.{os.urandom(4).hex()}.gone")
+        try:
+            os.rename(place, gone)  # at once: half of an adapter is none
+        except FileNotFoundError:
+            raise NotFoundError(
+                f"The adapter {name!r} has been removed already.", next_step="gardener adapters list"
+            ) from None
+        except OSError as error:
+            raise translate_os_error(error, place) from error
         shutil.rmtree(gone, ignore_errors=True)
 
-    def _place(self, name: str) -> str:
+    def _names(self) -> tuple[str, ...]:
+        try:
+            entries = os.listdir(self.folder)
+        except FileNotFoundError:
+            return ()
+        names = {entry[1 : -len(_MAKING + _OLD)] if entry.endswith(_MAKING + _OLD) else entry for entry in entries}
+        return tuple(sorted(name for name in names if _NAME.match(name) and os.path.isdir(self._path(name))))
+
+    def _path(self, name: str) -> str:
+        """Where an adapter is. Should `publish` be killed between its two renames, what it replaces still counts."""
         place = os.path.join(self.folder, check_name(name))
+        old = os.path.join(self.folder, f".{name}{_MAKING}{_OLD}")
+        return old if os.path.isdir(old) and not os.path.isdir(place) else place
+
+    def _place(self, name: str) -> str:
+        place = self._path(name)
         if not os.path.isdir(place):
-            try:
-                names = [entry for entry in sorted(os.listdir(self.folder)) if _NAME.match(entry)]
-            except FileNotFoundError:
-                names = []
+            names = self._names()
             raise NotFoundError(
                 f"The project has no adapter {name!r}."
                 + (f" It has: {', '.join(names)}." if names else " It has none."),

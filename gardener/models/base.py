@@ -134,6 +134,8 @@ class Readiness:
     ok: bool
     reason: str = ""
     next_step: str = ""
+    absent: bool = False
+    """Nothing is there at all, so that whoever has not set it up need not hear of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +152,6 @@ class Capabilities:
     """Can swap a project's adapter onto a resident base model."""
     structured: bool = False
     """Can hold the text to a JSON schema."""
-    warm_prefix: bool = False
-    """Keeps the state of a read prefix and restores it: see `Resident`."""
 
 
 class TokenCount(NamedTuple):
@@ -268,8 +268,8 @@ class Resident(Protocol):
         """Never waits for a generation that is running."""
         ...
 
-    def release(self, what: Literal["caches", "model"]) -> int:
-        """Frees memory when nothing is being generated; returns the bytes given back (0 when it was busy)."""
+    def release_caches(self) -> int:
+        """Frees prompt caches when nothing is being generated; returns the bytes given back (0 when it was busy)."""
         ...
 
 

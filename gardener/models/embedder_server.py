@@ -71,7 +71,7 @@ class ServerEmbedder:
         if key:
             headers["Authorization"] = f"Bearer {key}"
         try:
-            self._client = bounded_client(spec.url, headers, connect_s=CONNECT_S)
+            self._client = bounded_client(spec.url, headers, connect_s=CONNECT_S, most_bytes=MOST_BYTES)
         except ValueError as error:
             raise EmbedderUnavailable(
                 f"The embedding server {spec.url} cannot be asked: {error}.", next_step="gardener embedder"
@@ -219,7 +219,7 @@ class ServerEmbedder:
 
         def attempt() -> dict[str, Any]:
             try:
-                with exchange(self._client, method, path, body, deadline=deadline, most_bytes=MOST_BYTES) as answer:
+                with exchange(self._client, method, path, body, deadline=deadline) as answer:
                     content = answer.read()
             except TransferFailed as error:
                 if error.kind == "oversized":

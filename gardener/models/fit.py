@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from gardener.models.catalog import CatalogModel, Runtime, catalogue
+from gardener.models.model_folder import text_config
 
 if TYPE_CHECKING:
     from gardener.models.hardware import Hardware
@@ -158,7 +159,7 @@ def stored_kv(kv_bytes: int, kv_bits: int) -> int:
 def folder_kv_bytes(folder: ModelFolder, context: int) -> int:
     """Keys and values of `context` tokens at 16 bits. Layers with a sliding window keep the window only, linear ones
     nothing that grows; where the configuration does not tell, every layer counts as a full one."""
-    text = _text_config(folder.config)
+    text = text_config(folder.config)
     layers = text.get("num_hidden_layers")
     if not isinstance(layers, int) or layers <= 0 or folder.kv_bytes_per_token % layers:
         return folder.kv_bytes_per_token * context
@@ -188,17 +189,12 @@ def active_share(config: Mapping[str, Any]) -> float:
 
     For a mixture of experts the experts are counted as nine tenths of all weights, which is a rough estimate.
     """
-    text = _text_config(config)
+    text = text_config(config)
     experts = text.get("num_experts") or text.get("num_local_experts") or text.get("n_routed_experts")
     used = text.get("num_experts_per_tok") or text.get("experts_per_token")
     if not isinstance(experts, int) or not isinstance(used, int) or not 0 < used < experts:
         return 1.0
     return 0.1 + 0.9 * used / experts
-
-
-def _text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
-    inner = config.get("text_config")
-    return inner if isinstance(inner, Mapping) else config
 
 
 def smaller_than(needs: int, has: int, runtime: Runtime, context: int) -> tuple[CatalogModel, Needs] | None:

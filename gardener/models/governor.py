@@ -1,4 +1,4 @@
-"""One budget for everything that models make large: weights, prompt caches, the embedder, work on the index.
+"""One budget for everything that models make large: weights, prompt caches, the embedder.
 
 It refuses a model that does not fit before it is loaded, and gives memory back in a fixed order when the machine runs
 short: caches, then the embedder, then background work on the index waits. It starts no thread: the app calls `tick`.
@@ -17,13 +17,12 @@ from gardener.errors import ModelTooLarge
 from gardener.models.fit import needs_of, smaller_than
 
 if TYPE_CHECKING:
-    from gardener.models.catalog import Runtime
     from gardener.models.model_folder import ModelFolder
 
 log = logging.getLogger("gardener.governor")
 
 Pressure = Literal["normal", "warning", "critical"]
-Kind = Literal["weights", "cache", "embedder", "index"]
+Kind = Literal["weights", "cache", "embedder"]
 
 WARNING_SHARE: Final = 0.08
 CRITICAL_SHARE: Final = 0.04
@@ -98,16 +97,14 @@ class Governor:
         *,
         pause: Callable[[str], None] = lambda reason: None,
         resume: Callable[[], None] = lambda: None,
-        runtime: Runtime = "mlx",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`pause(reason)` has background work on the index wait, `resume()` lets it go on; both may be called when
-        it is so already. `runtime`: of which models a smaller one is suggested."""
+        it is so already."""
         self.budget_bytes = budget_bytes
         self._probe = probe
         self._pause = pause
         self._resume = resume
-        self._runtime = runtime
         self._clock = clock
         self._lock = threading.Lock()
         self._parts: dict[str, Part] = {}
@@ -122,20 +119,16 @@ class Governor:
         with self._lock:
             self._parts[part.name] = part
 
-    def forget(self, name: str) -> None:
-        with self._lock:
-            self._parts.pop(name, None)
-
     # ---- before a load -------------------------------------------------------------------------------
 
     def admit(self, folder: ModelFolder, kv_bytes: int) -> None:
         """Raises ModelTooLarge when this model cannot be loaded; nothing was changed then.
 
         The resident base counts as free, because it goes before another one comes, and its caches with it; other
-        caches are given back when that is what makes room. The embedder and the index keep what they hold.
+        caches are given back when that is what makes room. The embedder keeps what it holds.
         """
         needs = needs_of(folder.weight_bytes, kv_bytes)
-        stays = self._held("embedder", "index")
+        stays = self._held("embedder")
         has = max(0, self.budget_bytes - stays)
         if needs.total > has:
             raise self._too_large(folder, needs.total, kv_bytes, has, "for models" + _less(stays))
@@ -147,7 +140,7 @@ class Governor:
             self._release("cache")
 
     def _too_large(self, folder: ModelFolder, needs: int, kv_bytes: int, has: int, which: str) -> ModelTooLarge:
-        smaller = smaller_than(needs, has, self._runtime, folder.context_tokens)
+        smaller = smaller_than(needs, has, "mlx", folder.context_tokens)
         hint = f" {smaller[0].title} would fit: it needs {_size(smaller[1].total)}." if smaller else ""
         return ModelTooLarge(
             f"{folder.name} was not loaded: it needs {_size(needs)} (weights {_size(folder.weight_bytes)}, keys and "
@@ -263,7 +256,7 @@ def machine_probe() -> Reading:
 
 
 def _less(stays: int) -> str:
-    return f" (embedder and index hold {_size(stays)} more)" if stays else ""
+    return f" (the embedder holds {_size(stays)} more)" if stays else ""
 
 
 def _size(count: float) -> str:

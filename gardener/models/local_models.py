@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from gardener.errors import ModelDamaged, ModelError, ModelNotFound
 from gardener.models.model_folder import ModelFolder, read_model_folder
-from gardener.paths import translate_os_error
+from gardener.paths import model_path, translate_os_error
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,14 +33,6 @@ class LocalModel:
     @property
     def bytes(self) -> int:
         return self.folder.weight_bytes if self.folder is not None else _bytes(self.path)
-
-
-def model_path(name: str, models_directory: str) -> str:
-    """Where the model that a setting names is: a folder given by its path, or one below the models folder."""
-    expanded = os.path.expanduser(name)
-    if os.path.isabs(expanded):
-        return os.path.normpath(expanded)
-    return os.path.join(models_directory, name)
 
 
 def local_models(models_directory: str, configured: Sequence[str] = ()) -> tuple[LocalModel, ...]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import stat
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -82,8 +83,7 @@ def read_model_folder(path: str) -> ModelFolder:
         if os.path.isfile(file):
             with open(file, "rb") as opened:
                 digest.update(f"{name}\0".encode() + hashlib.file_digest(opened, "sha256").digest())
-    inner = config.get("text_config")
-    text: dict[str, Any] = inner if isinstance(inner, dict) else config
+    text = text_config(config)
     quantisation = config.get("quantization") or config.get("quantization_config") or {}
     return ModelFolder(
         path,
@@ -94,6 +94,12 @@ def read_model_folder(path: str) -> ModelFolder:
         _kv_bytes(text),
         _number(quantisation if isinstance(quantisation, dict) else {}, "bits", 0),
     )
+
+
+def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The part of a configuration that describes the language model: models that see have others beside it."""
+    inner = config.get("text_config")
+    return inner if isinstance(inner, Mapping) else config
 
 
 def _kv_bytes(config: Mapping[str, Any]) -> int:
@@ -112,7 +118,7 @@ def _number(config: Mapping[str, Any], key: str, default: int) -> int:
 def _json(folder: str, name: str) -> dict[str, Any]:
     path = os.path.join(folder, name)
     try:
-        if os.path.getsize(path) > _MOST_JSON_BYTES:
+        if _regular(folder, name).st_size > _MOST_JSON_BYTES:
             raise _damaged(folder, f"{name} is too large")
         with open(path, encoding="utf-8") as opened:
             found = json.load(opened)
@@ -123,6 +129,14 @@ def _json(folder: str, name: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise _damaged(folder, f"{name} is no JSON object")
     return found
+
+
+def _regular(folder: str, name: str) -> os.stat_result:
+    """Raises ModelDamaged for a pipe or a device, which have no end, and OSError."""
+    status = os.stat(os.path.join(folder, name))
+    if not stat.S_ISREG(status.st_mode):
+        raise _damaged(folder, f"{name} is no file")
+    return status
 
 
 def _whole(folder: str, weights: list[str]) -> None:
@@ -142,7 +156,7 @@ def _header(folder: str, name: str) -> tuple[bytes, int, int]:
     """The header of a weights file, the file's size, and when it was changed (ns). Raises ModelDamaged."""
     path = os.path.join(folder, name)
     try:
-        status = os.stat(path)
+        status = _regular(folder, name)
         with open(path, "rb") as opened:
             start = opened.read(8)
             length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
@@ -151,6 +165,8 @@ def _header(folder: str, name: str) -> tuple[bytes, int, int]:
             header = opened.read(length)
         tensors = json.loads(header)
         ends = [entry["data_offsets"][1] for key, entry in tensors.items() if key != "__metadata__"]
+        if not all(isinstance(end, int) for end in ends):
+            raise ValueError("an offset that is no integer")
     except OSError as error:
         raise _damaged(folder, f"{name} cannot be read: {error.strerror}") from error
     except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:

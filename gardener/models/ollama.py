@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from gardener.errors import BackendError, BackendUnavailable, GardenerError
 from gardener.models.base import (
@@ -22,8 +22,9 @@ from gardener.models.base import (
     estimate_tokens,
 )
 from gardener.models.ollama_facts import OllamaFacts, is_cloud
+from gardener.models.problems import problem_of
 from gardener.models.server_address import checked_url, is_local
-from gardener.models.server_stream import Cancelled, LineStream, counted, problem_of
+from gardener.models.server_stream import Cancelled, LineStream, counted
 from gardener.models.text_stream import THINK, TextStream
 from gardener.resilience import CircuitBreaker
 from gardener.types import BackendEvent, Done, ThinkingDelta, Usage
@@ -37,6 +38,8 @@ RUNNER_OPTIONS: Final = ("num_ctx", "num_batch", "num_gpu", "main_gpu", "use_mma
 CUT: Final = 0.5
 """Ollama cuts a prompt that is too long to about half of the window and does not say so. A count below this share of
 our estimate shows it: no estimate is that high."""
+_TOKENS: Final = 2**40
+"""No prompt and no answer has so many: a server that says so does not know."""
 SECOND: Final = 1_000_000_000
 """Ollama gives durations in nanoseconds."""
 
@@ -87,7 +90,8 @@ class OllamaBackend:
         try:
             self._model(model)
         except GardenerError as error:
-            return Readiness(False, error.message, error.next_step)
+            absent = isinstance(error.__cause__, ConnectionRefusedError)
+            return Readiness(False, error.message, error.next_step, absent)
         return Readiness(True)
 
     def models(self) -> tuple[str, ...]:
@@ -191,7 +195,7 @@ class OllamaBackend:
 
     def _usage(self, model: str, entry: Mapping[str, Any], asked: int) -> Usage:
         """The server's own counts; also notices reloads and cut prompts. `asked`: our estimate of the prompt."""
-        prompt, written = _count(entry, "prompt_eval_count"), _count(entry, "eval_count")
+        prompt, written = _count(entry, "prompt_eval_count", _TOKENS), _count(entry, "eval_count", _TOKENS)
         load_s = _count(entry, "load_duration") / SECOND
         loaded = load_s > RELOAD_S
         with self._lock:
@@ -288,7 +292,7 @@ class OllamaBackend:
             counters=counters,
         )
 
-    def release(self, what: Literal["caches", "model"]) -> int:
+    def release_caches(self) -> int:
         """Another process's memory is its own affair: keep_alive gives it back."""
         return 0
 
@@ -311,9 +315,9 @@ def _entry(line: str, where: str) -> dict[str, Any] | None:
     return entry
 
 
-def _count(entry: Mapping[str, Any], key: str) -> int:
+def _count(entry: Mapping[str, Any], key: str, below: int = 2**62) -> int:
     value = entry.get(key)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**62 else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < below else 0
 
 
 def _unix_time(text: object) -> float:

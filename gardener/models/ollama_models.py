@@ -85,6 +85,12 @@ def show(url: str, name: str) -> OllamaModel:
     return _model(name, 0, answer.details, answer.modified_at, context_of(answer.modelinfo or {}))
 
 
+def writes(url: str, name: str) -> bool:
+    """False for a model that only makes vectors. Raises ModelNotFound, BackendUnavailable or BackendError."""
+    can = _ask(url, lambda client: client.show(name), name).capabilities
+    return not can or "completion" in can
+
+
 def model_info(url: str, name: str) -> Mapping[str, Any]:
     """What the model's own file says about it ("llama.context_length"). Raises ModelNotFound or BackendError."""
     return _ask(url, lambda client: client.show(name), name).modelinfo or {}
@@ -149,6 +155,12 @@ def pull(url: str, name: str, on_progress: Callable[[PullProgress], None], cance
     except BackendTimeout as error:
         raise BackendTimeout(f"{where} was silent for too long while it downloaded {name}.", next_step=again) from error
     except BackendUnavailable as error:
+        if not status:  # nobody was there to begin with
+            step = "ollama serve" if is_local(url) else "gardener config get ollama.url"
+            raise BackendUnavailable(
+                f"No Ollama answers at {url}, so {name} was not downloaded. It may not be installed: ollama.com.",
+                next_step=step,
+            ) from error
         raise BackendUnavailable(f"{error.message} What has come of {name} is kept.", next_step=again) from error
     if status != "success":
         raise BackendUnavailable(

@@ -19,8 +19,9 @@ from gardener.models.base import (
     TokenCount,
     estimate_tokens,
 )
+from gardener.models.problems import problem_of
 from gardener.models.server_address import checked_url, is_local, quick_get, without_key
-from gardener.models.server_stream import AskAgain, Cancelled, LineStream, counted, error_text, problem_of
+from gardener.models.server_stream import AskAgain, Cancelled, LineStream, counted, error_text
 from gardener.models.text_stream import THINK, TextStream
 from gardener.resilience import CircuitBreaker
 from gardener.types import BackendEvent, Done, ThinkingDelta, Usage
@@ -143,7 +144,7 @@ class OpenAICompatibleBackend:
         if status != 200:
             wrong_key = " The key is missing or wrong." if status in (401, 403) else ""
             raise (BackendRefused if 300 <= status < 500 else BackendError)(
-                f"{self._where} answered {status} to /models: {without_key(error_text(content), headers)}{wrong_key}",
+                f"{self._where} answered {status} to /models: {error_text(content, headers)}{wrong_key}",
                 next_step="gardener config show --origin",
             )
         data = answer.get("data") if isinstance(answer, dict) else None
@@ -317,7 +318,7 @@ def _chunk(data: str, where: str, headers: Mapping[str, str]) -> dict[str, Any]:
     if not isinstance(chunk, dict):
         raise BackendError(f"{where} sent JSON of another form.", next_step="gardener doctor")
     if chunk.get("error"):
-        said = without_key(error_text(data.encode()), headers)
+        said = error_text(data.encode(), headers)
         raise BackendError(f"{where}: {said}", next_step="gardener doctor")
     return chunk
 

@@ -51,6 +51,16 @@ class Choice:
     next_step: str = ""
     passed_over: tuple[PassedOver, ...] = ()
 
+    @property
+    def model_name(self) -> str:
+        """The model, or the backend's own where none was chosen: what answers and usage say. It may be asked for."""
+        if self.model or not self.backend.capabilities.generates:
+            return self.model
+        try:
+            return next(iter(self.backend.models()), "")
+        except GardenerError:
+            return ""
+
 
 @dataclass(frozen=True, slots=True)
 class _Registration:
@@ -58,6 +68,8 @@ class _Registration:
     install_hint: str
     automatic: bool
     """Whether "auto" tries it."""
+    set_up: bool
+    """Whether somebody has; "auto" says nothing of what nobody has set up and is not there."""
 
 
 class BackendRegistry:
@@ -84,9 +96,18 @@ class BackendRegistry:
         self._lock = threading.RLock()
         self.register(EXTRACTIVE, ExtractiveBackend)
 
-    def register(self, name: str, factory: BackendFactory, *, install_hint: str = "", automatic: bool = True) -> None:
+    def register(
+        self,
+        name: str,
+        factory: BackendFactory,
+        *,
+        install_hint: str = "",
+        automatic: bool = True,
+        set_up: bool = True,
+    ) -> None:
         """Declares a backend. `install_hint` is the command that installs what its factory imports; "auto" passes
-        one by that is not `automatic`, because nobody has set it up.
+        one by that is not `automatic`. One that nobody has `set_up` is used when it is there, and its absence is no
+        failure to tell about.
 
         Raises ConfigError for a name that is taken or reserved.
         """
@@ -96,7 +117,7 @@ class BackendRegistry:
                     f"The chat backend name {name!r} is already taken.",
                     next_step="gardener config show --origin",
                 )
-            self._registered[name] = _Registration(factory, install_hint, automatic)
+            self._registered[name] = _Registration(factory, install_hint, automatic, set_up)
 
     def register_installed(self) -> None:
         """Declares what installed packages offer; a name that is taken is left out and logged."""
@@ -178,7 +199,8 @@ class BackendRegistry:
                 passed_over.append(PassedOver(candidate, error.message, error.next_step))
                 continue
             if not readiness.ok:
-                passed_over.append(PassedOver(candidate, readiness.reason, readiness.next_step))
+                if name != AUTO or not readiness.absent or self._registered[candidate].set_up:
+                    passed_over.append(PassedOver(candidate, readiness.reason, readiness.next_step))
                 continue
             if backend.capabilities.generates:
                 return Choice(backend, candidate_model, "full", passed_over=tuple(passed_over))
@@ -239,9 +261,11 @@ class BackendRegistry:
             next_step = next((item.next_step for item in passed_over if item.next_step), "")
         else:
             reason = (
-                f"The {backend.name} backend is configured." if chosen else f"No language model. {HOW_TO_GET_A_MODEL}"
+                f"The {backend.name} backend is configured."
+                if chosen
+                else f"No language model is set up. {HOW_TO_GET_A_MODEL}"
             )
-            next_step = ""
+            next_step = "" if chosen else "gardener models recommend"
         return Choice(backend, "", "search only", reason, next_step, tuple(passed_over))
 
     def _unknown(self, name: str) -> ConfigError:

@@ -29,7 +29,6 @@ from gardener.errors import (
     ModelTooLarge,
 )
 from gardener.models.base import StreamLimits
-from gardener.models.problems import problem_of as problem_of
 from gardener.models.server_address import without_key
 from gardener.resilience import CircuitBreaker
 
@@ -221,7 +220,7 @@ class LineStream:
             client.stream("POST", self._url, json=self._body, headers=self._headers) as response,
         ):
             if response.status_code != 200:
-                said = without_key(error_text(response.read()), self._headers)
+                said = error_text(response.read(), self._headers)
                 raise _Status(response.status_code, said, response.headers.get("Retry-After", ""))
             held = b""
             try:
@@ -308,8 +307,9 @@ def _seconds_until(retry_after: str) -> float:
         return 0.0
 
 
-def error_text(content: bytes) -> str:
-    """What a server says in an error's body, in one short line: OpenAI's form, Ollama's, or the text itself."""
+def error_text(content: bytes, headers: Mapping[str, str]) -> str:
+    """What a server says in an error's body, in one short line: OpenAI's form, Ollama's, or the text itself. The key
+    among the `headers` that were sent is taken out before the line is cut off, which could leave half of it."""
     text = content[:MOST_ERROR_BYTES].decode("utf-8", "replace")
     try:
         found: Any = json.loads(text)
@@ -321,7 +321,7 @@ def error_text(content: bytes) -> str:
             inner = inner.get("message")
         if isinstance(inner, str):
             text = inner
-    return " ".join(text.split())[:300]
+    return without_key(" ".join(text.split()), headers)[:300]
 
 
 def _broken(where: str, error: Exception, headers: Mapping[str, str]) -> GardenerError:

@@ -9,6 +9,10 @@ from gardener.types import TextDelta, ThinkingDelta
 THINK = (("<think>", "</think>"), ("<thinking>", "</thinking>"))
 
 
+_MOST_BLANK = 4_096
+"""Characters of blanks that an answer may begin with before they count as its text."""
+
+
 class TextStream:
     """Takes pieces of text as they come and gives events; holds back what may be the beginning of a mark.
 
@@ -61,7 +65,8 @@ class TextStream:
                 if opened:
                     self._held, self._closing = start[len(opened[0]) :].lstrip("\n"), opened[1]
                     continue
-                if not end and (not start or any(pair[0].startswith(start) for pair in self._marks)):
+                blank = not start and len(self._held) < _MOST_BLANK
+                if not end and (blank or (start and any(pair[0].startswith(start) for pair in self._marks))):
                     return
             cut = min((at for at in (self._held.find(mark) for mark in self._stop) if at >= 0), default=-1)
             if cut >= 0:

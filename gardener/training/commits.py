@@ -13,6 +13,8 @@ _LONGEST_NAME = 100
 def touched_functions(root: str, commits: Sequence[str]) -> dict[str, dict[str, tuple[str, ...]]]:
     """Commit (as given) to path to the lines that git shows above the changed places; {} when git cannot say.
 
+    The lines are those of the commit's text, not redacted, cut off by git in the middle of a word.
+
     The diffs are read with everything off that a repository could have run (external diffs, text conversion).
     """
     if not commits:

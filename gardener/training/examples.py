@@ -117,7 +117,7 @@ def collect_examples(
         known = heads.get((place.path, place.symbol, place.start_line))
         if known is not None:
             candidates.append(_of_question(question.query, place.path, *known))
-    candidates += _of_commits(root, records, redact)
+    candidates += _of_commits(root, records, max_file_bytes, redact, cancel)
     return _split(candidates)
 
 
@@ -159,6 +159,10 @@ def _texts(
         yield path, record.language, redact(decode(data), path)
 
 
+def _untold(done: int, total: int) -> None:
+    """Files that are read a second time are not counted again."""
+
+
 def _of_function(path: str, language: str, function: Function) -> _Candidate:
     documentation = function.documentation.strip()[:_MOST_DOCUMENTATION]
     prompt = f"Write the body of `{function.symbol}` in `{path}`."
@@ -186,7 +190,11 @@ def _sections(path: str, text: str, language: str) -> Iterator[_Candidate]:
 
 
 def _of_commits(
-    root: str, records: Mapping[str, FileRecord], redact: Callable[[str, str], str]
+    root: str,
+    records: Mapping[str, FileRecord],
+    max_file_bytes: int,
+    redact: Callable[[str, str], str],
+    cancel: threading.Event | None,
 ) -> Iterator[_Candidate]:
     from gardener.training.commits import touched_functions
 
@@ -197,12 +205,16 @@ def _of_commits(
     }
     questions = sample(commit_questions(root, indexed), MOST_COMMITS)
     touched = touched_functions(root, [question.id.rpartition(":")[2] for question in questions])
+    mentioned = {path: records[path] for question in questions for path in (place.path for place in question.relevant)}
+    texts = {path: text for path, _, text in _texts(root, mentioned, max_file_bytes, redact, _untold, cancel)}
     for question in questions:
         paths = tuple(place.path for place in question.relevant)
         functions = touched.get(question.id.rpartition(":")[2], {})
         lines = []
         for path in paths:
-            names = [redact(name, path) for name in functions.get(path, ())]
+            # git's line is of an older text and cut off: alone it would hide half a key, or one of a key's lines, from
+            # the redaction. What stands in today's redacted text is no secret.
+            names = [name for name in functions.get(path, ()) if name in texts.get(path, "")]
             lines.append(f"- `{path}`" + (f": {', '.join(f'`{name}`' for name in names)}" if names else ""))
         query = redact(question.query, "subject.txt")
         answer = "This concerns:\n" + "\n".join(lines)

@@ -7,6 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from gardener.errors import ModelTooLarge, UsageError
+from gardener.locks import ProcessLock
+from gardener.models.model_folder import text_config
+from gardener.paths import ensure_directory
 
 if TYPE_CHECKING:
     from gardener.models.model_folder import ModelFolder
@@ -104,6 +107,13 @@ class RunFolder:
         return os.path.join(self.path, LOG)
 
 
+def trainer_lock(adapters: str, project: str = "") -> ProcessLock:
+    """The lock of the process that trains an adapter of the project whose `adapters` folder this is."""
+    return ProcessLock(
+        os.path.join(ensure_directory(adapters), ".trainer.lock"), "gardener train", subject=f"'{project}'"
+    )
+
+
 # ---- memory ----------------------------------------------------------------------------------------------
 
 
@@ -115,8 +125,7 @@ def needed_bytes(folder: ModelFolder, plan: TrainingPlan) -> int:
     al., 2022, arxiv.org/abs/2205.05198, section 4), counted in 32 bits, plus the attention scores of the layer that is
     being computed; the factors were then set by measuring MLX on small llamas, so that the estimate is the larger one.
     """
-    config = folder.config.get("text_config")
-    text: Any = config if isinstance(config, dict) else folder.config
+    text = text_config(folder.config)
 
     def number(name: str, default: int) -> int:
         value = text.get(name)

@@ -20,7 +20,7 @@ from gardener.paths import open_private, write_private
 from gardener.training import checkpoint as checkpoints
 from gardener.training.checkpoint import Checkpoint
 from gardener.training.evaluate import Losses, measure, verdict
-from gardener.training.plan import SCALE, RunFolder, TrainingPlan
+from gardener.training.plan import SCALE, RunFolder, TrainingPlan, trainer_lock
 from gardener.training.tokens import TokenExample, batches, padded, read_examples, tokenise
 
 if TYPE_CHECKING:
@@ -56,7 +56,9 @@ def trainer_process(order: Order, events: Connection, control: Connection) -> No
     threading.Thread(target=_listen, args=(control, stop), daemon=True).start()
     try:
         _only_the_log(folder.log)
-        events.send(_Trainer(order, folder, events, stop).run())
+        with trainer_lock(os.path.dirname(folder.path)):
+            last = _Trainer(order, folder, events, stop).run()
+        events.send(last)
     except GardenerError as error:
         events.send(_event(error))
     except MemoryError:

@@ -129,7 +129,8 @@ def test_without_a_model_it_answers_from_the_index_and_says_so(talk: Start) -> N
     assert text_of(events) == answer.text
     assert "No language model was used" in answer.text
     assert (answer.backend, answer.degradation) == ("extractive", "search only")
-    assert "No language model." in answer.degradation_reason
+    assert "No language model is set up." in answer.degradation_reason
+    assert answer.degradation_next_step == "gardener models recommend"
     assert answer.complete
     assert answer.citations
     assert {citation.state for citation in answer.citations} == {"current"}

@@ -145,7 +145,7 @@ def test_the_stronger_model_is_left_alone_where_the_search_is_good(tmp_path: Pat
 def test_the_usual_model_answers_when_the_stronger_one_fails(tmp_path: Path) -> None:
     answer = ask(tmp_path, backend("usual"), backend("strong", GONE), question=WEAK, stronger="strong")
     assert (answer.backend, answer.degradation, answer.text) == ("usual", "full", "usual says [1].")
-    assert any("strong: Nothing answers. So usual answers." in said for said in answer.warnings)
+    assert any("strong: Nothing answers. So usual small answers." in said for said in answer.warnings)
 
 
 @pytest.mark.parametrize(

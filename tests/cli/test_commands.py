@@ -85,6 +85,17 @@ def test_usage_errors_are_two_and_name_a_command(gardener: Run, words: tuple[str
     assert "try: gardener" in said.err
 
 
+def test_the_command_to_try_is_about_the_project_that_was_named(gardener: Run, added: Path, second: Path) -> None:
+    gardener("switch", "second")
+    said = gardener("train", "--project", "json")
+    assert "try: gardener train --model FOLDER --project json, or" in said.err
+    assert "--project" not in gardener("train").err
+
+
+def test_no_help_has_pythons_none(gardener: Run) -> None:
+    assert "None" not in gardener("config", "--help").out
+
+
 def test_exit_codes_are_documented(gardener: Run) -> None:
     said = gardener("help", "exit-codes")
     assert all(f"{code}  {text}" in said.out for code, text in EXIT_CODES.items())

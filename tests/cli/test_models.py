@@ -144,7 +144,7 @@ def test_use_refuses_what_is_not_here_damaged_or_too_large(
     gardener: Gardener, home: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said = gardener("models", "use", "qwen2.5-coder-7b")
-    assert said.code == 5 and "not here yet" in said.err and "gardener models pull qwen2.5-coder-7b" in said.err
+    assert said.code == 5 and "is not here." in said.err and "gardener models pull qwen2.5-coder-7b" in said.err
     (tiny / "config.json").unlink()
     said = gardener("models", "use", "tiny-model")
     assert said.code == 5
@@ -289,6 +289,9 @@ class Ollama(types.ModuleType):
     def loaded(self, url: str) -> list[InOllama]:
         return self.here[1:2]
 
+    def writes(self, url: str, name: str) -> bool:
+        return "embed" not in name
+
     def delete(self, url: str, name: str) -> None:
         self.here = [model for model in self.here if model.name != name]
 
@@ -323,6 +326,19 @@ def test_ollamas_models_are_listed_used_and_removed(gardener: Gardener, ollama: 
     assert [model.name for model in ollama.here] == ["qwen2.5-coder:7b"]
 
 
+def test_a_model_that_only_makes_vectors_is_not_chosen(gardener: Gardener, ollama: Ollama) -> None:
+    ollama.here.append(InOllama("nomic-embed-text:latest", 2))
+    said = gardener("models", "use", "nomic-embed-text")
+    assert said.code == 5 and "only makes vectors" in said.err
+    assert gardener("config", "get", "ollama.model").out == "\n"
+
+
+def test_rm_says_what_still_names_the_model_and_where_to_look(gardener: Gardener, ollama: Ollama) -> None:
+    gardener("models", "use", "mine")
+    assert "gardener models use NAME" in gardener("models", "rm", "mine", "--yes").err
+    assert "try: gardener models list" in gardener("models", "rm", "nothing-like-it").err
+
+
 def test_ps_asks_ollama(gardener: Gardener, ollama: Ollama) -> None:
     (row,) = gardener("models", "ps", "--json").json["resident"]
     assert (row["where"], row["model"], row["weight_bytes"]) == ("ollama", "mine:latest", 2_000_000_000)
@@ -350,3 +366,25 @@ def test_an_ollama_that_does_not_answer_hides_nothing_else(
     said = gardener("models")
     assert said.code == 0 and "tiny-model" in said.out and "ollama: Ollama does not answer." in said.err
     assert gardener("models", "--json").json["problems"] == {"ollama": "Ollama does not answer."}
+
+
+def test_a_project_goes_back_to_what_every_project_uses(gardener: Gardener, tiny: Path, tmp_path: Path) -> None:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "shop" / "a.py").write_text("x = 1\n")
+    gardener("add", str(tmp_path / "shop"), "--no-vectors")
+    assert gardener("models", "use", str(tiny), "--project", "shop").code == 0
+    assert gardener("status", "--json").json["model"]
+    done = gardener("models", "use", "default", "--project", "shop")
+    assert done.code == 0 and "what every project uses" in done.out
+    assert gardener("status", "--json").json["model"] == ""
+
+
+def test_doctor_says_who_would_answer(gardener: Gardener, tiny: Path) -> None:
+    assert "--  model: No language model is set up." in gardener("doctor").out
+    gardener("config", "set", "mlx.model", str(tiny))
+    gardener("config", "set", "models.fallback", "nobody:x")
+    said = gardener("doctor")
+    assert said.code == 1 and "There is no chat backend 'nobody'" in said.out
+    gardener("config", "set", "models.fallback", "ollama:x")
+    said = gardener("doctor")
+    assert f"ok  model: mlx {tiny} is ready" in said.out and "!!  fallback model: ollama" in said.out

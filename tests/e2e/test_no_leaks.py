@@ -123,9 +123,7 @@ class NoLeaks(RuleBasedStateMachine):
 @pytest.fixture(scope="module")
 def machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[type[NoLeaks]]:
     base = tmp_path_factory.mktemp("leaks")
-    backend = ScriptedBackend(
-        script=("It is", " lit [1]", " and shines."), capabilities=Capabilities(adapters=True, warm_prefix=True)
-    )
+    backend = ScriptedBackend(script=("It is", " lit [1]", " and shines."), capabilities=Capabilities(adapters=True))
     gardener = Gardener(str(base / "home"), {"search.on_demand_vectors": False})
     gardener.state.read().execute("PRAGMA synchronous = OFF")
     gardener.backends.register("scripted", lambda: backend)

@@ -9,12 +9,12 @@ from gardener.app import Gardener
 from gardener.models.adapters import CONFIG, WEIGHTS, AdapterStore
 
 
-def fill(store: AdapterStore, name: str, weights: bytes = b"weights") -> None:
+def fill(store: AdapterStore, name: str, weights: bytes = b"weights", *, replace: bool = False) -> None:
     """Publishes an adapter of made-up bytes."""
     folder = Path(store.stage(name))
     (folder / WEIGHTS).write_bytes(weights)
     (folder / CONFIG).write_text("{}")
-    store.publish(name, "b" * 32, {"base_name": "tiny"})
+    store.publish(name, "b" * 32, {"base_name": "tiny"}, replace=replace)
 
 
 @pytest.fixture

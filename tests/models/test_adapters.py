@@ -8,6 +8,7 @@ import pytest
 
 from gardener.app import Gardener
 from gardener.errors import AdapterUnfit, NameTaken, NotFoundError, UsageError
+from gardener.models import adapters
 from gardener.models.adapters import ABOUT, CONFIG, WEIGHTS, AdapterStore
 from tests.models.conftest import fill
 
@@ -96,7 +97,72 @@ def test_removing(store: AdapterStore) -> None:
         store.remove("one")
 
 
+def test_removed_by_two_at_once(store: AdapterStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    other, found = AdapterStore(os.path.dirname(store.folder)), store._place
+
+    def place(name: str) -> str:
+        there = found(name)
+        other.remove(name)
+        return there
+
+    monkeypatch.setattr(store, "_place", place)
+    with pytest.raises(NotFoundError):
+        store.remove("one")
+    assert os.listdir(store.folder) == []
+
+
+def test_one_that_is_removed_while_all_are_listed(store: AdapterStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(store, "two")
+    about = store.about
+
+    def late(name: str) -> dict[str, object]:
+        if name == "one":
+            store.remove("one")
+        return about(name)
+
+    monkeypatch.setattr(store, "about", late)
+    assert [entry["name"] for entry in store.list()] == ["two"]
+
+
+def test_one_that_is_replaced_while_it_is_read(store: AdapterStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, remembered = store.ref("one").fingerprint, adapters._remembered
+    replaced: list[bool] = []
+
+    def late(folder: str) -> str:
+        if not replaced:
+            replaced.append(True)
+            fill(store, "one", b"other", replace=True)
+        return remembered(folder)
+
+    monkeypatch.setattr(adapters, "_remembered", late)
+    assert store.ref("one").fingerprint not in ("", before)
+
+
+def test_killed_while_one_is_replaced(store: AdapterStore) -> None:
+    """Between the two renames the former one is still what there is."""
+    before = store.ref("one").fingerprint
+    os.rename(os.path.join(store.folder, "one"), f"{store.stage('one')}.old")
+    assert store.ref("one").fingerprint == before
+    store.check("one")
+    assert [entry["name"] for entry in store.list()] == ["one"]
+    fill(store, "one", b"other", replace=True)
+    assert store.ref("one").fingerprint != before
+    assert os.listdir(store.folder) == ["one"]
+    os.rename(os.path.join(store.folder, "one"), f"{store.stage('one')}.old")
+    store.remove("one")
+    assert store.list() == []
+
+
 def test_a_file_of_another_version(store: AdapterStore) -> None:
     path = Path(store.ref("one").folder, ABOUT)
     path.write_text(json.dumps(json.loads(path.read_text()) | {"version": 99}))
     assert "another version" in store.list()[0]["problem"]
+
+
+def test_the_list_reads_every_byte(store: AdapterStore) -> None:
+    file = Path(store.ref("one").folder) / WEIGHTS
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    (entry,) = store.list()
+    assert "not what was written" in entry["problem"]

@@ -74,7 +74,7 @@ def test_what_the_embedder_holds_is_not_there_for_a_model() -> None:
     governor = machine.governor(10 * GB)
     governor.admit(folder(8 * GB), 0)
     governor.register(Part("embedder", "embedder", lambda: 2 * GB))
-    with pytest.raises(ModelTooLarge, match=r"8\.0 GB for models \(embedder and index hold 2\.0 GB more\)"):
+    with pytest.raises(ModelTooLarge, match=r"8\.0 GB for models \(the embedder holds 2\.0 GB more\)"):
         governor.admit(folder(8 * GB), 0)
 
 

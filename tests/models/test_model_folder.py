@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from pathlib import Path
 
@@ -84,6 +85,8 @@ def test_no_folder(tmp_path: Path) -> None:
         ("model.safetensors", weights()[:9], "cut off"),
         ("model.safetensors", b"\xff" * 8 + b"{}", "cut off"),
         ("model.safetensors", struct.pack("<Q", 2) + b"[]", "header"),
+        ("model.safetensors", struct.pack("<Q", 36) + b'{"w": {"data_offsets": [0, "8"]}}   ', "header"),
+        ("model.safetensors", struct.pack("<Q", 36) + b'{"w": {"data_offsets": [0, 1e3]}}   ', "header"),
         ("model.safetensors.index.json", b'{"weight_map": {"a": "model-2.safetensors"}}', "1 of its files are missing"),
         ("model.safetensors.index.json", b"{}", "weight_map"),
     ],
@@ -97,6 +100,18 @@ def test_what_cannot_be_used_is_said(folder: Path, name: str, content: bytes | N
         read_model_folder(str(folder))
     assert str(folder) in caught.value.message
     assert caught.value.next_step
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "model-2.safetensors"])
+def test_nothing_that_is_no_file_is_opened(folder: Path, name: str) -> None:
+    (folder / name).unlink(missing_ok=True)
+    os.mkfifo(folder / name)  # opening it would wait for ever
+    with pytest.raises(ModelDamaged, match="no file"):
+        read_model_folder(str(folder))
+    (folder / name).unlink()
+    (folder / name).symlink_to("/dev/zero")
+    with pytest.raises(ModelDamaged, match="no file"):
+        read_model_folder(str(folder))
 
 
 def test_weights_of_another_form_are_named(folder: Path) -> None:

@@ -49,6 +49,31 @@ def request(question: str = "How?", **changes: object) -> ChatRequest:
     return ChatRequest(**(fields | changes))  # type: ignore[arg-type]
 
 
+def test_a_server_that_is_not_there_is_told_from_one_that_fails(server: OllamaServer) -> None:
+    server.fault_path = "/api/tags"
+    server.faults.append(Fault("status"))
+    failing = backend(server).readiness()
+    assert not failing.ok and not failing.absent
+    with ollama_server() as gone:
+        pass
+    missing = backend(gone).readiness()
+    assert not missing.ok and missing.absent
+
+
+def test_what_only_makes_vectors_is_known(server: OllamaServer) -> None:
+    server.add(Model("nomic-embed-text:latest", capabilities=("embedding",)))
+    assert ollama_models.writes(server.url, "coder")
+    assert not ollama_models.writes(server.url, "nomic-embed-text")
+
+
+def test_a_pull_that_found_nobody_does_not_say_that_something_came() -> None:
+    with ollama_server() as gone:
+        pass
+    with pytest.raises(BackendUnavailable, match=r"No Ollama answers at .* so small was not downloaded") as caught:
+        ollama_models.pull(gone.url, "small", lambda progress: None, threading.Event())
+    assert caught.value.next_step == "ollama serve"
+
+
 def play(made: OllamaBackend, asked: ChatRequest | None = None) -> tuple[str, Done]:
     events = list(made.stream(asked or request(), threading.Event()))
     assert isinstance(events[-1], Done)

@@ -170,3 +170,20 @@ def test_an_installed_package_brings_its_backend(tmp_path, monkeypatch) -> None:
     assert registry.names() == ("parrot", "extractive")
     assert registry.choose().backend.name == "parrot"
     assert registry.get("extractive").name == "extractive"
+
+
+def test_nothing_is_said_of_what_nobody_set_up_and_is_not_there() -> None:
+    absent = Readiness(False, "Nothing answers.", "start a", absent=True)
+
+    def registry(*, set_up: bool, ready: Readiness = absent) -> BackendRegistry:
+        made = BackendRegistry()
+        made.register("a", lambda: ScriptedBackend(ready=ready), set_up=set_up)
+        return made
+
+    choice = registry(set_up=False).choose()
+    assert choice.reason == f"No language model is set up. {HOW_TO_GET_A_MODEL}"
+    assert choice.next_step == "gardener models recommend"
+    assert registry(set_up=True).choose().reason == "a: Nothing answers."
+    assert registry(set_up=False).choose("a").reason == "a: Nothing answers.", "it was asked for by name"
+    there = Readiness(False, "It has no models.", "pull one")
+    assert registry(set_up=False, ready=there).choose().reason == "a: It has no models."

@@ -28,8 +28,8 @@ from gardener.models import server_stream
 from gardener.models.base import ChatRequest, StreamLimits
 from gardener.models.ollama import OllamaBackend
 from gardener.models.openai_compatible import OpenAICompatibleBackend
+from gardener.models.problems import problem_of
 from gardener.models.server_address import without_key
-from gardener.models.server_stream import problem_of
 from gardener.resilience import CircuitBreaker
 from gardener.types import BackendEvent, Done, Message, TextDelta, ThinkingDelta
 from tests.ollama_server import SAID, Fault, Model, OllamaServer, ollama_server
@@ -413,6 +413,21 @@ def test_the_key_is_sent_and_never_told(caplog: pytest.LogCaptureFixture) -> Non
     for said in (busy.value.message, readiness.reason, refused.value.message, caplog.text):
         assert KEY not in said
     assert "too many for …" in busy.value.message
+
+
+def test_no_part_of_a_key_is_told_where_a_long_error_is_cut_off() -> None:
+    with openai_server("coder") as server:
+        server.key = KEY
+        made = make("openai", server.url, key=KEY)
+        said = "x" * 292 + KEY
+        server.faults.append(status(400, f'{{"error":{{"message":"{said}"}}}}'))
+        with pytest.raises(BackendRefused) as refused:
+            play(made)
+        server.faults.append(Fault("error line", 2, body=f'{{"error":{{"message":"{said}"}}}}'))
+        broken = play(made)[-1]
+    assert isinstance(broken, Done)
+    for told in (refused.value.message, broken.error):
+        assert "xxx…" in told and KEY[:4] not in told
 
 
 def test_a_key_that_cannot_be_sent_is_not_told_either() -> None:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
@@ -25,7 +24,7 @@ class ResidentScript(ScriptedBackend):
     """A scripted backend that says it keeps a model in memory, and remembers what it was told to ready."""
 
     name: str = "resident"
-    capabilities: Capabilities = field(default_factory=lambda: Capabilities(adapters=True, warm_prefix=True))
+    capabilities: Capabilities = field(default_factory=lambda: Capabilities(adapters=True))
     prepared: list[tuple[Preparation, bool]] = field(default_factory=list)
     hold: threading.Event | None = None
     fail: Exception | None = None
@@ -44,7 +43,7 @@ class ResidentScript(ScriptedBackend):
     def resident(self) -> ResidentState:
         return ResidentState("small", "identity#1", 5_000, 700, "", {"base_loads": 1, "adapter_swaps": 2})
 
-    def release(self, what: Literal["caches", "model"]) -> int:
+    def release_caches(self) -> int:
         return 0
 
 

@@ -95,6 +95,28 @@ def test_commits_name_files_and_functions(git_project: Path) -> None:
     assert "`json/scanner.py`: `def py_make_scanner(context):`" in found[0].completion
 
 
+def test_no_secret_gets_in_through_what_git_shows_above_a_change(git_project: Path) -> None:
+    """git's line is of an older text and cut off, where half a key or a line of one looks like nothing."""
+    scanner = git_project / "json" / "scanner.py"
+    text = scanner.read_text()
+    lines = [
+        "AWS_SECRET_ACCESS_KEY = 'wJalrXUtnFEMI/K7MDENG/bPxRfiCY' # " + "x" * 30,
+        f"settings_of_the_scanner_that_nobody_should_see(where='here', key='{AWS_KEY}'",
+        "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA3Tz2mr7SZiAMfQyuvBjM9OiJjRazXBZ1BjP5CE",
+    ]
+    for count, line in enumerate(lines):
+        for number in range(2):
+            scanner.write_text(f"{text}\n\n{line}\n    # touched {number}\n")
+            git(git_project, "commit", "-qam", f"Let the scanner stop at the mark {count} and {number}")
+    scanner.write_text(text)
+    git(git_project, "commit", "-qam", "Leave out what the scanner should not know")
+    examples = collected(git_project)
+    said = "".join(e.completion for e in (*examples.train, *examples.held_out) if e.kind == COMMIT)
+    assert "`json/scanner.py`" in said
+    for part in ("wJalrXUt", AWS_KEY[:10], "MIIEpAIB"):
+        assert part not in said
+
+
 def test_a_held_out_file_is_not_trained_on_through_a_commit(git_project: Path) -> None:
     names = [path.name for path in (git_project / "json").glob("*.py")]
     for name in names:

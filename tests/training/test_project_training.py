@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,12 +11,14 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from gardener import project_training
 from gardener.app import Gardener
 from gardener.errors import (
     AdapterUnfit,
     ConflictError,
     GardenerError,
     Interrupted,
+    LockedError,
     ModelNotFound,
     NameTaken,
     NotFoundError,
@@ -23,7 +26,7 @@ from gardener.errors import (
 )
 from gardener.models.adapters import AdapterStore
 from gardener.models.model_folder import read_model_folder
-from gardener.project_training import TrainingReport, TrainingRequest, train_project, unfinished
+from gardener.project_training import TrainingReport, TrainingRequest, train_project, trainer_lock, unfinished
 from gardener.types import ProjectContext
 from tests.tiny_projects import make_tiny_project
 
@@ -37,6 +40,8 @@ class Trained(NamedTuple):
     killed: GardenerError
     events: list[dict[str, Any]]
     unfinished: dict[str, int]
+    holders: list[dict[str, object] | None]
+    """Who held the trainer's lock while it was at work."""
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +56,12 @@ def trained(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tr
         request = TrainingRequest(steps=STEPS, batch=2, learning_rate=0.001, tokens=256)
         events: list[dict[str, Any]] = []
 
+        holders = []
+
         def kill(event: dict[str, Any]) -> None:
             events.append(event)
+            if event["event"] == "step":
+                holders.append(trainer_lock(contexts["amber"]).holder())
             if event["event"] == "step" and event["step"] == 12:
                 multiprocessing.active_children()[0].kill()
 
@@ -63,7 +72,7 @@ def trained(base: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tr
             "amber": train_project(gardener, contexts["amber"], TrainingRequest(resume=True), events.append),
             "cobalt": train_project(gardener, contexts["cobalt"], request),
         }
-        yield Trained(gardener, contexts, reports, caught.value, events, left)
+        yield Trained(gardener, contexts, reports, caught.value, events, left, holders)
 
 
 def test_a_killed_process_is_an_error_and_its_checkpoint_stays(trained: Trained) -> None:
@@ -122,6 +131,18 @@ def test_what_is_kept(trained: Trained) -> None:
     about = AdapterStore(trained.contexts["amber"].home).about("own")
     assert about["base_name"] == "tiny" and about["evaluation"]["verdict"] == "better"
     assert about["examples"]["train"] == trained.reports["amber"].examples["train"]
+
+
+def test_a_process_that_outlives_its_parent_is_waited_for(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It still has its last checkpoint to write, which would become that of the run after it."""
+    context = trained.contexts["cobalt"]
+    held = trained.holders[0]
+    assert held is not None and held["pid"] not in (0, os.getpid())
+    monkeypatch.setattr(project_training, "WAIT_FOR_TRAINER_S", 0.0)
+    before = AdapterStore(context.home).ref("own")
+    with trainer_lock(context), pytest.raises(LockedError, match="cobalt"):
+        train_project(trained.gardener, context, TrainingRequest(steps=5, again=True))
+    assert AdapterStore(context.home).ref("own") == before and unfinished(context) == {}
 
 
 def test_a_name_that_is_taken(trained: Trained) -> None:

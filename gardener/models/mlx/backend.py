@@ -32,6 +32,7 @@ from gardener.models.base import (
     TokenCount,
 )
 from gardener.models.fit import folder_kv_bytes, stored_kv
+from gardener.models.local_models import local_models
 from gardener.models.mlx import generation
 from gardener.models.mlx.adapters import AdapterShelf
 from gardener.models.mlx.generation import Cancelled, Clock, Storage
@@ -41,6 +42,7 @@ from gardener.models.mlx.tokens import TokenCounter
 from gardener.models.mlx.worker import MlxThread
 from gardener.models.model_folder import ModelFolder, read_model_folder
 from gardener.models.text_stream import TextStream
+from gardener.paths import model_path
 from gardener.types import BackendEvent, Done, Message, ProblemKind, TextDelta, ThinkingDelta, Usage
 
 log = logging.getLogger("gardener.models")
@@ -53,6 +55,8 @@ BUFFER_BYTES: Final = 256_000_000
 """Most memory that MLX keeps of arrays that are gone."""
 MOST_KNOWN: Final = 64
 RELEASE_S: Final = 2.0
+PATIENCE_S: Final = 3.0
+"""How long a cancellation waits for the MLX thread to see it: loading, or a model's chat template, looks at nothing."""
 
 
 @dataclass(slots=True)
@@ -130,7 +134,7 @@ class MlxBackend:
 
     @property
     def capabilities(self) -> Capabilities:
-        return Capabilities(thinking=True, adapters=True, warm_prefix=True)
+        return Capabilities(thinking=True, adapters=True)
 
     def readiness(self, model: str = "") -> Readiness:
         try:
@@ -144,19 +148,15 @@ class MlxBackend:
         return Readiness(True)
 
     def models(self) -> tuple[str, ...]:
-        found = [self._default] if self._default else []
         try:
-            with os.scandir(self._models_directory) as entries:
-                found += sorted(e.name for e in entries if os.path.isfile(os.path.join(e.path, "config.json")))
-        except FileNotFoundError:
-            pass
+            found = local_models(self._models_directory, [self._default])
         except OSError as error:
             raise BackendUnavailable(
                 f"{self._models_directory} cannot be read: {error.strerror}", next_step="gardener doctor"
             ) from error
-        default = self._place(self._default) if self._default else ""
-        usable = [name for name in found if name == self._default or self._place(name) != default]
-        return tuple(name for name in dict.fromkeys(usable) if _is_model(self._place(name)))
+        default = self._place("")
+        names = [self._default if one.path == default else one.name for one in found if one.folder is not None]
+        return tuple(sorted(names, key=lambda name: name != self._default))
 
     def context_tokens(self, model: str = "") -> int:
         return min(self._context, self._folder(model).context_tokens)
@@ -168,12 +168,7 @@ class MlxBackend:
         return counter.count(text)
 
     def _place(self, model: str) -> str:
-        name = model or self._default
-        path = os.path.expanduser(name)
-        if os.path.isabs(path):
-            return os.path.normpath(path)
-        # A name and no way out of the folder: projects of a repository's own settings could name it.
-        return os.path.join(self._models_directory, os.path.basename(os.path.normpath(name)) if name else "")
+        return model_path(model or self._default, self._models_directory)
 
     def _folder(self, model: str) -> ModelFolder:
         if not (model or self._default):
@@ -189,8 +184,7 @@ class MlxBackend:
 
             near = difflib.get_close_matches(os.path.basename(place), self.models(), n=1)
             raise ModelNotFound(
-                f"There is no MLX model {model or self._default!r} ({place})."
-                + (f" Did you mean {near[0]!r}?" if near else ""),
+                f"There is no MLX model {place}." + (f" Did you mean {near[0]!r}?" if near else ""),
                 next_step="gardener models list",
             )
         found = read_model_folder(place)
@@ -206,13 +200,18 @@ class MlxBackend:
 
     def _events(self, run: _Run, folder: ModelFolder) -> Iterator[BackendEvent]:
         self._thread.submit(lambda: self._generate(run, folder))
+        patience = 0.0
         try:
             while True:
                 try:
                     event = run.events.get(timeout=0.1)
                 except queue.Empty:
-                    if run.cancel.is_set() and not run.started.is_set():
-                        yield Done("cancelled", run.usage)  # it waits behind another one, and never begins
+                    if not run.cancel.is_set():
+                        continue
+                    patience = patience or time.monotonic() + PATIENCE_S
+                    # Waiting behind another one it never begins; what it is in the middle of ends by itself.
+                    if not run.started.is_set() or time.monotonic() >= patience:
+                        yield Done("cancelled", run.usage)
                         return
                     continue
                 if isinstance(event, GardenerError):
@@ -443,18 +442,15 @@ class MlxBackend:
     def resident(self) -> ResidentState:
         return self._state
 
-    def release(self, what: Literal["caches", "model"]) -> int:
+    def release_caches(self) -> int:
         if self._thread.waiting:
             return 0
 
         def free() -> int:
-            if what == "model":
-                freed = self._drop()
-            else:
-                import mlx.core as mx
+            import mlx.core as mx
 
-                freed = self._prefixes.forget()
-                mx.clear_cache()
+            freed = self._prefixes.forget()
+            mx.clear_cache()
             self._note()
             return freed
 
@@ -490,11 +486,3 @@ class MlxBackend:
             return  # closed already
         self._thread.close()
         self._note()
-
-
-def _is_model(path: str) -> bool:
-    try:
-        read_model_folder(path)
-    except GardenerError:
-        return False
-    return True

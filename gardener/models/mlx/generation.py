@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from gardener.errors import ConfigError, ModelDamaged
 from gardener.models.mlx.loading import Base
 from gardener.models.mlx.prefixes import State
+from gardener.models.model_folder import text_config
 from gardener.types import Message
 
 PORTION: Final = 512
@@ -32,7 +33,7 @@ def storage_for(base: Base, bits: int) -> Storage | None:
     """None for unquantised. Raises ConfigError when this model's keys cannot be quantised."""
     if not bits:
         return None
-    config: Any = base.folder.config.get("text_config") or base.folder.config
+    config = text_config(base.folder.config)
     heads = int(config.get("num_attention_heads") or 1)
     dimension = int(config.get("head_dim") or int(config.get("hidden_size") or 0) // heads)
     group = next((size for size in (64, 32) if dimension % size == 0), 0)

@@ -12,6 +12,7 @@ import copy
 import hashlib
 import logging
 import os
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ log = logging.getLogger("gardener.models")
 
 END: Final = ".safetensors"
 SUM: Final = ".sha256"
+_TEMPORARY: Final = ".tmp"
+_LEFT_S: Final = 3600
+"""Seconds after which nobody writes a temporary file any more."""
 
 State = list[Any]
 """One cache object of mlx-lm for each layer."""
@@ -128,7 +132,7 @@ class PrefixStore:
         from mlx_lm.models.cache import save_prompt_cache
 
         path = self._path(scope, key)
-        temporary = f"{path[: -len(END)]}.{os.urandom(4).hex()}.tmp{END}"
+        temporary = f"{path[: -len(END)]}.{os.urandom(4).hex()}{_TEMPORARY}{END}"
         try:
             folder = ensure_directory(os.path.dirname(path))
             if sum(int(cache.nbytes) for cache in state) > self._disk_bytes:
@@ -164,6 +168,8 @@ class PrefixStore:
         beside = os.path.dirname(os.path.dirname(os.path.dirname(keep)))  # projects/ID/prompt-cache/FILE
         name = os.path.basename(os.path.dirname(keep))
         folders = self._folders | {os.path.join(beside, entry, name) for entry in _names(beside)}
+        for folder in folders:
+            _sweep(folder)
         files = sorted((path for folder in folders for path in _files(folder)), key=_age)
         total = sum(_size(path) for path in files)
         for path in files:
@@ -187,7 +193,16 @@ def _names(folder: str) -> list[str]:
 
 
 def _files(folder: str) -> list[str]:
-    return [os.path.join(folder, name) for name in _names(folder) if name.endswith(END) and ".tmp" not in name]
+    return [os.path.join(folder, name) for name in _names(folder) if name.endswith(END) and _TEMPORARY not in name]
+
+
+def _sweep(folder: str) -> None:
+    """Removes what processes that were killed while they wrote have left."""
+    for name in _names(folder):
+        path = os.path.join(folder, name)
+        if _TEMPORARY in name and 0 < _age(path) < time.time() - _LEFT_S:
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
 
 def _age(path: str) -> float:

@@ -29,9 +29,7 @@ def test_pressure_gives_back_the_prefixes_and_keeps_the_base(make: Make) -> None
     governor = Governor(10**12, lambda: Reading(10**12, pressure))
     backend = make(admit=governor.admit)
     governor.register(Part("weights", "weights", lambda: backend.resident().weight_bytes))
-    governor.register(
-        Part("prompts", "cache", lambda: backend.resident().cache_bytes, lambda: backend.release("caches"))
-    )
+    governor.register(Part("prompts", "cache", lambda: backend.resident().cache_bytes, backend.release_caches))
     assert backend.prepare(WANTED, may_load=True, cancel=threading.Event()).state == "ready"
     before = governor.tick().held
     assert before["prompts"] > 0

@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -26,6 +27,8 @@ from gardener.errors import (
     ModelTooLarge,
 )
 from gardener.models.base import AdapterRef, ChatRequest, Preparation, StreamLimits
+from gardener.models.mlx import backend as mlx_backend
+from gardener.models.mlx import generation
 from gardener.models.mlx.backend import MlxBackend
 from gardener.models.model_folder import ModelFolder, read_model_folder
 from gardener.types import Done, Message, TextDelta
@@ -377,6 +380,19 @@ def test_prefixes_keep_to_their_disk_space(make: Make, tmp_path: Path) -> None:
     assert len(list(tmp_path.glob("projects/*/prompt-cache/*"))) == 2 * len(files)
 
 
+def test_what_a_killed_process_has_left_of_a_prefix_goes(make: Make, tmp_path: Path) -> None:
+    folder = tmp_path / "projects" / "one" / "prompt-cache"
+    folder.mkdir(parents=True)
+    left, new = folder / "aa.0011.tmp.safetensors", folder / "bb.0011.tmp.safetensors"
+    for path in (left, new):
+        path.write_bytes(b"x" * 1000)
+    long_ago = time.time() - 7200
+    os.utime(left, (long_ago, long_ago))
+    make().prepare(Preparation("two", (Message("system", "Other. " * 60),)), may_load=True, cancel=NEVER)
+    assert not left.exists()
+    assert new.exists(), "another process may be writing it"
+
+
 def test_a_folder_that_cannot_be_written_costs_no_answer(make: Make, tmp_path: Path) -> None:
     blocked = tmp_path / "blocked"
     blocked.write_text("a file, not a folder")
@@ -439,6 +455,27 @@ def test_an_answer_that_nobody_waits_for_ends(make: Make) -> None:
     running.close()  # type: ignore[attr-defined]
 
 
+def test_a_cancellation_does_not_wait_for_what_sees_none(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model's chat template may loop, and loading takes as long as it takes."""
+    monkeypatch.setattr(mlx_backend, "PATIENCE_S", 0.0)
+    cancel, hold = threading.Event(), threading.Event()
+    waited: list[bool] = []
+
+    def stuck(*arguments: object, **named: object) -> list[int]:
+        cancel.set()
+        waited.append(hold.wait(5))
+        return [1, 2, 3]
+
+    backend = make()
+    with monkeypatch.context() as patched:
+        patched.setattr(generation, "rendered", stuck)
+        assert list(backend.stream(request(), cancel)) == [Done("cancelled", waiting_usage())]
+        assert waited == []
+        hold.set()
+        backend.release("caches")  # behind it in the queue
+    assert said(backend, request())[0]
+
+
 def waiting_usage() -> object:
     from gardener.types import Usage
 
@@ -449,7 +486,7 @@ def test_release_and_close(make: Make) -> None:
     backend = make()
     assert backend.release("model") == 0
     expected, _ = said(backend, request())
-    assert backend.release("caches") > 0
+    assert backend.release_caches() > 0
     assert backend.resident().cache_bytes == 0
     assert backend.release("model") > 0
     assert backend.resident().model == ""
