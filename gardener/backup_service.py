@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import time
 from typing import TYPE_CHECKING
 
-from gardener.backup import archive, partial, snapshot
+from gardener.backup import archive, partial, second, snapshot
 from gardener.backup.drill import Drill, run_drill
 from gardener.backup.partial import RestoredPart
 from gardener.backup.restore import Restored, checked, confirm, restore_home, undo
@@ -103,6 +104,28 @@ class BackupService:
             return entry, None
         return entry, self.restore_project(entry.manifest.projects[0].id, entry.id, root)
 
+    @property
+    def second(self) -> Store | None:
+        """The place of the setting backup.second_folder; None without one. It need not be connected."""
+        folder = self._gardener.settings.text("backup.second_folder")
+        return Store(os.path.expanduser(folder)) if folder else None
+
+    def copy(self, wanted: str = "") -> tuple[Entry, int]:
+        """Copies a backup to the second place and thins that out too. Returns it and the bytes written.
+
+        Raises ConfigError when no second place is set, and as gardener.backup.second.copy.
+        """
+        target = self.second
+        if target is None:
+            raise ConfigError(
+                "No second folder for backups is set.",
+                next_step="gardener config set backup.second_folder /Volumes/DISK/gardener",
+            )
+        entry = self.store.find(wanted)
+        written = second.copy(entry, target)
+        self._prune(target, dry_run=False)
+        return entry, written
+
     def drill(self, wanted: str = "") -> Drill:
         """Restores a backup into a scratch folder, queries it and compares. Raises as `run_drill`."""
         return run_drill(self.paths, self.store, wanted)
@@ -119,12 +142,23 @@ class BackupService:
             _log.info("backup %s: %d files, %d new bytes", made.manifest.id, len(made.manifest.files), made.written)
             for entry in self.prune():
                 _log.info("backup %s was deleted under the retention policy", entry.id)
+            self._copy_if_connected()
         if drill_due(store, days * 86_400, time.time()):
             done = self.drill()
             if done.problems:
                 _log.error("the drill of backup %s failed: %s", done.id, "; ".join(done.problems[:5]))
             else:
                 _log.info("the drill of backup %s went well", done.id)
+
+    def _copy_if_connected(self) -> None:
+        target = self.second
+        if target is None:
+            return
+        if not second.is_present(target.folder):
+            _log.warning("%s is not connected: the backup was not copied there", target.folder)
+            return
+        entry, written = self.copy()
+        _log.info("backup %s was copied to %s, %d new bytes", entry.id, target.folder, written)
 
     @property
     def _remote(self) -> bool:
@@ -139,8 +173,9 @@ class BackupService:
 
     def prune(self, *, dry_run: bool = False) -> list[Entry]:
         """Deletes, or only tells, what the retention policy does not keep. Raises ConfigError for an empty policy."""
-        import shutil
+        return self._prune(self.store, dry_run=dry_run)
 
+    def _prune(self, store: Store, *, dry_run: bool) -> list[Entry]:
         settings = self._gardener.settings
         policy = Policy(
             settings.integer("backup.keep_last"),
@@ -148,7 +183,6 @@ class BackupService:
             settings.integer("backup.keep_weekly"),
             settings.integer("backup.keep_monthly"),
         ).check()
-        store = self.store
         with store.lock("gardener backup prune"):
             entries = store.entries()
             gone = set(to_delete([_candidate(entry) for entry in entries], policy))

@@ -449,6 +449,11 @@ SETTINGS: tuple[Setting, ...] = (
         "Folder for backups, such as one on another disk; empty means backups/ in the data folder.",
     ),
     Setting(
+        "backup.second_folder", "text", "",
+        "A second folder to which each backup is copied when it is there, such as one on an external disk; you make "
+        "the folder, once.",
+    ),
+    Setting(
         "backup.every_hours", "integer", 24,
         "How old the newest backup may be before the running app makes another; 0 makes none by itself.",
         minimum=0, maximum=10_000, unit="hours",

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from gardener.backup.store import Entry
     from gardener.backup_service import BackupService, RestoredPart, Trial
 
-_ACTIONS = ("create", "list", "show", "verify", "restore", "prune", "drill", "export", "import")
-_WITH_ID = ("show", "verify", "restore", "drill")
+_ACTIONS = ("create", "list", "show", "verify", "restore", "prune", "drill", "copy", "export", "import")
+_WITH_ID = ("show", "verify", "restore", "drill", "copy")
 _WITH_FILE = ("export", "import")
 
 
@@ -36,6 +36,7 @@ examples:
   gardener backup export shop.tar.gz --project shop        one file, for another machine
   gardener backup import shop.tar.gz --root ~/code/shop    where its code lies there
   gardener backup drill                      restores one into a scratch folder, queries and compares it
+  gardener backup copy                       to the folder of the setting backup.second_folder
   gardener backup prune --dry-run            what the settings backup.keep_… would delete
 """
     parser.add_argument("action", choices=_ACTIONS, help="what to do")
@@ -254,6 +255,15 @@ def _drill(service: BackupService, console: Console, args: argparse.Namespace) -
     return 0
 
 
+def _copy(service: BackupService, console: Console, args: argparse.Namespace) -> int:
+    entry, written = service.copy(args.target)
+    folder = service.second.folder if service.second else ""
+    if console.as_json:
+        console.json({"id": entry.id, "folder": folder, "written_bytes": written})
+    console.line_unless_json(f"{entry.id} is in {folder}; {size(written)} were new there.")
+    return 0
+
+
 def _export(service: BackupService, console: Console, args: argparse.Namespace) -> int:
     entry, count = service.export(args.target, args.id, args.project or "")
     if console.as_json:
@@ -296,5 +306,5 @@ def _prune(service: BackupService, console: Console, args: argparse.Namespace) -
 
 _RUN: dict[str, Callable[[BackupService, Console, argparse.Namespace], int]] = {
     "create": _create, "list": _list, "show": _show, "verify": _verify, "restore": _restore, "prune": _prune,
-    "drill": _drill, "export": _export, "import": _import,
+    "drill": _drill, "copy": _copy, "export": _export, "import": _import,
 }  # fmt: skip
