@@ -117,5 +117,8 @@ def _take(source: str, target: str) -> None:
     except OSError as error:
         if error.errno not in _NO_LINKS:
             raise
-        shutil.copyfile(source, target)
+        try:
+            shutil.copyfile(source, target)
+        except OSError as failed:  # it names the source, whose disk is not the one that is full
+            raise OSError(failed.errno, failed.strerror, source if failed.errno == errno.ENOENT else target) from failed
         os.chmod(target, FILE_MODE)

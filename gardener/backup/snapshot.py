@@ -25,6 +25,7 @@ from gardener.backup.manifest import CONTENT, FileEntry, Manifest, ProjectEntry
 from gardener.backup.store import MAKING, Store
 from gardener.errors import IndexDamaged, LockedError, PathNotFound, ProjectNotFound, StateDamaged
 from gardener.index.facts import summary
+from gardener.locks import ProcessLock
 from gardener.paths import Paths, ensure_directory, open_private, sync_directory, sync_file, translate_os_error
 
 _log = logging.getLogger("gardener.backup")
@@ -80,20 +81,33 @@ def create_locked(
 
     `alone`: the caller holds the project's locks, so that nobody needs to be waited for.
     """
-    store.remove_unfinished()
+    # On the disk of the home, where a link is enough, whatever disk the backups are on.
+    scratch = os.path.join(ensure_directory(paths.run), "backup-scratch")
+    with ProcessLock(f"{scratch}.lock", "gardener backup create", subject="the backups"):
+        store.remove_unfinished()
+        shutil.rmtree(scratch, ignore_errors=True)  # of one that was killed
+        try:
+            return _create(paths, store, scratch, project, remote_index, note, alone)
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _create(
+    paths: Paths, store: Store, scratch: str, project: str, remote_index: bool, note: str, alone: bool
+) -> Created:
     now = time.time()
     sequence, backup_id = new_id(store)
     folder = os.path.join(store.folder, MAKING + backup_id)
     try:
-        writer = _Writer(ensure_directory(folder), store)
-        writer.wait_s = 0.0 if alone else WAIT_FOR_WRITER_S
+        writer = _Writer(
+            ensure_directory(folder), ensure_directory(scratch), store, 0.0 if alone else WAIT_FOR_WRITER_S
+        )
         _stage("begun", folder)
         schema = _add_state(paths, writer, project)
         projects = _add_projects(paths, writer, remote_index=remote_index)
         if not project:
             _add_rest(paths, writer)
         _stage("files", folder)
-        shutil.rmtree(writer.scratch)
         made = Manifest(
             backup_id, sequence, "project" if project else "home", note, now, __version__, schema,
             tuple(projects), tuple(sorted(writer.files)), tuple(writer.left_out),
@@ -233,14 +247,15 @@ def _files(folder: str, skipped: tuple[str, ...]) -> Iterator[str]:
 class _Writer:
     """Fills the folder of a backup. A file whose content an earlier backup has becomes a link to that one."""
 
-    def __init__(self, folder: str, store: Store) -> None:
+    def __init__(self, folder: str, scratch: str, store: Store, wait_s: float) -> None:
+        """`scratch` is an empty folder on the disk of the home; `wait_s` how long an update of an index may take."""
         self.folder = folder
-        self.scratch = ensure_directory(os.path.join(folder, "scratch"))
+        self.scratch = scratch
+        self.wait_s = wait_s
         self.files: list[FileEntry] = []
         self.left_out: list[str] = []
         self.rows: list[sqlite3.Row] = []
         self.written = 0
-        self.wait_s = WAIT_FOR_WRITER_S
         self._earlier: dict[tuple[str, int], str] = {}
         for entry in reversed(store.entries()):  # the newest wins: it will be kept longest
             for file in entry.manifest.files if entry.manifest else ():
