@@ -8,7 +8,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
-from gardener.backup import archive, partial, second, snapshot
+from gardener.backup import archive, encryption, partial, second, snapshot
 from gardener.backup.drill import Drill, run_drill
 from gardener.backup.partial import RestoredPart
 from gardener.backup.restore import Restored, checked, confirm, restore_home, undo
@@ -87,18 +87,32 @@ class BackupService:
             self.paths, self.store, self._gardener.state, conversation, wanted, remote=self._remote
         )
 
-    def export(self, path: str, wanted: str = "", project: str = "") -> tuple[Entry, int]:
-        """Writes a backup to one file and tells its size; of a project, or without a good backup, makes one first."""
+    def export(
+        self, path: str, wanted: str = "", project: str = "", *, key: encryption.Key | None = None
+    ) -> tuple[Entry, int]:
+        """Writes a backup to one file and tells its size; of a project, or without a good backup, makes one first.
+
+        With a `key` only its holder can read the file.
+        """
         store = self.store
         if not wanted and (project or not any(entry.good for entry in store.entries())):
             wanted = self.create(project).manifest.id
-        with store.lock("gardener backup export"):
+        with store.lock("gardener backup export"), snapshot.scratch_folder(self.paths) as scratch:
             entry = store.find(wanted)
-            return entry, archive.write(entry, checked(store, entry), path)
+            return entry, archive.write(entry, checked(store, entry), path, key, scratch)
 
-    def import_archive(self, path: str, root: str = "") -> tuple[Entry, RestoredPart | None]:
-        """Takes an archive into the store. That of one project is restored from at once: it comes to the others."""
-        entry = archive.read(path, self.store)
+    def import_archive(self, path: str, root: str = "", key_file: str = "") -> tuple[Entry, RestoredPart | None]:
+        """Takes an archive into the store. That of one project is restored from at once: it comes to the others.
+
+        `key_file` holds the key of an encrypted one, if the keyring does not.
+        """
+        with snapshot.scratch_folder(self.paths) as scratch:
+            if encryption.is_encrypted(path):
+                plain = os.path.join(scratch, "plain")
+                encryption.decrypt(path, plain, key_file)
+                entry = archive.read(plain, self.store, source=path)
+            else:
+                entry = archive.read(path, self.store)
         assert entry.manifest is not None
         if entry.manifest.kind != "project":
             return entry, None

@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import IO
 
 from gardener.backup import manifest
+from gardener.backup.encryption import Key, encrypt
 from gardener.backup.manifest import FileEntry, Manifest
 from gardener.backup.snapshot import new_id
 from gardener.backup.store import MAKING, Entry, Store
@@ -32,16 +33,19 @@ _SPARE = 100_000_000
 """Bytes that stay free on the disk."""
 
 
-def write(entry: Entry, found: Manifest, path: str) -> int:
+def write(entry: Entry, found: Manifest, path: str, key: Key | None = None, scratch: str = "") -> int:
     """Writes a checked backup to the new file `path`, mode 0600. Returns its size in bytes.
+
+    With a `key` it is encrypted; the plain archive is then made in the folder `scratch` and removed.
 
     Raises ConflictError when there is a file already, DiskFull, PermissionProblem, or BackupDamaged.
     """
     if os.path.lexists(path):
         raise ConflictError(f"{path} exists already.", next_step=f"ls -l {path!r}")
     temporary = f"{path}.{os.urandom(4).hex()}.tmp"
+    plain = os.path.join(scratch, "plain") if key else temporary
     try:
-        with open(temporary, "xb", opener=open_private) as raw:
+        with open(plain, "xb", opener=open_private) as raw:
             with (
                 gzip.GzipFile(fileobj=raw, mode="wb", compresslevel=3, mtime=0, filename="") as packed,
                 tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT) as archive,
@@ -52,15 +56,18 @@ def write(entry: Entry, found: Manifest, path: str) -> int:
                         _add(archive, file.path, handle, file.size)
             raw.flush()
             sync_file(raw.fileno())
-            size = raw.tell()
+        if key:
+            encrypt(plain, temporary, key)
+        size = os.stat(temporary).st_size
         os.replace(temporary, path)
         sync_directory(os.path.dirname(os.path.abspath(path)))
         return size
     except OSError as error:
         raise translate_os_error(error, path) from error
     finally:
-        if os.path.lexists(temporary):
-            os.unlink(temporary)
+        for leftover in {plain, temporary}:
+            if os.path.lexists(leftover):
+                os.unlink(leftover)
 
 
 def _add(archive: tarfile.TarFile, name: str, handle: IO[bytes], size: int) -> None:
@@ -69,11 +76,13 @@ def _add(archive: tarfile.TarFile, name: str, handle: IO[bytes], size: int) -> N
     archive.addfile(member, handle)
 
 
-def read(path: str, store: Store) -> Entry:
+def read(path: str, store: Store, *, source: str = "") -> Entry:
     """Takes an archive into the store under a new number. Raises BackupDamaged or SchemaTooNew before anything is
     written, PathNotFound, DiskFull, LockedError.
+
+    `source` is the file to name in errors, if `path` is a decrypted copy of it.
     """
-    found = inspect(path)
+    found = inspect(path, source)
     with store.lock("gardener backup import"):
         store.remove_unfinished()
         free = shutil.disk_usage(store.folder).free
@@ -99,11 +108,11 @@ def read(path: str, store: Store) -> Entry:
     return store.find(backup_id)
 
 
-def inspect(path: str) -> Manifest:
+def inspect(path: str, source: str = "") -> Manifest:
     """The manifest of an archive that is whole and harmless; nothing is written. Raises as `read`."""
     if not os.path.isfile(path):
         raise PathNotFound(f"There is no file {path}.", next_step=f"ls -l {os.path.dirname(path) or '.'!r}")
-    return _walk(path, lambda file: None)
+    return _walk(path, lambda file: None, source)
 
 
 def _create(place: str) -> IO[bytes]:
@@ -111,10 +120,11 @@ def _create(place: str) -> IO[bytes]:
     return open(place, "xb", opener=open_private)
 
 
-def _walk(path: str, target: Callable[[FileEntry], IO[bytes] | None]) -> Manifest:
+def _walk(path: str, target: Callable[[FileEntry], IO[bytes] | None], source: str = "") -> Manifest:
     """Reads the whole archive; each file goes where `target` says. Raises BackupDamaged at the first oddity."""
+    opened, path = path, source or path
     try:
-        with gzip.open(path, "rb") as unpacked:
+        with gzip.open(opened, "rb") as unpacked:
             bounded = _Bounded(unpacked, path)
             with tarfile.open(fileobj=bounded, mode="r|") as archive:
                 found = _manifest(archive, bounded, path)

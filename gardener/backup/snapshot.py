@@ -15,7 +15,7 @@ import shutil
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import NamedTuple
 
 from gardener import __version__
@@ -81,13 +81,22 @@ def create_locked(
 
     `alone`: the caller holds the project's locks, so that nobody needs to be waited for.
     """
-    # On the disk of the home, where a link is enough, whatever disk the backups are on.
-    scratch = os.path.join(ensure_directory(paths.run), "backup-scratch")
-    with ProcessLock(f"{scratch}.lock", "gardener backup create", subject="the backups"):
+    with scratch_folder(paths) as scratch:
         store.remove_unfinished()
-        shutil.rmtree(scratch, ignore_errors=True)  # of one that was killed
+        return _create(paths, store, scratch, project, remote_index, note, alone)
+
+
+@contextmanager
+def scratch_folder(paths: Paths) -> Iterator[str]:
+    """An empty folder for as long as the context lasts; what a killed process left in it goes first.
+
+    It is on the disk of the home, where a link is enough, whatever disk the backups are on. Raises LockedError.
+    """
+    scratch = os.path.join(ensure_directory(paths.run), "backup-scratch")
+    with ProcessLock(f"{scratch}.lock", "gardener backup", subject="the backups"):
+        shutil.rmtree(scratch, ignore_errors=True)
         try:
-            return _create(paths, store, scratch, project, remote_index, note, alone)
+            yield ensure_directory(scratch)
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -99,9 +108,7 @@ def _create(
     sequence, backup_id = new_id(store)
     folder = os.path.join(store.folder, MAKING + backup_id)
     try:
-        writer = _Writer(
-            ensure_directory(folder), ensure_directory(scratch), store, 0.0 if alone else WAIT_FOR_WRITER_S
-        )
+        writer = _Writer(ensure_directory(folder), scratch, store, 0.0 if alone else WAIT_FOR_WRITER_S)
         _stage("begun", folder)
         schema = _add_state(paths, writer, project)
         projects = _add_projects(paths, writer, remote_index=remote_index)

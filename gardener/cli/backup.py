@@ -34,6 +34,7 @@ examples:
   gardener backup restore --project shop     that project alone; what it replaces is saved first
   gardener backup restore --conversation 1f2e3d4c
   gardener backup export shop.tar.gz --project shop        one file, for another machine
+  gardener backup export all.age --encrypt                 the key goes into the keyring, and is shown once
   gardener backup import shop.tar.gz --root ~/code/shop    where its code lies there
   gardener backup drill                      restores one into a scratch folder, queries and compares it
   gardener backup copy                       to the folder of the setting backup.second_folder
@@ -42,6 +43,8 @@ examples:
     parser.add_argument("action", choices=_ACTIONS, help="what to do")
     parser.add_argument("target", nargs="?", default="", metavar="ID|FILE", help="a backup's id or number; a file")
     parser.add_argument("--id", default="", metavar="ID", help="export: this backup instead of the newest good one")
+    parser.add_argument("--encrypt", action="store_true", help="export: only the holder of a key can read it (age)")
+    parser.add_argument("--key-file", default="", metavar="FILE", help="export, import: the key, if not in the keyring")
     parser.add_argument("--conversation", default="", metavar="ID", help="restore: that conversation alone")
     parser.add_argument(
         "--root", default="", metavar="DIR", help="restore and import of a project: where its code lies"
@@ -265,7 +268,15 @@ def _copy(service: BackupService, console: Console, args: argparse.Namespace) ->
 
 
 def _export(service: BackupService, console: Console, args: argparse.Namespace) -> int:
-    entry, count = service.export(args.target, args.id, args.project or "")
+    key = None
+    if args.encrypt or args.key_file:
+        from gardener.backup.encryption import key_for_writing
+
+        key = key_for_writing(args.key_file)
+        if key.new:  # whatever --quiet says: without it the archive is lost with this machine
+            place = args.key_file or "the system's keyring"
+            console.stderr.write(f"Recovery key, also in {place}. Write it down and keep it apart:\n  {key.secret}\n")
+    entry, count = service.export(args.target, args.id, args.project or "", key=key)
     if console.as_json:
         console.json({"id": entry.id, "file": args.target, "bytes": count})
         return 0
@@ -277,7 +288,7 @@ def _export(service: BackupService, console: Console, args: argparse.Namespace) 
 def _import(service: BackupService, console: Console, args: argparse.Namespace) -> int:
     import os
 
-    entry, done = service.import_archive(args.target, args.root)
+    entry, done = service.import_archive(args.target, args.root, args.key_file)
     if console.as_json:
         console.json({**entry.as_json(), "restored": done.as_json() if done else None})
         return 0
