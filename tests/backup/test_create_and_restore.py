@@ -41,16 +41,16 @@ if __name__ == "__main__":
         if sys.argv[1] == "finish":
             gardener.state
         else:
-            getattr(gardener.backups, sys.argv[1])()
+            getattr(gardener.backups, sys.argv[1])(*sys.argv[3:])
 """
 
 
-def killed_at(tmp_path: Path, action: str, stage: int) -> list[str] | None:
-    """Runs create, restore or undo and kills it at its n-th named point; None when there is no such point."""
+def killed_at(tmp_path: Path, action: str, stage: int, *arguments: str) -> list[str] | None:
+    """Runs a method of BackupService and kills it at its n-th named point; None when there is no such point."""
     script = tmp_path / "killer.py"
     script.write_text(KILLER)
     done = subprocess.run(
-        [sys.executable, str(script), action, str(stage)], capture_output=True, text=True, timeout=120
+        [sys.executable, str(script), action, str(stage), *arguments], capture_output=True, text=True, timeout=120
     )
     if done.returncode == 0:
         return None
@@ -179,6 +179,26 @@ def test_restore_survives_a_kill_at_every_point(full_home: Path, tmp_path: Path,
     assert state_of(full_home) == new
     with Gardener() as gardener:
         assert ask_index(str(Path(gardener.registry.get("amber").home) / "index"), "amber")[0]
+
+
+def test_restoring_a_project_survives_a_kill_while_its_folder_is_exchanged(full_home: Path, tmp_path: Path) -> None:
+    with Gardener() as gardener:
+        gardener.backups.create()
+        home = Path(gardener.registry.get("amber").home)
+    (home / "evaluations.jsonl").write_text("later\n")
+    stage = 6  # after the five points of the backup of what is replaced
+    for point in ("committed", "moved"):
+        said = killed_at(tmp_path, "restore_project", stage, "amber")
+        assert said and point in said[-1]
+        with Gardener() as gardener:
+            assert titles(gardener) == ["Where are orders loaded?"]
+            assert ask_index(str(home / "index"), "amber")[0]
+            saved = gardener.backups.store.entries()[0].manifest
+            assert saved and "evaluations.jsonl" in " ".join(file.path for file in saved.files)
+        assert not (home / "evaluations.jsonl").exists()
+        assert not list(full_home.glob("restoring*"))
+        (home / "evaluations.jsonl").write_text("later\n")
+        stage += 1
 
 
 def test_an_undone_restore_is_the_state_from_before(full_home: Path) -> None:
