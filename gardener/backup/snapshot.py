@@ -169,6 +169,9 @@ def _keep_only(database: sqlite3.Connection, project: str) -> None:
     for table in ("events", "generations"):
         database.execute(f"DELETE FROM {table} WHERE project_id IS NOT ?", (project,))
     database.execute("DELETE FROM pointers")
+    if database.execute("SELECT 1 FROM sqlite_master WHERE name = 'messages_words'").fetchone():
+        # Deleting only marks words as gone in the index of words (https://www.sqlite.org/fts5.html#the_delete_command).
+        database.execute("INSERT INTO messages_words (messages_words) VALUES ('rebuild')")
     database.execute("VACUUM")
 
 

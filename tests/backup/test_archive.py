@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import os
 import tarfile
@@ -13,7 +14,7 @@ import pytest
 
 from gardener.app import Gardener
 from gardener.backup import archive
-from gardener.backup.manifest import Manifest
+from gardener.backup.manifest import FileEntry, Manifest
 from gardener.backup.store import Store
 from gardener.backup.verify import ask_index
 from gardener.errors import BackupDamaged, ConflictError, GardenerError, SchemaTooNew
@@ -178,10 +179,11 @@ def test_a_file_that_is_no_archive_is_refused(bundle: tuple[Manifest, Members], 
         with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as opened:
             for member, data in [_member("manifest.json", manifest), *bundle[1][1:]]:
                 opened.addfile(member, io.BytesIO(data))
-    _refused(path, tmp_path, SchemaTooNew if what == "newer" else BackupDamaged)
+    said = _refused(path, tmp_path, SchemaTooNew if what == "newer" else BackupDamaged)
+    assert what != "name bomb" or "unpacks to more" in said
 
 
-def _refused(path: Path, tmp_path: Path, error: type[GardenerError] = BackupDamaged) -> None:
+def _refused(path: Path, tmp_path: Path, error: type[GardenerError] = BackupDamaged) -> str:
     before = sorted(tmp_path.rglob("*"))
     folder = tmp_path / "elsewhere"
     with pytest.raises(error) as raised:
@@ -189,6 +191,35 @@ def _refused(path: Path, tmp_path: Path, error: type[GardenerError] = BackupDama
     assert str(path) in raised.value.message or error is SchemaTooNew
     assert sorted(tmp_path.rglob("*")) == before
     assert not os.path.exists("/tmp/evil")
+    return raised.value.message
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.FIFOTYPE])
+def test_what_passes_for_an_empty_file_is_refused_too(
+    bundle: tuple[Manifest, Members], tmp_path: Path, kind: bytes
+) -> None:
+    """No size and no hash tells these from the empty file that the manifest announces."""
+    empty = FileEntry("home/empty", 0, hashlib.sha256().hexdigest())
+    path = tmp_path / "hostile.tar.gz"
+    with tarfile.open(path, "w:gz", format=tarfile.PAX_FORMAT) as opened:
+        for member, data in (
+            _member("manifest.json", bundle[0]._replace(files=(empty,)).encode()),
+            _member("home/empty", kind=kind, link="manifest.json"),
+        ):
+            opened.addfile(member, io.BytesIO(data))
+    assert "not a regular file" in _refused(path, tmp_path)
+
+
+def test_a_bundle_of_one_project_holds_no_word_of_another(full_home: Path, tmp_path: Path) -> None:
+    with Gardener() as gardener:
+        (tmp_path / "other").mkdir()
+        other = gardener.registry.add(str(tmp_path / "other"), "other")
+        talk = gardener.history.start(other.id, "confidential")
+        gardener.history.append(other.id, talk.id, "user", "the zanzibar affair " * 400)
+        made = gardener.backups.create("amber")
+        assert [project.name for project in made.manifest.projects] == ["amber"]
+        assert b"zanzibar" not in (Path(made.path) / "home" / "state.db").read_bytes()
+        assert not any(other.id in file.path or "config.toml" in file.path for file in made.manifest.files)
 
 
 def test_the_good_archive_is_taken(bundle: tuple[Manifest, Members], tmp_path: Path) -> None:

@@ -8,13 +8,16 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from gardener.app import Gardener
-from gardener.backup.verify import ask_index, check_hashes, check_present
+from gardener.backup.capture import capture_index, copy_database
+from gardener.backup.verify import ask_index, check_hashes, check_present, stage
 from gardener.errors import BackupDamaged, BackupNotFound, LockedError, SchemaTooNew
+from gardener.index.manifest import Manifest as IndexManifest
 from gardener.index.search import SearchRequest
 from gardener.locks import ProcessLock
 
@@ -149,15 +152,15 @@ def test_restore_survives_a_kill_at_every_point(full_home: Path, tmp_path: Path,
         with Gardener() as gardener:
             gardener.backups.restore()
         old, new = new, old
-    stage = 0
+    point = 0
     while True:  # before the commit each kill leaves what was
-        stage += 1
-        said = killed_at(tmp_path, action, stage)
+        point += 1
+        said = killed_at(tmp_path, action, point)
         assert said
         if "committed" in said[-1]:
             break
         assert state_of(full_home) == old, said
-    assert stage == (3 if action == "restore" else 1)
+    assert point == (3 if action == "restore" else 1)
     kept = tmp_path / "kept"
     shutil.copytree(full_home, kept)
     assert state_of(full_home) == new
@@ -361,6 +364,36 @@ def test_a_backup_made_while_an_index_is_written_is_whole(full_home: Path, made_
         writer.wait(60)
         writer.stdout.close()
     assert writer.returncode == 0
+
+
+def test_what_is_committed_while_an_index_is_captured_makes_it_begin_again(
+    full_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with Gardener() as gardener:
+        directory = os.path.join(gardener.registry.get("amber").home, "index")
+    taken = []
+
+    def copy_and_commit(source: str, target: str) -> None:
+        copy_database(source, target)
+        taken.append(os.path.basename(source))
+        if taken == ["hashes.db", "manifest.db"]:
+            with closing(IndexManifest(directory)) as live:
+                live.commit(facts={"meanwhile": "1"})
+
+    monkeypatch.setattr("gardener.backup.capture.copy_database", copy_and_commit)
+    capture_index(directory, str(tmp_path / "captured"))
+    assert taken == ["hashes.db", "manifest.db", "symbols.db"] * 2
+    with closing(IndexManifest(str(tmp_path / "captured"))) as captured:
+        assert captured.facts()["meanwhile"] == "1"
+
+
+def test_what_is_staged_is_hashed_on_the_way(full_home: Path, tmp_path: Path) -> None:
+    """A file that rots between the check and the copy."""
+    with Gardener() as gardener:
+        made = gardener.backups.create()
+    flip(Path(made.path) / made.manifest.files[0].path)
+    with pytest.raises(BackupDamaged, match=made.manifest.files[0].path):
+        stage(made.path, made.manifest, str(tmp_path / "staged"))
 
 
 WRITER = """
