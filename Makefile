@@ -35,7 +35,7 @@ ui: $(VENV)/.installed ## the app in the browser, with the demo's projects
 
 test: $(VENV)/.installed-test browser-tools check ## everything that can fail: style, types, layers, tests, coverage
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest
+	@$(BIN)/coverage run -m pytest -n 2 --dist loadfile
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

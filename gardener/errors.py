@@ -15,6 +15,7 @@ GardenerError                    internal             1
 ├── InvalidPath                  invalid-path         2
 ├── PermissionProblem            permission           1
 ├── DiskFull                     disk-full            1
+├── ServiceFailed                service              1
 ├── ModelError                   model                5
 │   ├── ModelNotFound            model-not-found      5
 │   ├── ModelDamaged             model-damaged        5
@@ -140,6 +141,12 @@ class InvalidPath(GardenerError):
 
 class PermissionProblem(GardenerError):
     code = "permission"
+
+
+class ServiceFailed(GardenerError):
+    """launchd or systemd refused or did not answer."""
+
+    code = "service"
 
 
 class DiskFull(GardenerError):

@@ -22,6 +22,7 @@ from gardener.models.base import (
     ResidentState,
     StreamLimits,
 )
+from gardener.models.mlx.installed import INSTALL_MLX
 from gardener.models.registry import BackendRegistry
 from gardener.paths import Paths, prompt_cache_directory
 from gardener.resident_note import write_note
@@ -36,7 +37,6 @@ log = logging.getLogger("gardener.models")
 
 MEGABYTE = 1_000_000
 SERVERS = ("ollama", "openai")
-INSTALL_MLX = "pip install 'mlx-lm>=0.32.2'"
 
 
 class ModelService:

@@ -28,6 +28,11 @@ def default_home() -> str:
                 next_step=f'export GARDENER_HOME="{os.path.abspath(expanded)}"',
             )
         return os.path.normpath(expanded)
+    return usual_home()
+
+
+def usual_home() -> str:
+    """The platform's place, whatever GARDENER_HOME says."""
     if sys.platform == "darwin":
         return os.path.expanduser("~/Library/Application Support/gardener")
     data = os.environ.get("XDG_DATA_HOME", "").strip() or os.path.expanduser("~/.local/share")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import shutil
 import threading
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from gardener.errors import AdapterUnfit, ModelError, ModelNotFound, NameTaken, NotFoundError, UsageError
 from gardener.locks import ProcessLock
 from gardener.models.adapters import AdapterStore, check_name
+from gardener.models.mlx.installed import INSTALL_MLX, mlx_is_installed
 from gardener.paths import model_path
 
 if TYPE_CHECKING:
@@ -102,8 +102,8 @@ def train_project(
     """
     cancel = cancel or threading.Event()
     check_name(request.name)
-    if importlib.util.find_spec("mlx_lm") is None:
-        raise ModelNotFound("Training needs MLX, which is not installed.", next_step="pip install 'mlx-lm>=0.32.2'")
+    if not mlx_is_installed():
+        raise ModelNotFound("Training needs MLX, which is not installed.", next_step=INSTALL_MLX)
     with ProcessLock(os.path.join(context.home, "train.lock"), "gardener train", subject=f"'{context.name}'"):
         former = trainer_lock(context)
         former.acquire(WAIT_FOR_TRAINER_S)
@@ -315,23 +315,8 @@ def unfinished(context: ProjectContext) -> dict[str, int]:
     from gardener.training.checkpoint import step_of
     from gardener.training.plan import RunFolder
 
-    found = {}
-    folder = AdapterStore(context.home).folder
-    for entry in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
-        if entry.startswith(".") and entry.endswith(".making"):
-            run = RunFolder(os.path.join(folder, entry))
-            step = step_of(run.checkpoint)
-            if step and os.path.exists(run.run):
-                found[entry[1 : -len(".making")]] = step
-    return found
-
-
-def discard(context: ProjectContext, name: str) -> bool:
-    """Removes an unfinished run; returns whether there was one."""
-    path = os.path.join(AdapterStore(context.home).folder, f".{check_name(name)}.making")
-    was = os.path.isdir(path)
-    shutil.rmtree(path, ignore_errors=True)
-    return was
+    runs = {name: RunFolder(folder) for name, folder in AdapterStore(context.home).staged().items()}
+    return {name: step for name, run in runs.items() if (step := step_of(run.checkpoint)) and os.path.exists(run.run)}
 
 
 def _phase(phase: str, done: int, total: int) -> dict[str, Any]:

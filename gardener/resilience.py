@@ -1,4 +1,4 @@
-"""What keeps a failing model server from becoming a failing Gardener: levels, retry, deadlines, breaker.
+"""What keeps a failing model server from becoming a failing Gardener: retry, deadlines, breaker.
 
 All are values passed to whoever needs them; none is global. Times are seconds of the monotonic clock, so
 setting the machine's clock changes nothing.
@@ -12,10 +12,9 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from gardener.errors import BackendError, BackendUnavailable
-from gardener.types import DegradationLevel
+from gardener.errors import BackendUnavailable
 
 if TYPE_CHECKING:
     from stamina.instrumentation import RetryDetails
@@ -26,22 +25,6 @@ log = logging.getLogger("gardener.resilience")
 logging.getLogger("gardener").addHandler(logging.NullHandler())
 
 T = TypeVar("T")
-
-# ---- Degradation ----------------------------------------------------------------------------------------
-
-DEGRADATION_LEVELS: tuple[DegradationLevel, ...] = get_args(DegradationLevel)
-"""From best to worst."""
-
-
-def severity(level: DegradationLevel) -> int:
-    """0 for "full", 3 for "search only"."""
-    return DEGRADATION_LEVELS.index(level)
-
-
-def worst(*levels: DegradationLevel) -> DegradationLevel:
-    """The level that counts when several things are degraded; "full" when nothing is."""
-    return max(levels, key=severity, default=DEGRADATION_LEVELS[0])
-
 
 # ---- Retry ----------------------------------------------------------------------------------------------
 
@@ -101,61 +84,21 @@ def _log_retry(details: RetryDetails) -> None:
 
 
 class Deadline:
-    """Two limits for one stream: how long it may take, and how long it may be silent. None means no limit.
+    """How long something may take in all.
 
-    An httpx timeout is per read, so a server that sends a byte a second never meets it; this one does.
+    An httpx timeout is per read, so a server that sends a byte a second never meets it; this one it does.
     """
 
-    __slots__ = ("_clock", "_last_progress", "_started", "idle_s", "total_s")
+    __slots__ = ("_clock", "_started", "total_s")
 
-    def __init__(
-        self,
-        total_s: float | None,
-        idle_s: float | None = None,
-        *,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, total_s: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.total_s = total_s
-        self.idle_s = idle_s
         self._clock = clock
-        self._started = self._last_progress = clock()
+        self._started = clock()
 
-    def progress(self) -> None:
-        """Something useful arrived: the silence begins anew."""
-        self._last_progress = self._clock()
-
-    def remaining_s(self) -> float | None:
-        """Seconds until the nearer limit, never negative: the timeout for the next read. None: no limit."""
-        now = self._clock()
-        left = []
-        if self.total_s is not None:
-            left.append(self._started + self.total_s - now)
-        if self.idle_s is not None:
-            left.append(self._last_progress + self.idle_s - now)
-        return max(0.0, min(left)) if left else None
-
-    def passed(self) -> Literal["", "total", "idle"]:
-        """Which limit has passed; "" while none has."""
-        now = self._clock()
-        if self.total_s is not None and now - self._started >= self.total_s:
-            return "total"
-        if self.idle_s is not None and now - self._last_progress >= self.idle_s:
-            return "idle"
-        return ""
-
-    def check(self, what: str) -> None:
-        """Raises BackendError naming `what` and the setting of the limit that has passed."""
-        limit = self.passed()
-        if limit == "total":
-            raise BackendError(
-                f"{what} took longer than {self.total_s:g} s.",
-                next_step="gardener status",
-            )
-        if limit == "idle":
-            raise BackendError(
-                f"{what} was silent for {self.idle_s:g} s.",
-                next_step=f"gardener config set models.idle_s {2 * (self.idle_s or 0):g}",
-            )
+    def remaining_s(self) -> float:
+        """Seconds, never negative: the timeout for the next read."""
+        return max(0.0, self._started + self.total_s - self._clock())
 
 
 # ---- Circuit breaker ------------------------------------------------------------------------------------

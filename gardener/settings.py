@@ -25,7 +25,8 @@ from gardener.settings_file import (
     config_error,
     read_toml,
 )
-from gardener.settings_schema import BY_KEY, SECTIONS, SETTINGS, InvalidValue, find_setting, nearest
+from gardener.settings_kind import InvalidValue
+from gardener.settings_schema import BY_KEY, SECTIONS, SETTINGS, find_setting, nearest
 
 TYPE_CHECKING = False  # typing costs more to import than all of this
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from typing import Literal, TypeVar
 
     from gardener.paths import Paths
-    from gardener.settings_schema import Value
+    from gardener.settings_kind import Value
 
     Layer = Literal["default", "user file", "project file", "environment", "flag"]
     _T = TypeVar("_T")

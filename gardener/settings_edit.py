@@ -24,7 +24,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from gardener.settings_schema import Value
+    from gardener.settings_kind import Value
 
 _NEW_FILE = f"# Settings of Gardener; `gardener config show` lists all.\n{VERSION_KEY} = {CONFIG_VERSION}\n"
 _LOCK_TIMEOUT_S = 5.0

@@ -11,11 +11,12 @@ import os
 import stat
 
 from gardener.errors import ConfigError
-from gardener.settings_schema import BY_KEY, CONFIG_VERSION, SECTIONS, InvalidValue, nearest
+from gardener.settings_kind import InvalidValue
+from gardener.settings_schema import BY_KEY, CONFIG_VERSION, SECTIONS, nearest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from gardener.settings_schema import Value
+    from gardener.settings_kind import Value
 
 MAX_FILE_BYTES = 262_144
 """A settings file is a few hundred bytes; anything above this is refused unread."""

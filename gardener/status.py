@@ -29,8 +29,9 @@ def status(gardener: Gardener) -> dict[str, object]:
     facts = summary(index_directory(active.home))
     maker = ProcessLock(embed_lock(active.home), "").holder()
     exists = os.path.isdir(active.root)
-    wanted = gardener.settings_for(active).text("models.backend") if active.backend in ("", AUTO) else active.backend
-    choice = gardener.backends.choose(wanted, active.model)
+    settings = gardener.settings_for(active)
+    wanted = settings.text("models.backend") if active.backend in ("", AUTO) else active.backend
+    choice = gardener.backends.choose(wanted, active.model, settings.texts("models.order"))
     return report | {
         "project": active.name,
         "root": active.root,

@@ -6,7 +6,8 @@ import argparse
 import os
 import sys
 
-from gardener.settings_schema import SECTIONS, SETTINGS, Setting, toml_value
+from gardener.settings_kind import Setting, toml_value
+from gardener.settings_schema import SECTIONS, SETTINGS
 
 TARGET = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "docs", "configuration.md")
 

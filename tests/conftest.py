@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import fcntl
 import json as json_package
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
+hypothesis.settings.register_profile("gardener", deadline=None, print_blob=True)  # no test asserts a time
+hypothesis.settings.load_profile("gardener")
 os.environ["GARDENER_OLLAMA_URL"] = ""  # the developer's own may be running; for fixtures of modules and sessions
 REQUIRE_ALL = bool(os.environ.get("GARDENER_REQUIRE_ALL"))
 
@@ -34,14 +38,29 @@ def home(tmp_path: Path) -> Path:
     return tmp_path / "gardener-home"
 
 
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], None]) -> Path:
+    """A folder that one of the processes that run tests fills, while the others wait for it."""
+    top = tmp_path_factory.getbasetemp()
+    if os.environ.get("PYTEST_XDIST_WORKER"):
+        top = top.parent
+    folder = top / f"once-{name}"
+    with (top / f"once-{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            making = top / f"making-{name}"
+            shutil.rmtree(making, ignore_errors=True)
+            making.mkdir()
+            make(making)
+            making.rename(folder)
+    return folder
+
+
 @pytest.fixture(scope="session")
 def exported_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The packaged embedder, exported once for all tests that need it."""
     from gardener.models.embeddings import load_embedder
 
-    folder = tmp_path_factory.mktemp("models")
-    load_embedder(str(folder)).close()
-    return folder
+    return made_once(tmp_path_factory, "models", lambda folder: load_embedder(str(folder)).close())
 
 
 @pytest.fixture
@@ -57,16 +76,17 @@ def json_vectors(exported_models: Path, tmp_path_factory: pytest.TempPathFactory
     """A shared store with every vector of `json_project`, made once for all tests that need one."""
     from gardener.app import Gardener
 
-    place = tmp_path_factory.mktemp("vectors")
-    root = _json_project(place / "json-project")
-    shutil.copytree(exported_models, place / "home" / "models")
-    for folder in (place / "home", place / "home" / "models"):
-        folder.chmod(0o700)
-    with Gardener(str(place / "home")) as gardener:
-        context = gardener.registry.add(str(root), "json")
-        gardener.update_index(context)
-        assert gardener.embed(context).remaining == 0
-    return place / "home" / "embeddings"
+    def make(place: Path) -> None:
+        root = _json_project(place / "json-project")
+        shutil.copytree(exported_models, place / "home" / "models")
+        for folder in (place / "home", place / "home" / "models"):
+            folder.chmod(0o700)
+        with Gardener(str(place / "home")) as gardener:
+            context = gardener.registry.add(str(root), "json")
+            gardener.update_index(context)
+            assert gardener.embed(context).remaining == 0
+
+    return made_once(tmp_path_factory, "vectors", make) / "home" / "embeddings"
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
-from gardener.settings_schema import SETTINGS, Setting
+from gardener.settings_kind import Setting
+from gardener.settings_schema import SETTINGS
 
 
 @st.composite

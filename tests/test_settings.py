@@ -16,16 +16,8 @@ from hypothesis import strategies as st
 from gardener.errors import ConfigError, NotFoundError
 from gardener.paths import Paths
 from gardener.settings import Settings, SettingsWatcher, Sources, load_good_parts, load_settings, reload
-from gardener.settings_schema import (
-    BY_KEY,
-    SECTIONS,
-    SETTINGS,
-    InvalidValue,
-    Setting,
-    find_setting,
-    nearest,
-    toml_value,
-)
+from gardener.settings_kind import InvalidValue, Setting, toml_value
+from gardener.settings_schema import BY_KEY, SECTIONS, SETTINGS, find_setting, nearest
 from tests.settings_documents import documents, in_one_folder, value_of
 
 ROOT = Path(__file__).parent.parent

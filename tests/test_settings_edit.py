@@ -17,7 +17,8 @@ from gardener.errors import ConfigError
 from gardener.paths import Paths
 from gardener.settings import Settings, load_settings
 from gardener.settings_edit import set_value, unset_value
-from gardener.settings_schema import SETTINGS, Setting
+from gardener.settings_kind import Setting
+from gardener.settings_schema import SETTINGS
 from tests.settings_documents import documents, in_one_folder, value_of
 
 ROOT = Path(__file__).parent.parent

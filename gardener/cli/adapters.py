@@ -24,9 +24,7 @@ def configure_adapters(parser: argparse.ArgumentParser) -> None:
   gardener adapters off                  the base model alone
   gardener adapters remove house-style
 """
-    parser.add_argument(
-        "action", nargs="?", choices=("list", "use", "off", "remove"), default="list", help="what to do"
-    )
+    parser.add_argument("action", nargs="?", choices=_ACTIONS, default="list", help="what to do")
     parser.add_argument("name", nargs="?", metavar="NAME", help="the adapter, for use and remove")
     parser.add_argument("--even-if-worse", action="store_true", help="use it although it did worse than the base")
     parser.add_argument("--yes", action="store_true", help="do not ask before removing")
@@ -123,7 +121,7 @@ def _remove(gardener: Gardener, console: Console, context: ProjectContext, name:
 
     from gardener.errors import ConflictError
     from gardener.models.adapters import AdapterStore
-    from gardener.project_training import discard, unfinished
+    from gardener.project_training import unfinished
 
     store, begun = AdapterStore(context.home), unfinished(context)
     if context.adapter == name:
@@ -132,7 +130,7 @@ def _remove(gardener: Gardener, console: Console, context: ProjectContext, name:
         console.note("Nothing was removed.")
         return 1
     if name in begun:
-        discard(context, name)
+        store.discard(name)
     if name not in begun or os.path.isdir(os.path.join(store.folder, name)):
         store.remove(name)
     console.line_unless_json(f"The adapter {name} of {context.name} was removed.")

@@ -40,6 +40,8 @@ COMMANDS: dict[str, Command] = {
         Command("serve", "serve", "app", "run the app: pages, API, resident model"),
         Command("ui", "serve", "app", "open the app in the browser, starting it if need be"),
         Command("stop", "serve", "app", "stop the running app"),
+        Command("mcp", "mcp", "app", "the MCP server for editors and agents; `mcp install` sets one up"),
+        Command("service", "service", "app", "keep the app running in the background, from log-in on"),
         Command("token", "token", "app", "tokens with which editors and scripts use the API"),
         Command("config", "config", "care", "show, get, set and validate settings"),
         Command("embedder", "embedder", "care", "which model makes the vectors, and changing it"),

@@ -62,7 +62,7 @@ def configure_config(parser: argparse.ArgumentParser) -> None:
 
 
 def run_show(arguments: argparse.Namespace, console: Console) -> int:
-    from gardener.settings_schema import toml_value
+    from gardener.settings_kind import toml_value
 
     settings, problems = _load(arguments, console)
     if console.as_json:
@@ -77,7 +77,7 @@ def run_show(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def run_get(arguments: argparse.Namespace, console: Console) -> int:
-    from gardener.settings_schema import toml_value
+    from gardener.settings_kind import toml_value
 
     settings, _ = _load(arguments, console)
     value = settings.value(arguments.key)
@@ -94,7 +94,8 @@ def run_get(arguments: argparse.Namespace, console: Console) -> int:
 def run_set(arguments: argparse.Namespace, console: Console) -> int:
     from gardener.errors import ConfigError
     from gardener.settings_edit import set_value
-    from gardener.settings_schema import InvalidValue, find_setting, toml_value
+    from gardener.settings_kind import InvalidValue, toml_value
+    from gardener.settings_schema import find_setting
 
     setting = find_setting(arguments.key)
     words: list[str] = arguments.words
@@ -125,7 +126,8 @@ def run_set(arguments: argparse.Namespace, console: Console) -> int:
 
 def run_unset(arguments: argparse.Namespace, console: Console) -> int:
     from gardener.settings_edit import unset_value
-    from gardener.settings_schema import BY_KEY, find_setting, toml_value
+    from gardener.settings_kind import toml_value
+    from gardener.settings_schema import BY_KEY, find_setting
 
     sources = _sources(arguments, console)
     path = sources.project_file or sources.paths.config
@@ -232,7 +234,8 @@ def _note_problems(problems: list[Problem], console: Console) -> None:
 
 
 def _note_effect(settings: Settings, key: str, path: str, console: Console) -> None:
-    from gardener.settings_schema import find_setting, toml_value
+    from gardener.settings_kind import toml_value
+    from gardener.settings_schema import find_setting
 
     origin = settings.origin(key)
     if origin.path != path:

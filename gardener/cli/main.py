@@ -139,10 +139,18 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _for_project(next_step: str, command: str, project: str | None) -> str:
-    """The command to try, about the project that this one was about: without it another may be the active one."""
+    """The command to try, about the project that this one was about: without it another may be the active one.
+
+    Not for `config`, whose --project says in which file a setting goes, which may be what was wrong.
+    """
     first, comma, rest = next_step.partition(", ")
     words = first.split()
-    if not project or words[:2] != ["gardener", command] or {"--project", "-p", "--help"} & set(words):
+    if (
+        not project
+        or command == "config"
+        or words[:2] != ["gardener", command]
+        or {"--project", "-p", "--help"} & set(words)
+    ):
         return next_step
     import shlex
 

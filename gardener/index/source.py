@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 
 from gardener.errors import InvalidPath
-from gardener.index.classify import classify, decode
+from gardener.index.classify import classify, decode, is_binary
 from gardener.index.file_names import name_verdict
 from gardener.index.languages import language_of
 from gardener.index.redact import redact
@@ -49,8 +49,10 @@ def view_source(root: str, path: str, start_line: int, end_line: int, max_file_b
     except SkippedFile as error:
         return _because(missing, error.reason)
     reason = classify(path, data)
-    if reason in ("binary", "secret-file"):
+    if reason == "secret-file":
         return _because(missing, reason)
+    if is_binary(data):  # whatever its name is: a picture is "binary-extension"
+        return _because(missing, "binary")
     text = redact(decode(data), path).text
     lines = text.split("\n")
     if lines and lines[-1] == "":

@@ -137,6 +137,19 @@ class AdapterStore:
         what that has left."""
         return ensure_directory(os.path.join(ensure_directory(self.folder), f".{check_name(name)}{_MAKING}"))
 
+    def staged(self) -> dict[str, str]:
+        """Name to folder of the adapters that are being made, or whose making was stopped."""
+        try:
+            entries = sorted(os.listdir(self.folder))
+        except FileNotFoundError:
+            return {}
+        names = [entry[1 : -len(_MAKING)] for entry in entries if entry.startswith(".") and entry.endswith(_MAKING)]
+        return {name: os.path.join(self.folder, f".{name}{_MAKING}") for name in names}
+
+    def discard(self, name: str) -> None:
+        """Removes what lies in `stage(name)`, if anything does."""
+        shutil.rmtree(os.path.join(self.folder, f".{check_name(name)}{_MAKING}"), ignore_errors=True)
+
     def publish(self, name: str, base: str, about: Mapping[str, Any], *, replace: bool = False) -> None:
         """Gives the staged adapter its name, whole or not at all. `base` is the identity of the model it was made for.
 

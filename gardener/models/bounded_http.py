@@ -1,8 +1,8 @@
 """Exchanges with a server that may be slow, broken or hostile: each ends in time, with a whole answer or an error.
 
     client = bounded_client(url, headers, connect_s=5, most_bytes=10_000_000)
-    with exchange(client, "POST", "/embeddings", body, deadline=Deadline(60)) as answer:
-        value = json_object(answer.read())
+    status, content = exchange(client, "POST", "/embeddings", body, deadline=Deadline(60))
+    value = json_object(content)
 
 What holds the server to that is `bounded_transport`.
 """
@@ -10,8 +10,7 @@ What holds the server to that is `bounded_transport`.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, Literal
 
@@ -57,42 +56,21 @@ def bounded_client(base_url: str, headers: Mapping[str, str], *, connect_s: floa
     return client
 
 
-class BoundedAnswer:
-    """Status of an answer, and its body as far as it is read."""
-
-    def __init__(self, response: httpx.Response) -> None:
-        self.status = response.status_code
-        self._response = response
-
-    def pieces(self) -> Iterator[bytes]:
-        """The body as it arrives. Raises TransferFailed."""
-        with _translated(self._response.request):
-            yield from self._response.iter_raw()
-
-    def read(self) -> bytes:
-        """The body. Raises TransferFailed."""
-        return b"".join(self.pieces())
-
-
-@contextmanager
 def exchange(
-    client: httpx.Client,
-    method: str,
-    path: str,
-    body: Mapping[str, object] | None = None,
-    *,
-    deadline: Deadline,
-) -> Iterator[BoundedAnswer]:
-    """One request, its body as JSON. Raises TransferFailed when there is no complete head of an answer in time."""
-    if deadline.passed():
+    client: httpx.Client, method: str, path: str, body: Mapping[str, object] | None = None, *, deadline: Deadline
+) -> tuple[int, bytes]:
+    """One request, its body as JSON; returns the answer's status and body. Raises TransferFailed."""
+    if not deadline.remaining_s():
         raise _timeout(deadline)
-    request = client.build_request(method, path, json=body, extensions={"deadline": deadline})
-    with _translated(request):
-        response = client.send(request, stream=True)
     try:
-        yield BoundedAnswer(response)
-    finally:
-        response.close()
+        with client.stream(method, path, json=body, extensions={"deadline": deadline}) as response:
+            return response.status_code, b"".join(response.iter_raw())
+    except (TooLarge, httpx.DecodingError) as error:
+        raise TransferFailed("oversized", str(error)) from error
+    except httpx.TimeoutException as error:
+        raise _timeout(deadline) from error
+    except (httpx.HTTPError, httpx.StreamError) as error:
+        raise TransferFailed("unreachable", f"{type(error).__name__} {str(error)[:150]}".strip()) from error
 
 
 def json_object(content: bytes) -> dict[str, Any]:
@@ -112,20 +90,6 @@ def _no_constant(name: str) -> float:
 
 
 def _timeout(deadline: Deadline) -> TransferFailed:
-    if deadline.passed() == "idle":
-        return TransferFailed("timeout", f"it was silent for {deadline.idle_s:g} s")
-    if deadline.total_s is None or not deadline.passed():
+    if deadline.remaining_s():
         return TransferFailed("timeout", "it cannot be connected to in time")
     return TransferFailed("timeout", f"it took longer than {deadline.total_s:g} s")
-
-
-@contextmanager
-def _translated(request: httpx.Request) -> Iterator[None]:
-    try:
-        yield
-    except (TooLarge, httpx.DecodingError) as error:
-        raise TransferFailed("oversized", str(error)) from error
-    except httpx.TimeoutException as error:
-        raise _timeout(request.extensions["deadline"]) from error
-    except (httpx.HTTPError, httpx.StreamError) as error:
-        raise TransferFailed("unreachable", f"{type(error).__name__} {str(error)[:150]}".strip()) from error

@@ -126,10 +126,10 @@ def _under(deadline: Deadline | None) -> Iterator[None]:
 
 def _left(timeout: float | None, over: type[httpcore.TimeoutException]) -> float | None:
     deadline: Deadline | None = getattr(_current, "deadline", None)
-    left = None if deadline is None else deadline.remaining_s()
-    if left is None:
+    if deadline is None:
         return timeout
-    if left <= 0:
+    left = deadline.remaining_s()
+    if not left:
         raise over("deadline")
     return left if timeout is None else min(timeout, left)
 

@@ -219,13 +219,12 @@ class ServerEmbedder:
 
         def attempt() -> dict[str, Any]:
             try:
-                with exchange(self._client, method, path, body, deadline=deadline) as answer:
-                    content = answer.read()
+                status, content = exchange(self._client, method, path, body, deadline=deadline)
             except TransferFailed as error:
                 if error.kind == "oversized":
                     raise self._wrong(str(error)) from error
                 raise _Again(str(error)) from error
-            status, said = answer.status, self._said(content)
+            said = self._said(content)
             refused = status in (400, 413, 422) or (status >= 500 and _TOO_LONG.search(said))
             if refused and path in _EMBED:
                 raise _Refused(f"status {status}: {said}")
@@ -240,8 +239,7 @@ class ServerEmbedder:
 
         try:
             with self._breaker.calling(failures=_Again):
-                left = deadline.remaining_s() or 0.0
-                return retry_call(attempt, on=_Again, attempts=attempts, timeout_s=left)
+                return retry_call(attempt, on=_Again, attempts=attempts, timeout_s=deadline.remaining_s())
         except _Again as error:
             raise EmbedderUnavailable(
                 f"The embedding server {self._spec.url} does not answer: {str(error)[:200]}",

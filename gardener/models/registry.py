@@ -272,10 +272,3 @@ class BackendRegistry:
         near = difflib.get_close_matches(name, [AUTO, *self._registered], n=1)
         hint = f" Did you mean {near[0]!r}?" if near else f" Known: {', '.join((AUTO, *self.names()))}."
         return ConfigError(f"There is no chat backend {name!r}.{hint}", next_step="gardener config show --origin")
-
-
-def default_registry(order: Sequence[str] = ()) -> BackendRegistry:
-    """Every backend that this version and the installed packages offer."""
-    registry = BackendRegistry(order)
-    registry.register_installed()
-    return registry

@@ -1,4 +1,4 @@
-"""The one web application: guard, probes, /api, /v1. The pages are mounted on it by ui.mount."""
+"""The one web application: guard, probes, /api, /v1, /mcp. The pages are mounted on it by ui.mount."""
 
 from __future__ import annotations
 
@@ -25,14 +25,19 @@ log = logging.getLogger("gardener.server")
 def create_app(edge: Edge, *, limits: Limits = DEFAULT_LIMITS) -> FastAPI:
     """The application of one launch. Its lifespan ends the jobs: partial answers are saved as incomplete."""
     from fastapi import FastAPI
+    from starlette.routing import Route
 
     from gardener import __version__
     from gardener.server import json_api, openai_api, probes
+    from gardener.server.mcp_endpoint import McpEndpoint
+
+    mcp = McpEndpoint(edge)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        yield
-        await asyncio.to_thread(edge.jobs.close)
+        async with mcp.running():
+            yield
+            await asyncio.to_thread(edge.jobs.close)
 
     app = FastAPI(
         title="Gardener",
@@ -47,6 +52,7 @@ def create_app(edge: Edge, *, limits: Limits = DEFAULT_LIMITS) -> FastAPI:
     app.include_router(probes.router(edge), tags=["probes"])
     app.include_router(json_api.router(edge), tags=["api"])
     app.include_router(openai_api.router(edge), tags=["openai"])
+    app.router.routes += [Route(path, mcp, include_in_schema=False) for path in ("/mcp", "/mcp/")]
     answer_errors(app)
     app.add_middleware(
         Guard,

@@ -28,7 +28,8 @@ cookies.
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 KNOWN_METHODS = SAFE_METHODS | {"POST", "PUT", "PATCH", "DELETE"}
-STREAMING_ROUTES = frozenset({"page", "/api/jobs/{job_id}/events", "/v1/chat/completions"})
+MCP_PATHS = ("/mcp", "/mcp/")
+STREAMING_ROUTES = frozenset({"page", "/api/jobs/{job_id}/events", "/v1/chat/completions", "/mcp"})
 """Their time is the reader's, so it would say nothing in a histogram."""
 LIBRARY_PATHS = ("/assets/", "/static/")
 """Files of the page's library with a hash in their names: the only responses a browser may keep."""
@@ -199,6 +200,8 @@ class Headers:
 
 def route_label(scope: Scope) -> str:
     """The route's pattern, or "page" for everything of the pages: a closed set, so that labels stay few."""
+    if scope["path"] in MCP_PATHS:
+        return "/mcp"
     path: str = getattr(scope.get("route"), "path", "")
     ours = path.startswith(("/api/", "/v1/")) or path in (*OPEN_PATHS, "/metrics")
     return path if ours and not scope["path"].startswith("/gradio_api") else "page"

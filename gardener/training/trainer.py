@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from gardener.errors import AdapterUnfit, GardenerError, ModelError
+from gardener.models.adapters import CONFIG, WEIGHTS
 from gardener.paths import open_private, write_private
 from gardener.training import checkpoint as checkpoints
 from gardener.training.checkpoint import Checkpoint
@@ -308,8 +309,8 @@ class _Trainer:
             "lora_parameters": {"rank": plan.rank, "scale": SCALE, "dropout": 0.0},
         }
         path = self._folder.path
-        write_private(os.path.join(path, "adapters.safetensors"), checkpoints.safetensors(weights, {"format": "mlx"}))
-        write_private(os.path.join(path, "adapter_config.json"), json.dumps(config, indent=1).encode())
+        write_private(os.path.join(path, WEIGHTS), checkpoints.safetensors(weights, {"format": "mlx"}))
+        write_private(os.path.join(path, CONFIG), json.dumps(config, indent=1).encode())
 
 
 class _Report:

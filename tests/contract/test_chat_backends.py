@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from gardener import settings_schema
+from gardener.app import Gardener
 from gardener.errors import BackendError, ModelError
 from gardener.models.base import Capabilities, ChatBackend, ChatRequest, Evidence, StreamLimits
 from gardener.models.extractive import ExtractiveBackend
 from gardener.models.mlx.backend import MlxBackend
 from gardener.models.ollama import OllamaBackend
 from gardener.models.openai_compatible import OpenAICompatibleBackend
-from gardener.models.registry import default_registry
 from gardener.types import BackendEvent, Done, Message, TextDelta, ThinkingDelta
 from tests.chat_samples import EXPIRE, HITS, LOGIN, ScriptedBackend
 from tests.mlx_server import mlx_server
@@ -97,8 +97,9 @@ def text_of(events: list[BackendEvent]) -> str:
     return "".join(event.text for event in events if isinstance(event, TextDelta))
 
 
-def test_every_registered_backend_is_in_the_suite() -> None:
-    assert {*default_registry().names(), *settings_schema.BACKENDS} <= set(BACKENDS)
+def test_every_registered_backend_is_in_the_suite(home: Path) -> None:
+    with Gardener(str(home)) as gardener:
+        assert {*gardener.backends.names(), *settings_schema.BACKENDS} <= set(BACKENDS)
 
 
 def test_it_meets_the_protocol(backend: ChatBackend) -> None:

@@ -62,48 +62,15 @@ def client_of(serve: Serve) -> Iterator[httpx.Client]:
 
 
 def get(client: httpx.Client, deadline: Deadline | None = None) -> bytes:
-    with exchange(client, "GET", "/", deadline=deadline or Deadline(20)) as given:
-        return given.read()
+    return exchange(client, "GET", "/", deadline=deadline or Deadline(20))[1]
 
 
 def test_a_server_that_does_not_take_what_it_is_sent() -> None:
     with client_of(lambda _, leave: leave.wait(20) and None) as client:
         large = {"text": "x" * 30_000_000}
-        with (
-            pytest.raises(TransferFailed, match=r"longer than 0\.2 s") as caught,
-            exchange(client, "POST", "/", large, deadline=Deadline(0.2)),
-        ):
-            pass
+        with pytest.raises(TransferFailed, match=r"longer than 0\.2 s") as caught:
+            exchange(client, "POST", "/", large, deadline=Deadline(0.2))
     assert caught.value.kind == "timeout"
-
-
-def test_silence_in_the_middle_of_a_stream_ends_it_and_what_came_before_is_there() -> None:
-    def serve(connection: socket.socket, leave: threading.Event) -> None:
-        head_of(connection)
-        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
-        leave.wait(20)
-
-    deadline, came = Deadline(20, idle_s=0.2), []
-    with (
-        client_of(serve) as client,
-        pytest.raises(TransferFailed, match=r"silent for 0\.2 s"),
-        exchange(client, "GET", "/", deadline=deadline) as given,
-    ):
-        for piece in given.pieces():
-            came.append(piece)
-            deadline.progress()
-    assert came == [b"hello"]
-
-
-def test_comments_that_keep_a_stream_alive_are_no_progress() -> None:
-    def serve(connection: socket.socket, leave: threading.Event) -> None:
-        head_of(connection)
-        connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-        while not leave.wait(0.02):
-            connection.sendall(b"3\r\n:\n\n\r\n")
-
-    with client_of(serve) as client, pytest.raises(TransferFailed, match=r"silent for 0\.2 s"):
-        get(client, Deadline(20, idle_s=0.2))
 
 
 def test_a_connection_is_used_again_under_the_next_deadline() -> None:
@@ -132,8 +99,8 @@ def test_a_redirect_is_not_followed() -> None:
         head_of(connection)
         connection.sendall(b"HTTP/1.1 302 Found\r\nLocation: /elsewhere\r\nContent-Length: 0\r\n\r\n")
 
-    with client_of(serve) as client, exchange(client, "GET", "/", deadline=Deadline(20)) as given:
-        assert given.status == 302
+    with client_of(serve) as client:
+        assert exchange(client, "GET", "/", deadline=Deadline(20)) == (302, b"")
 
 
 def test_an_address_in_another_alphabet_and_a_header_that_cannot_be_sent() -> None:

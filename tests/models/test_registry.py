@@ -8,7 +8,7 @@ import pytest
 from gardener.errors import BackendUnavailable, ConfigError, ModelNotFound
 from gardener.models.base import ChatBackend, Readiness
 from gardener.models.composition import HOW_TO_GET_A_MODEL
-from gardener.models.registry import BackendRegistry, default_registry
+from gardener.models.registry import BackendRegistry
 from tests.chat_samples import ScriptedBackend
 
 
@@ -27,7 +27,7 @@ def raising(error: Exception) -> Callable[[], ChatBackend]:
 
 
 def test_alone_the_extractive_backend_answers_and_the_choice_says_why_and_how_to_do_better() -> None:
-    choice = default_registry().choose()
+    choice = BackendRegistry().choose()
     assert choice.backend.name == "extractive"
     assert choice.degradation == "search only"
     assert HOW_TO_GET_A_MODEL in choice.reason
@@ -166,7 +166,8 @@ def test_an_installed_package_brings_its_backend(tmp_path, monkeypatch) -> None:
         "[gardener.chat_backends]\nparrot = parrot_backend:Parrot\nextractive = parrot_backend:Parrot\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
-    registry = default_registry()
+    registry = BackendRegistry()
+    registry.register_installed()
     assert registry.names() == ("parrot", "extractive")
     assert registry.choose().backend.name == "parrot"
     assert registry.get("extractive").name == "extractive"

@@ -14,11 +14,10 @@ from collections import OrderedDict
 from typing import Any, Final
 
 from gardener.errors import AdapterUnfit
+from gardener.models.adapters import CONFIG, WEIGHTS
 from gardener.models.base import AdapterRef
 from gardener.models.mlx.loading import Base
 
-CONFIG: Final = "adapter_config.json"
-WEIGHTS: Final = "adapters.safetensors"
 MOST_KEPT: Final = 8
 """Adapters that stay in memory, a few megabytes each."""
 MOST_RANK: Final = 512

@@ -36,6 +36,7 @@ from gardener.models.local_models import local_models
 from gardener.models.mlx import generation
 from gardener.models.mlx.adapters import AdapterShelf
 from gardener.models.mlx.generation import Cancelled, Clock, Storage
+from gardener.models.mlx.installed import INSTALL_MLX, mlx_is_installed
 from gardener.models.mlx.loading import Base, Stamp, load_base, stamp_of
 from gardener.models.mlx.prefixes import Prefix, PrefixStore, copied, prefix_key
 from gardener.models.mlx.tokens import TokenCounter
@@ -141,10 +142,8 @@ class MlxBackend:
             self._folder(model)
         except GardenerError as error:
             return Readiness(False, error.message, error.next_step)
-        import importlib.util
-
-        if importlib.util.find_spec("mlx_lm") is None:
-            return Readiness(False, "The package mlx-lm is not installed.", "pip install mlx-lm")
+        if not mlx_is_installed():
+            return Readiness(False, "The package mlx-lm is not installed.", INSTALL_MLX)
         return Readiness(True)
 
     def models(self) -> tuple[str, ...]:
