@@ -6,10 +6,10 @@ needed, so that a command which only flips a pointer stays as fast as the interp
 
 from __future__ import annotations
 
-import os
 import threading
 
 from gardener.background import Conditions, Foreground
+from gardener.backup.whole import whole
 from gardener.errors import ConfigError, NoActiveProject
 from gardener.paths import Paths, index_directory
 
@@ -17,7 +17,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from gardener.backup_service import BackupService
     from gardener.chat.system_prompt import SystemPrompts
     from gardener.continued_answer import Broken
     from gardener.embedding_service import EmbeddingService
@@ -84,8 +83,7 @@ class Gardener:
             if self._settings is None:
                 from gardener.settings import load_settings
 
-                self._finish_restore()
-                self._settings = load_settings(self.paths, flags=self._flags)
+                self._settings = load_settings(whole(self.paths), flags=self._flags)
             return self._settings
 
     def settings_for(self, context: ProjectContext) -> Settings:
@@ -111,24 +109,9 @@ class Gardener:
             if self._state is None:
                 from gardener.state import State
 
-                self.paths.ensure()
-                self._finish_restore()
+                whole(self.paths).ensure()
                 self._state = State(self.paths.state_db)
             return self._state
-
-    def _finish_restore(self) -> None:
-        """Finishes a restore that was killed while it put things in their places; see backup/swap.py."""
-        if os.path.exists(os.path.join(self.paths.home, "restoring.json")):
-            from gardener.backup.swap import finish_interrupted
-
-            finish_interrupted(self.paths)
-
-    @property
-    def backups(self) -> BackupService:
-        """Backups of this home. Opens nothing by itself, so that it works with a home that is damaged."""
-        from gardener.backup_service import BackupService
-
-        return BackupService(self)
 
     @property
     def registry(self) -> Registry:
@@ -211,7 +194,7 @@ class Gardener:
         from gardener.models.embedder_spec import spec_of
         from gardener.settings import load_settings
 
-        return spec_of(load_settings(self.paths, flags=self._flags).text)  # afresh: the file may have changed
+        return spec_of(load_settings(whole(self.paths), flags=self._flags).text)  # afresh: the file may have changed
 
     def embedder(self) -> Embedder:
         """The loaded embedder. Raises EmbedderUnavailable or ModelDamaged."""

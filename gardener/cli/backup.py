@@ -66,8 +66,10 @@ def backup(args: argparse.Namespace, console: Console) -> int:
         raise UsageError(f"`backup {args.action}` needs a file.", next_step="gardener backup --help")
     if args.target and args.action not in (*_WITH_ID, *_WITH_FILE):
         raise UsageError(f"`backup {args.action}` takes no id.", next_step="gardener backup --help")
+    from gardener.backup_service import BackupService
+
     with open_gardener(console) as gardener:
-        return _RUN[args.action](gardener.backups, console, args)
+        return _RUN[args.action](BackupService(gardener), console, args)
 
 
 def _create(service: BackupService, console: Console, args: argparse.Namespace) -> int:

@@ -21,6 +21,7 @@ def configure_doctor(parser: argparse.ArgumentParser) -> None:
 
 
 def doctor(args: argparse.Namespace, console: Console) -> int:
+    from gardener.backup_service import BackupService
     from gardener.cli.status import watch_states
     from gardener.disk import orphans
     from gardener.health.backups import backup_checks
@@ -57,7 +58,9 @@ def doctor(args: argparse.Namespace, console: Console) -> int:
                 lambda: orphans(gardener),
                 deep=args.deep,
             )
-            + backup_checks(lambda: gardener.backups.store, lambda: gardener.settings.integer("backup.every_hours"))
+            + backup_checks(
+                lambda: BackupService(gardener).store, lambda: gardener.settings.integer("backup.every_hours")
+            )
         )
     worst = [finding for finding in findings if finding.severity == "error"]
     if console.as_json:

@@ -98,6 +98,7 @@ def _run(
 ) -> None:
     import uvicorn
 
+    from gardener.backup_service import BackupService
     from gardener.server.app import create_app
     from gardener.server.edge import Edge, Launch
     from gardener.server.protocol import MAX_HEADER_BYTES, PatientProtocol
@@ -106,7 +107,7 @@ def _run(
     launch = Launch(host, int(listener.getsockname()[1]), secrets.token_urlsafe(32), extra_hosts=extra_hosts)
     edge = Edge(gardener, launch)
     sweep = Sweep(gardener, make_vectors=edge.embed)
-    backups = gardener.backups.schedule()
+    backups = BackupService(gardener).schedule()
     app = create_app(edge)
     if mount is not None:
         mount(app, edge)

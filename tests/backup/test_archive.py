@@ -17,6 +17,7 @@ from gardener.backup import archive
 from gardener.backup.manifest import FileEntry, Manifest
 from gardener.backup.store import Store
 from gardener.backup.verify import ask_index
+from gardener.backup_service import BackupService
 from gardener.errors import BackupDamaged, ConflictError, GardenerError, SchemaTooNew
 
 
@@ -26,35 +27,35 @@ def test_a_project_moves_to_another_machine(full_home: Path, tmp_path: Path) -> 
         gardener.registry.add(str(tmp_path), "other")
         context = gardener.registry.get("amber")
         answers = ask_index(os.path.join(context.home, "index"), "amber")
-        gardener.backups.export(str(bundle), project="amber")
+        BackupService(gardener).export(str(bundle), project="amber")
         with pytest.raises(ConflictError):
-            gardener.backups.export(str(bundle), project="amber")
+            BackupService(gardener).export(str(bundle), project="amber")
     assert bundle.stat().st_mode & 0o777 == 0o600
     with Gardener(str(tmp_path / "second")) as gardener:
-        _, done = gardener.backups.import_archive(str(bundle))
+        _, done = BackupService(gardener).import_archive(str(bundle))
         assert done and done.conversations == 1 and not done.saved
         assert [project.name for project in gardener.registry.list()] == ["amber"]
         moved = gardener.registry.get("amber")
         assert not moved.trusted and moved.id == context.id
         assert [talk.messages for talk in gardener.history.list(moved.id)] == [2]
         assert ask_index(os.path.join(moved.home, "index"), "amber") == answers
-        assert gardener.backups.import_archive(str(bundle))[1].conversations == 0  # type: ignore[union-attr]
+        assert BackupService(gardener).import_archive(str(bundle))[1].conversations == 0  # type: ignore[union-attr]
 
 
 def test_a_whole_home_moves_too(full_home: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "all.tar.gz"
     with Gardener() as gardener:
-        gardener.backups.export(str(bundle))
+        BackupService(gardener).export(str(bundle))
     with Gardener(str(tmp_path / "second")) as gardener:
-        entry, done = gardener.backups.import_archive(str(bundle))
+        entry, done = BackupService(gardener).import_archive(str(bundle))
         assert done is None and entry.manifest and entry.manifest.sequence == 1
-        gardener.backups.restore()
+        BackupService(gardener).restore()
         assert [project.name for project in gardener.registry.list()] == ["amber"]
 
 
 def test_restoring_a_project_keeps_later_conversations_and_saves_what_it_replaces(full_home: Path) -> None:
     with Gardener() as gardener:
-        gardener.backups.create()
+        BackupService(gardener).create()
         context = gardener.registry.get("amber")
         first = gardener.history.list(context.id)[0]
         gardener.history.delete(context.id, first.id)
@@ -62,14 +63,14 @@ def test_restoring_a_project_keeps_later_conversations_and_saves_what_it_replace
         later = gardener.history.start(context.id, "later")
         gardener.history.append(context.id, later.id, "user", "later")
         other = gardener.registry.add(str(full_home.parent), "other", force=True)
-        done = gardener.backups.restore_project("amber")
+        done = BackupService(gardener).restore_project("amber")
         assert done.conversations == 1 and done.saved
         assert {talk.title for talk in gardener.history.list(context.id)} == {first.title, "later"}
         assert gardener.registry.get("other").id == other.id
         assert ask_index(os.path.join(context.home, "index"), "amber")[0]
         # One conversation, back to what it was.
         gardener.history.append(context.id, first.id, "user", "a mistake")
-        gardener.backups.restore_conversation(first.id)
+        BackupService(gardener).restore_conversation(first.id)
         assert [message.content for message in gardener.history.show(context.id, first.id)] == [
             "Where are orders loaded?",
             "In order.py.",
@@ -82,7 +83,7 @@ def bundle(full_home: Path, tmp_path: Path) -> tuple[Manifest, list[tuple[tarfil
     """A good archive, taken apart."""
     path = tmp_path / "good.tar.gz"
     with Gardener() as gardener:
-        gardener.backups.export(str(path), project="amber")
+        BackupService(gardener).export(str(path), project="amber")
     with tarfile.open(path) as opened:
         members = [(member, opened.extractfile(member).read()) for member in opened]  # type: ignore[union-attr]
     return archive.inspect(str(path)), members
@@ -216,7 +217,7 @@ def test_a_bundle_of_one_project_holds_no_word_of_another(full_home: Path, tmp_p
         other = gardener.registry.add(str(tmp_path / "other"), "other")
         talk = gardener.history.start(other.id, "confidential")
         gardener.history.append(other.id, talk.id, "user", "the zanzibar affair " * 400)
-        made = gardener.backups.create("amber")
+        made = BackupService(gardener).create("amber")
         assert [project.name for project in made.manifest.projects] == ["amber"]
         assert b"zanzibar" not in (Path(made.path) / "home" / "state.db").read_bytes()
         assert not any(other.id in file.path or "config.toml" in file.path for file in made.manifest.files)

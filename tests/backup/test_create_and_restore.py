@@ -16,6 +16,7 @@ import pytest
 from gardener.app import Gardener
 from gardener.backup.capture import capture_index, copy_database
 from gardener.backup.verify import ask_index, check_hashes, check_present, stage
+from gardener.backup_service import BackupService
 from gardener.errors import BackupDamaged, BackupNotFound, LockedError, SchemaTooNew
 from gardener.index.manifest import Manifest as IndexManifest
 from gardener.index.search import SearchRequest
@@ -24,6 +25,7 @@ from gardener.locks import ProcessLock
 KILLER = """
 import logging, os, signal, sys
 from gardener.app import Gardener
+from gardener.backup_service import BackupService
 
 class Killer(logging.Handler):
     def __init__(self, at):
@@ -44,7 +46,7 @@ if __name__ == "__main__":
         if sys.argv[1] == "finish":
             gardener.state
         else:
-            getattr(gardener.backups, sys.argv[1])(*sys.argv[3:])
+            getattr(BackupService(gardener), sys.argv[1])(*sys.argv[3:])
 """
 
 
@@ -88,13 +90,13 @@ def test_what_comes_back_is_what_was_saved(full_home: Path) -> None:
             [tuple(row) for row in gardener.state.read().execute("SELECT * FROM messages")],
             gardener.search(context, SearchRequest("load order")).hits,
         )
-        made = gardener.backups.create()
+        made = BackupService(gardener).create()
         assert not check_hashes(made.path, made.manifest)
     shutil.rmtree(full_home / "projects")
     os.unlink(full_home / "state.db")
     os.unlink(full_home / "config.toml")
     with Gardener() as gardener:
-        done = gardener.backups.restore()
+        done = BackupService(gardener).restore()
         assert done.trial.chunks > 0 and all(probe.hits for probe in done.trial.probes)
         context = gardener.registry.get("amber")
         after = (
@@ -112,12 +114,12 @@ def test_what_comes_back_is_what_was_saved(full_home: Path) -> None:
 
 def test_an_unchanged_file_takes_no_room_twice_and_a_damaged_one_is_not_handed_on(full_home: Path) -> None:
     with Gardener() as gardener:
-        first, second = gardener.backups.create(), gardener.backups.create()
+        first, second = BackupService(gardener).create(), BackupService(gardener).create()
         assert second.written < first.written / 10
         assert second.manifest.sequence == first.manifest.sequence + 1
         victim = max(first.manifest.files, key=lambda file: file.size)
         flip(Path(first.path) / victim.path)
-        third = gardener.backups.create()
+        third = BackupService(gardener).create()
         assert not check_hashes(third.path, third.manifest)
         assert check_hashes(second.path, second.manifest)
 
@@ -134,7 +136,7 @@ def test_create_survives_a_kill_at_every_point(full_home: Path, tmp_path: Path) 
     while (said := killed_at(tmp_path, "create", stages + 1)) is not None:
         stages += 1
         with Gardener() as gardener:
-            for entry in gardener.backups.store.entries():
+            for entry in BackupService(gardener).store.entries():
                 assert entry.manifest and not check_hashes(entry.path, entry.manifest), said
             assert titles(gardener) == ["Where are orders loaded?"]
     assert stages >= 5
@@ -145,12 +147,12 @@ def test_create_survives_a_kill_at_every_point(full_home: Path, tmp_path: Path) 
 @pytest.mark.parametrize("action", ["restore", "undo"])
 def test_restore_survives_a_kill_at_every_point(full_home: Path, tmp_path: Path, action: str) -> None:
     with Gardener() as gardener:
-        gardener.backups.create()
+        BackupService(gardener).create()
     change(full_home)
     old, new = (2, 9), (1, 7)
     if action == "undo":
         with Gardener() as gardener:
-            gardener.backups.restore()
+            BackupService(gardener).restore()
         old, new = new, old
     point = 0
     while True:  # before the commit each kill leaves what was
@@ -186,7 +188,7 @@ def test_restore_survives_a_kill_at_every_point(full_home: Path, tmp_path: Path,
 
 def test_restoring_a_project_survives_a_kill_while_its_folder_is_exchanged(full_home: Path, tmp_path: Path) -> None:
     with Gardener() as gardener:
-        gardener.backups.create()
+        BackupService(gardener).create()
         home = Path(gardener.registry.get("amber").home)
     (home / "evaluations.jsonl").write_text("later\n")
     stage = 6  # after the five points of the backup of what is replaced
@@ -196,7 +198,7 @@ def test_restoring_a_project_survives_a_kill_while_its_folder_is_exchanged(full_
         with Gardener() as gardener:
             assert titles(gardener) == ["Where are orders loaded?"]
             assert ask_index(str(home / "index"), "amber")[0]
-            saved = gardener.backups.store.entries()[0].manifest
+            saved = BackupService(gardener).store.entries()[0].manifest
             assert saved and "evaluations.jsonl" in " ".join(file.path for file in saved.files)
         assert not (home / "evaluations.jsonl").exists()
         assert not list(full_home.glob("restoring*"))
@@ -206,24 +208,24 @@ def test_restoring_a_project_survives_a_kill_while_its_folder_is_exchanged(full_
 
 def test_an_undone_restore_is_the_state_from_before(full_home: Path) -> None:
     with Gardener() as gardener:
-        gardener.backups.create()
+        BackupService(gardener).create()
         change(full_home)
-        gardener.backups.restore()
+        BackupService(gardener).restore()
     assert state_of(full_home) == (1, 7)
     with Gardener() as gardener:
-        gardener.backups.undo()
+        BackupService(gardener).undo()
     assert state_of(full_home) == (2, 9)
     with Gardener() as gardener:
-        assert len(gardener.backups.confirm()) == 1
+        assert len(BackupService(gardener).confirm()) == 1
         with pytest.raises(BackupNotFound):
-            gardener.backups.undo()
+            BackupService(gardener).undo()
 
 
 def test_one_flipped_bit_in_any_file_is_found_named_and_not_restored(full_home: Path) -> None:
     with Gardener() as gardener:
-        good = gardener.backups.create()
+        good = BackupService(gardener).create()
         (full_home / "config.toml").write_text("config_version = 1\n\n[search]\nlimit = 8\n")
-        bad = gardener.backups.create()
+        bad = BackupService(gardener).create()
         for file in bad.manifest.files:  # a file of its own, so that the other backup stays whole
             path = Path(bad.path) / file.path
             data = path.read_bytes()
@@ -239,17 +241,17 @@ def test_one_flipped_bit_in_any_file_is_found_named_and_not_restored(full_home: 
         name = bad.manifest.files[3].path
         flip(Path(bad.path) / name)
         with pytest.raises(BackupDamaged) as raised:
-            gardener.backups.restore(bad.manifest.id)
+            BackupService(gardener).restore(bad.manifest.id)
         assert name in raised.value.message and good.manifest.id in raised.value.message
-        assert not gardener.backups.store.find(bad.manifest.id).good
-        assert gardener.backups.store.find().id == good.manifest.id
+        assert not BackupService(gardener).store.find(bad.manifest.id).good
+        assert BackupService(gardener).store.find().id == good.manifest.id
     assert not list(full_home.glob("before-restore-*")) and not list(full_home.glob("restoring-*"))
 
 
 @pytest.mark.parametrize("damage", ["bit", "truncated", "gone", "empty", "list", "path", "twice", "newer"])
 def test_a_manifest_that_is_not_one_is_refused(full_home: Path, damage: str) -> None:
     with Gardener() as gardener:
-        made = gardener.backups.create()
+        made = BackupService(gardener).create()
         path = Path(made.path) / "manifest.json"
         data = path.read_bytes()
         if damage == "bit":
@@ -270,16 +272,16 @@ def test_a_manifest_that_is_not_one_is_refused(full_home: Path, damage: str) -> 
             else:
                 found = found._replace(state_schema=found.state_schema + 1)
             path.write_bytes(found.encode())
-        entry = gardener.backups.store.entries()[0]
+        entry = BackupService(gardener).store.entries()[0]
         assert (entry.manifest is None) == (damage != "newer")
         with pytest.raises(SchemaTooNew if damage == "newer" else BackupDamaged):
-            gardener.backups.restore(made.manifest.id)
+            BackupService(gardener).restore(made.manifest.id)
         assert titles(gardener) == ["Where are orders loaded?"]
 
 
 def test_missing_truncated_linked_and_added_files_are_told_apart(full_home: Path) -> None:
     with Gardener() as gardener:
-        made = gardener.backups.create()
+        made = BackupService(gardener).create()
     folder = Path(made.path)
     names = [file.path for file in made.manifest.files]
     (folder / names[0]).unlink()
@@ -295,28 +297,28 @@ def test_a_damaged_index_is_left_out_and_said(full_home: Path) -> None:
     table = max((full_home / "projects").rglob("data/*.lance"), key=lambda path: path.stat().st_size)
     flip(table)
     with Gardener() as gardener:
-        made = gardener.backups.create()
+        made = BackupService(gardener).create()
         assert "damaged" in made.manifest.projects[0].index_problem
         assert not [file for file in made.manifest.files if "/index/" in file.path]
-        assert not gardener.backups.verify(made.manifest.id, "restore")[1]
+        assert not BackupService(gardener).verify(made.manifest.id, "restore")[1]
 
 
 def test_restore_refuses_while_the_app_or_a_writer_is_at_work(full_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gardener.backup.restore.WRITER_WAIT_S", 0)
     with Gardener() as gardener:
-        made = gardener.backups.create()
+        made = BackupService(gardener).create()
         context = gardener.registry.get("amber")
         for path, word in ((full_home / "run" / "app.lock", "stop"), (Path(context.home) / "lock", "status")):
             with ProcessLock(str(path), "gardener test"), pytest.raises(LockedError) as raised:
-                gardener.backups.restore(made.manifest.id)
+                BackupService(gardener).restore(made.manifest.id)
             assert word in raised.value.next_step
-        assert gardener.backups.restore(made.manifest.id)
+        assert BackupService(gardener).restore(made.manifest.id)
 
 
 def test_a_full_disk_leaves_no_half_backup(full_home: Path) -> None:
     """RLIMIT_FSIZE refuses what is larger than a limit the way a full disk refuses everything."""
     with Gardener() as gardener:
-        gardener.backups.create()
+        BackupService(gardener).create()
     script = (
         "import resource, signal, sys\n"
         "from gardener.cli.main import main\n"
@@ -331,7 +333,7 @@ def test_a_full_disk_leaves_no_half_backup(full_home: Path) -> None:
     assert not [name for name in os.listdir(full_home / "backups") if name not in ("lock", "sequence")]
     with Gardener() as gardener:
         assert titles(gardener) == ["Where are orders loaded?"]
-        gardener.backups.create()
+        BackupService(gardener).create()
     done = subprocess.run(
         [sys.executable, "-c", script, "restore", "--yes"], capture_output=True, text=True, timeout=60
     )
@@ -355,9 +357,9 @@ def test_a_backup_made_while_an_index_is_written_is_whole(full_home: Path, made_
         assert writer.stdout.readline() == "1\n"
         with Gardener() as gardener:
             for _ in range(2):
-                made = gardener.backups.create()
+                made = BackupService(gardener).create()
                 assert not made.manifest.projects[0].index_problem and not made.manifest.projects[1].index_problem
-                _, problems, tried = gardener.backups.verify(made.manifest.id, "restore")
+                _, problems, tried = BackupService(gardener).verify(made.manifest.id, "restore")
                 assert not problems and tried and tried.chunks
     finally:
         writer.stdin.close()
@@ -390,7 +392,7 @@ def test_what_is_committed_while_an_index_is_captured_makes_it_begin_again(
 def test_what_is_staged_is_hashed_on_the_way(full_home: Path, tmp_path: Path) -> None:
     """A file that rots between the check and the copy."""
     with Gardener() as gardener:
-        made = gardener.backups.create()
+        made = BackupService(gardener).create()
     flip(Path(made.path) / made.manifest.files[0].path)
     with pytest.raises(BackupDamaged, match=made.manifest.files[0].path):
         stage(made.path, made.manifest, str(tmp_path / "staged"))
@@ -400,6 +402,7 @@ WRITER = """
 import os, select, sys
 from pathlib import Path
 from gardener.app import Gardener
+from gardener.backup_service import BackupService
 
 if __name__ == "__main__":
     with Gardener() as gardener:

@@ -11,6 +11,7 @@ import pytest
 
 from gardener.app import Gardener
 from gardener.backup.encryption import is_encrypted, key_for_writing
+from gardener.backup_service import BackupService
 from gardener.errors import BackupDamaged, ConfigError
 from tests.backup.test_create_and_restore import flip
 
@@ -30,16 +31,16 @@ def test_only_the_holder_of_the_key_reads_it(full_home: Path, tmp_path: Path) ->
     key_for_writing(str(other))
     with Gardener(str(tmp_path / "second")) as gardener:
         with pytest.raises(BackupDamaged):
-            gardener.backups.import_archive(str(bundle), key_file=str(other))
+            BackupService(gardener).import_archive(str(bundle), key_file=str(other))
         with pytest.raises(ConfigError):
-            gardener.backups.import_archive(str(bundle), key_file=str(tmp_path / "nothing"))
+            BackupService(gardener).import_archive(str(bundle), key_file=str(tmp_path / "nothing"))
         key_file.write_text("AGE-SECRET-KEY-1NONSENSE")
         with pytest.raises(ConfigError):
-            gardener.backups.import_archive(str(bundle), key_file=str(key_file))
+            BackupService(gardener).import_archive(str(bundle), key_file=str(key_file))
         key_file.write_text(f"# my key, by hand\n{secret.lower()}\n")
-        assert not gardener.backups.store.entries()
-        entry, _ = gardener.backups.import_archive(str(bundle), key_file=str(key_file))
-        assert gardener.backups.restore(entry.id).trial.conversations == 1
+        assert not BackupService(gardener).store.entries()
+        entry, _ = BackupService(gardener).import_archive(str(bundle), key_file=str(key_file))
+        assert BackupService(gardener).restore(entry.id).trial.conversations == 1
 
 
 @pytest.mark.parametrize("at", [0.0, 0.01, 0.5, 0.99])
@@ -47,13 +48,13 @@ def test_a_flipped_bit_is_refused(full_home: Path, tmp_path: Path, at: float) ->
     bundle = tmp_path / "all.age"
     key = key_for_writing(str(tmp_path / "key"))
     with Gardener() as gardener:
-        gardener.backups.export(str(bundle), key=key)
+        BackupService(gardener).export(str(bundle), key=key)
         flip(bundle, at)
-        before = len(gardener.backups.store.entries())
+        before = len(BackupService(gardener).store.entries())
         with pytest.raises(BackupDamaged) as raised:
-            gardener.backups.import_archive(str(bundle), key_file=str(tmp_path / "key"))
+            BackupService(gardener).import_archive(str(bundle), key_file=str(tmp_path / "key"))
         assert str(bundle) in raised.value.message
-        assert len(gardener.backups.store.entries()) == before
+        assert len(BackupService(gardener).store.entries()) == before
         assert "backup-scratch" not in os.listdir(full_home / "run")
 
 

@@ -12,6 +12,7 @@ import pytest
 from gardener.app import Gardener
 from gardener.backup import manifest
 from gardener.backup.schedule import Schedule, backup_due, drill_due
+from gardener.backup_service import BackupService
 from gardener.errors import DiskFull
 from gardener.health.backups import backup_checks
 from gardener.locks import ProcessLock
@@ -23,16 +24,16 @@ HOUR = 3600.0
 
 def test_sleep_and_clock_jumps_make_exactly_one_backup(full_home: Path) -> None:
     with Gardener() as gardener:
-        store = gardener.backups.store
+        store = BackupService(gardener).store
         now = time.time()
         assert backup_due(store, HOUR, now)
         assert not backup_due(store, 0, now)
-        gardener.backups.create()
+        BackupService(gardener).create()
         now = time.time()
         assert not backup_due(store, HOUR, now)
         assert backup_due(store, HOUR, now + 30 * 24 * HOUR)  # after a month of sleep
         assert backup_due(store, HOUR, now - 24 * HOUR)  # the clock was put back: the newest is from the future
-        damaged = gardener.backups.create()
+        damaged = BackupService(gardener).create()
         store.record_proof(damaged.manifest.id, "hashes", ["home/state.db: gone"])
         assert not backup_due(store, HOUR, now + 1)  # the one before is good
 
@@ -40,14 +41,14 @@ def test_sleep_and_clock_jumps_make_exactly_one_backup(full_home: Path) -> None:
 def test_the_schedule_does_what_is_due_and_nothing_twice(full_home: Path) -> None:
     (full_home / "config.toml").write_text("config_version = 1\n\n[backup]\nkeep_last = 1\nkeep_daily = 0\n")
     with Gardener() as gardener:
-        schedule = gardener.backups.schedule()
+        schedule = BackupService(gardener).schedule()
         for _ in range(3):
             schedule.look()
-        entries = gardener.backups.store.entries()
+        entries = BackupService(gardener).store.entries()
         assert len(entries) == 1
         assert entries[0].proof and entries[0].proof["depth"] == "drill" and entries[0].proof["ok"]
-        assert not drill_due(gardener.backups.store, HOUR, time.time())
-        other = gardener.backups.schedule()
+        assert not drill_due(BackupService(gardener).store, HOUR, time.time())
+        other = BackupService(gardener).schedule()
         other.look()  # the first one keeps the schedule
         assert ProcessLock(str(full_home / "run" / "backup-schedule.lock"), "").holder()
         schedule.stop()
@@ -82,8 +83,8 @@ def test_what_failed_is_logged_and_not_tried_again_at_once(home: Path, caplog: p
 
 def test_a_drill_compares_with_the_live_index(full_home: Path) -> None:
     with Gardener() as gardener:
-        gardener.backups.create()
-        done = gardener.backups.drill()
+        BackupService(gardener).create()
+        done = BackupService(gardener).drill()
         assert not done.problems and done.trial
         assert [(one.project, one.shared, one.changed) for one in done.compared] == [("amber", 1.0, False)]
         context = gardener.registry.get("amber")
@@ -92,7 +93,7 @@ def test_a_drill_compares_with_the_live_index(full_home: Path) -> None:
             try:
                 path.write_text("def nothing_alike():\n    return 0\n")
                 gardener.update_index(context)
-                changed = gardener.backups.drill()
+                changed = BackupService(gardener).drill()
             finally:
                 path.write_text(original)
             assert not changed.problems and changed.compared[0].changed and changed.compared[0].shared < 1
@@ -102,7 +103,7 @@ def test_a_drill_compares_with_the_live_index(full_home: Path) -> None:
 def test_a_drill_notices_what_a_hash_cannot(full_home: Path) -> None:
     """A backup whose every hash fits, of an index that does not open."""
     with Gardener() as gardener:
-        made = gardener.backups.create()
+        made = BackupService(gardener).create()
         table = max((file for file in made.manifest.files if "/data/" in file.path), key=lambda file: file.size)
         path = Path(made.path) / table.path
         os.unlink(path)
@@ -114,22 +115,22 @@ def test_a_drill_notices_what_a_hash_cannot(full_home: Path) -> None:
             file._replace(sha256=digest, size=size) if file.path == table.path else file for file in made.manifest.files
         )
         (Path(made.path) / manifest.NAME).write_bytes(made.manifest._replace(files=files).encode())
-        assert not gardener.backups.verify(made.manifest.id, "hashes")[1]
-        done = gardener.backups.drill(made.manifest.id)
+        assert not BackupService(gardener).verify(made.manifest.id, "hashes")[1]
+        done = BackupService(gardener).drill(made.manifest.id)
         assert done.problems and "amber" in done.problems[0]
-        assert not gardener.backups.store.find(made.manifest.id).good
+        assert not BackupService(gardener).store.find(made.manifest.id).good
 
 
 def test_the_doctor_knows_of_backups(full_home: Path) -> None:
     with Gardener() as gardener:
-        check = backup_checks(lambda: gardener.backups.store, lambda: 24)[0]
+        check = backup_checks(lambda: BackupService(gardener).store, lambda: 24)[0]
 
         def severity() -> str:
             found = check.run()
             return (found if not isinstance(found, list) else found[0]).severity
 
         assert severity() == "info"
-        made = gardener.backups.create()
+        made = BackupService(gardener).create()
         assert severity() == "ok"
         old = made.manifest._replace(created_at=time.time() - 72 * HOUR)
         (Path(made.path) / manifest.NAME).write_bytes(old.encode())
@@ -145,21 +146,24 @@ def test_prune_makes_sure_of_what_it_will_rely_on(full_home: Path) -> None:
     from gardener.errors import BackupDamaged, ConfigError
 
     with Gardener() as gardener:
-        first, second = gardener.backups.create(), gardener.backups.create()
+        first, second = BackupService(gardener).create(), BackupService(gardener).create()
         victim = Path(second.path) / "home" / "state.db"
         data = victim.read_bytes()
         victim.unlink()
         victim.write_bytes(data)
         flip(victim)
         with pytest.raises(BackupDamaged):
-            gardener.backups.prune()
-        assert [entry.id for entry in gardener.backups.store.entries()] == [second.manifest.id, first.manifest.id]
-        third = gardener.backups.create()
-        gone = gardener.backups.prune()
+            BackupService(gardener).prune()
+        assert [entry.id for entry in BackupService(gardener).store.entries()] == [
+            second.manifest.id,
+            first.manifest.id,
+        ]
+        third = BackupService(gardener).create()
+        gone = BackupService(gardener).prune()
         assert first.manifest.id in {entry.id for entry in gone}
-        assert gardener.backups.store.find().id == third.manifest.id
+        assert BackupService(gardener).store.find().id == third.manifest.id
     (full_home / "config.toml").write_text(
         (full_home / "config.toml").read_text().replace("keep_last = 1", "keep_last = 0")
     )
     with Gardener() as gardener, pytest.raises(ConfigError):
-        gardener.backups.prune()
+        BackupService(gardener).prune()
