@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install demo ui test check lint types layers browser-tools bench bench-retrieval docs-generated clean
+.PHONY: help install demo ui screenshots test check lint types layers browser-tools bench bench-retrieval docs-generated clean
 .DEFAULT_GOAL := help
 
 help: ## what there is
@@ -53,6 +53,9 @@ layers: $(VENV)/.installed-test
 
 browser-tools: ## chromium, bubblewrap and shellcheck for the tests, where this system can bring them
 	@scripts/test_tools.sh
+
+screenshots: $(VENV)/.installed-test ## pictures of every page into docs/screenshots (FOLDERS="..." instead of this repository)
+	@$(BIN)/python -m scripts.screenshots $(FOLDERS)
 
 bench: $(VENV)/.installed-test ## every row of docs/performance.md, against the peers
 	@$(BIN)/python -m benchmarks.run

@@ -79,7 +79,7 @@ def disk_use(gardener: Gardener) -> DiskUse:
     users: dict[str, list[str]] = {}
     for record in records:
         context = record.context
-        row = _project_row(context.home) | {
+        row = project_bytes(context.home) | {
             "name": context.name, "id": context.id, "state": "trash" if record.removed_at else "registered",
         }  # fmt: skip
         projects.append(row)
@@ -102,7 +102,7 @@ def disk_use(gardener: Gardener) -> DiskUse:
         except GardenerError:
             used = None  # it cannot be told which vectors this project uses, so none counts as unused
     for folder in orphans(gardener):
-        row = _project_row(folder) | {"name": "", "id": os.path.basename(folder), "state": "orphan"}
+        row = project_bytes(folder) | {"name": "", "id": os.path.basename(folder), "state": "orphan"}
         projects.append(row)
         freeable.append(Freeable(f"folder of no project: {folder}", _derived_bytes(folder), "gardener disk --clean"))
     shared = []
@@ -280,7 +280,7 @@ def _dead_bytes(table: IndexTable) -> int:
     return max(0, present - table.live_bytes()) + stale
 
 
-def _project_row(home: str) -> dict[str, Any]:
+def project_bytes(home: str) -> dict[str, Any]:
     """Bytes of a project's data, by what they are."""
     parts = {"chunks": 0, "words_index": 0, "vectors": 0, "manifest": 0, "symbols": 0, "adapters": 0, "caches": 0,
              "other": 0}  # fmt: skip

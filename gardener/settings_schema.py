@@ -305,6 +305,11 @@ SETTINGS: tuple[Setting, ...] = (
         "Of how many months the newest backup is kept.", minimum=0, maximum=10_000, unit="months",
     ),
     Setting(
+        "ui.editor", "text", "vscode",
+        "What the pages open a cited file with. Browsers refuse links to files (file), those can only be copied.",
+        choices=("vscode", "cursor", "zed", "xcode", "file", "none"),
+    ),
+    Setting(
         "mcp.allow_switch", "flag", False,
         "Let MCP clients make another project the active one; without it they only read.",
         live=False,

@@ -171,9 +171,29 @@ def generations_in_full(connection: sqlite3.Connection) -> None:
     )
 
 
+def branches_and_reasons(connection: sqlite3.Connection) -> None:
+    """Version 4."""
+    _statements(
+        connection,
+        """
+        -- A branch begins with copies of the first `shared` messages of `parent_id` and goes on by itself. No foreign
+        -- key: it outlives the conversation that it came from.
+        ALTER TABLE conversations ADD COLUMN parent_id TEXT NOT NULL DEFAULT '';;
+        ALTER TABLE conversations ADD COLUMN shared INTEGER NOT NULL DEFAULT 0 CHECK (shared >= 0);;
+        CREATE INDEX conversations_by_parent ON conversations (project_id, parent_id);;
+        -- In the reader's words; empty without a thumb.
+        ALTER TABLE messages ADD COLUMN feedback_reason TEXT NOT NULL DEFAULT '';;
+        -- How fresh the index was, and why the answer was less than was configured: to be shown again with it.
+        ALTER TABLE messages ADD COLUMN index_state TEXT NOT NULL DEFAULT '{}';;
+        ALTER TABLE messages ADD COLUMN degradation_reason TEXT NOT NULL DEFAULT ''
+        """,
+    )
+
+
 MIGRATIONS: list[Callable[[sqlite3.Connection], None]] = [
     projects_conversations_events,
     generations,
     generations_in_full,
+    branches_and_reasons,
 ]
 """Number N (counted from 1) brings schema N-1 to N; `PRAGMA user_version` holds the last one applied."""

@@ -432,7 +432,7 @@ def test_a_message_cannot_be_stored_in_a_conversation_of_another_project(path: s
                     "VALUES (?1, ?1, ?1, ?1, 0, 0)",
                     (project,),
                 )
-            connection.execute("INSERT INTO conversations VALUES ('12345678', ?, 't', 0, 0, NULL)", ("a" * 12,))
+            connection.execute("INSERT INTO conversations VALUES ('12345678', ?, 't', 0, 0, NULL, '', 0)", ("a" * 12,))
         with pytest.raises(sqlite3.IntegrityError), state.write() as connection:
             connection.execute(
                 "INSERT INTO messages (conversation_id, project_id, role, content, created_at) "

@@ -1,223 +1,141 @@
-"""The page "Ask": choose a project, ask, read the answer and the lines that it stands on. Layout and
-events only.
+"""The page "Ask": choose a project, ask, read the answer and the lines that it stands on. Layout and events only;
+what happens is in ui.ask_handlers.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from html import escape
+from collections.abc import AsyncIterator, Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from gardener.errors import GardenerError
-from gardener.server.json_api import page_key
-from ui.desk import Desk
-from ui.live import frames
-from ui.source import citations_html, source_html
-from ui.transcript import Transcript
+from ui.ask_handlers import LONGEST_QUESTION, Handlers, Updates
+from ui.desk import Tab
+from ui.source import citations_html
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
-    from gardener.server.jobs import Job
-    from gardener.types import ProjectContext
 
 BEACON_JS = """
 window.gardener = window.gardener || {};
 window.gardener.tell = (name, data) => trigger(name, data);
-/* The events that page.js sends: 'moved' 'cite' */
+/* The events that ask.js sends: 'moved' 'cite' 'act' */
 """
-EXAMPLES = ("What does this project do?", "Where does the program start?", "How are errors handled?")
 
 
 def build(edge: Edge) -> Any:
     """The Blocks of the page."""
-    desk = Desk(edge)
-    gardener = edge.gardener
-
-    def chooser() -> Any:
-        active = gardener.registry.active()
-        names = [context.name for context in gardener.registry.list()]
-        return gr.update(choices=names, value=active.name if active else None)
-
-    def shown(page: dict[str, Any], job: Job | None) -> list[Any]:
-        """What every handler that rebuilds the page gives to REBUILT."""
-        transcript: Transcript = page["transcript"]
-        citations = transcript.turns[-1] if transcript.turns and job is None else []
-        return [
-            page,
-            f'<span id="page-key" data-key="{escape(page["key"], quote=True)}"></span>',
-            gr.update(value=transcript.messages, placeholder=welcome(edge)),
-            citations_html(citations, len(transcript.turns) - 1),
-            "",
-            *buttons(job),
-        ]
-
-    def buttons(job: Job | None) -> list[Any]:
-        active = gardener.registry.active()
-        return [
-            gr.update(visible=job is None, interactive=active is not None),
-            gr.update(visible=job is not None),
-        ]
-
-    def rebuild() -> tuple[dict[str, Any], Job | None]:
-        active = gardener.registry.active()
-        job = desk.running(active) if active else None
-        transcript = desk.transcript(active, job) if active else Transcript()
-        page = {
-            "key": page_key(edge),
-            "project": active,
-            "transcript": transcript,
-            "job": job.id if job else "",
-        }
-        return page, job
-
-    async def restore() -> AsyncIterator[list[Any]]:
-        """Shows the active project's open conversation and goes on with its running answer."""
-        page, job = rebuild()
-        yield [*shown(page, job), chooser()]
-        if job is not None:
-            async for step in follow(page, job):
-                yield [*step, gr.skip()]
-
-    async def follow(page: dict[str, Any], job: Job) -> AsyncIterator[list[Any]]:
-        skip = gr.skip()
-        async for frame in frames(job, page["transcript"], lambda: desk.shows(job)):
-            if frame.over:
-                page["job"] = ""
-                yield shown(page, None)
-            else:
-                yield [skip, skip, frame.messages, skip, skip, *[skip, skip]]
-        if not desk.shows(job):
-            # Gradio sends the last update once more when a handler ends; it must not be of the project that
-            # was left.
-            yield [skip] * 7
-
-    async def ask(question: str, page: dict[str, Any]) -> AsyncIterator[list[Any]]:
-        context: ProjectContext | None = page.get("project")
-        skip = gr.skip()
-        if context is None or not question.strip() or page["job"]:
-            yield [skip] * 8
-            return
-        transcript: Transcript = page["transcript"]
-        transcript.add_question(question)
-        try:
-            job = desk.ask(context, question)
-        except GardenerError as error:
-            transcript.add_problem(error.message, error.next_step)
-            yield [*shown(page, None), ""]
-            return
-        page["job"] = job.id
-        yield [*shown(page, job), ""]
-        async for step in follow(page, job):
-            yield [*step, skip]
-
-    def stop() -> None:
-        active = gardener.registry.active()
-        job = desk.running(active) if active else None
-        if job is not None:
-            edge.jobs.cancel(job.id)
-
-    def choose(name: str | None) -> None:
-        active = gardener.registry.active()
-        if name and (active is None or active.name != name):
-            gardener.switch(name)  # page.js sees the new key and asks for the rebuilt page
-
-    def begin_anew(page: dict[str, Any]) -> list[Any]:
-        if page["project"] is not None:
-            desk.open(page["project"], "")
-        page |= {"transcript": Transcript(), "job": ""}
-        return shown(page, None)
-
-    def cite(page: dict[str, Any], event: gr.EventData) -> list[Any]:
-        """A citation was chosen, in the text or in the panel."""
-        transcript: Transcript = page["transcript"]
-        turn, n = int(event.turn), int(event.n)
-        citations = transcript.turns[turn] if 0 <= turn < len(transcript.turns) else []
-        chosen = next((citation for citation in citations if int(citation["n"]) == n), None)
-        if chosen is None or page["project"] is None:
-            return [gr.skip(), gr.skip()]
-        return [citations_html(citations, turn, n), source_html(gardener, page["project"], chosen)]
-
+    handlers = Handlers(edge)
     with gr.Blocks(title="Ask — Gardener", analytics_enabled=False, fill_height=True, fill_width=True) as demo:
-        page_state = gr.State({"key": "", "project": None, "transcript": Transcript(), "job": ""})
-        beacon = gr.HTML("", js_on_load=BEACON_JS, elem_id="beacon")
-        with gr.Row(elem_id="top"):
-            gr.HTML('<h1 class="brand">Gardener</h1>', elem_id="brand", padding=False, apply_default_css=False)
-            project = gr.Dropdown(
-                label="Project",
-                show_label=False,
-                container=False,
-                elem_id="project",
-                interactive=True,
-                min_width=140,
-            )
-            gr.HTML(
-                '<div id="index-chip" role="status"></div>',
-                elem_id="index-line",
-                padding=False,
-                apply_default_css=False,
-            )
-            anew = gr.Button("New conversation", size="sm", elem_id="anew", min_width=120)
-        with gr.Row(elem_id="desk"):
-            with gr.Column(scale=3, min_width=320, elem_id="talk"):
-                chat = gr.Chatbot(
-                    label="Conversation",
-                    show_label=False,
-                    elem_id="chat",
-                    height="100%",
-                    layout="bubble",
-                    buttons=[],
-                    sanitize_html=True,
-                    render_markdown=True,
-                    line_breaks=False,
-                    latex_delimiters=[],
-                    allow_tags=False,
-                    allow_file_downloads=False,
-                    feedback_options=None,
-                    placeholder=welcome(edge),
-                )
-                with gr.Row(elem_id="asking"):
-                    question = gr.Textbox(
-                        label="Your question",
-                        show_label=False,
-                        container=False,
-                        placeholder="Ask about this project",
-                        lines=1,
-                        max_lines=8,
-                        autofocus=True,
-                        max_length=20_000,
-                        elem_id="question",
-                        scale=8,
-                    )
-                    send = gr.Button("Ask", variant="primary", elem_id="send", scale=0, min_width=84)
-                    halt = gr.Button("Stop", variant="stop", elem_id="stop", scale=0, min_width=84, visible=False)
-            with gr.Column(scale=2, min_width=320, elem_id="reading"):
-                gr.HTML("<h2>Sources</h2>", padding=False, apply_default_css=False)
-                sources = gr.HTML(citations_html([], 0), elem_id="sources", padding=False, apply_default_css=False)
-                source = gr.HTML("", elem_id="source", padding=False, apply_default_css=False)
-        key = gr.HTML('<span id="page-key" data-key=""></span>', elem_id="key-holder", padding=False)
+        parts = _layout(handlers)
+        tab, beacon = parts["tab"], gr.HTML("", js_on_load=BEACON_JS, elem_id="beacon")
+        outputs = list(parts.values())
+        ui_event: dict[str, Any] = {
+            "show_progress": "hidden",
+            "concurrency_limit": None,
+            "api_visibility": "private",
+            # A handler that follows an answer goes on for long; by default the next event would be dropped meanwhile.
+            "trigger_mode": "multiple",
+        }
 
-        rebuilt = [page_state, key, chat, sources, source, send, halt]
-        ui_event = {"show_progress": "hidden", "concurrency_limit": None, "api_visibility": "private"}
-        demo.load(restore, None, [*rebuilt, project], **ui_event)
-        beacon.moved(restore, None, [*rebuilt, project], **ui_event)
-        beacon.cite(cite, page_state, [sources, source], **ui_event)
-        gr.on([question.submit, send.click], ask, [question, page_state], [*rebuilt, question], **ui_event)
-        halt.click(stop, None, None, **ui_event)
-        project.input(choose, project, None, **ui_event)
-        anew.click(begin_anew, page_state, rebuilt, **ui_event)
+        def to_parts(handler: Callable[..., AsyncIterator[Updates]]) -> Callable[..., AsyncIterator[Any]]:
+            """The handler with its updates keyed by component, as Gradio wants them."""
+
+            @wraps(handler)  # keeps the signature, from which Gradio knows who wants the request or the event
+            async def handle(*values: Any) -> AsyncIterator[Any]:
+                async for updates in handler(*values):
+                    yield {parts[name]: update for name, update in updates.items()}
+
+            return handle
+
+        demo.load(to_parts(handlers.load), tab, outputs, **ui_event)
+        beacon.moved(to_parts(handlers.moved), tab, outputs, **ui_event)
+        beacon.cite(to_parts(handlers.cite), tab, outputs, **ui_event)
+        done = beacon.act(to_parts(handlers.act), tab, outputs, **ui_event)
+        done.then(None, parts["parcel"], None, js="(parcel) => window.gardener.take(parcel)", **ui_event)
+        asked = [parts["question"], tab]
+        gr.on([parts["question"].submit, parts["send"].click], to_parts(handlers.ask), asked, outputs, **ui_event)
+        parts["halt"].click(handlers.stop, tab, None, **ui_event)
+        parts["project"].input(handlers.choose, parts["project"], None, **ui_event)
+        parts["project"].focus(handlers.chooser, None, parts["project"], **ui_event)
+        searched = [parts["find"], tab]
+        parts["find"].change(to_parts(handlers.find), searched, outputs, **ui_event | {"trigger_mode": "always_last"})
     return demo
 
 
-def welcome(edge: Edge) -> str:
-    """What an empty page says: what to do first."""
-    active = edge.gardener.registry.active()
-    if active is None:
-        return "## No project yet\n\nIn a terminal:\n\n`gardener add PATH`\n\nThis page notices by itself."
-    name = active.name.replace("`", "")
-    if not edge.gardener.status().get("updated_at"):
-        return f'## `{name}` has no index yet\n\nIn a terminal:\n\n`gardener index --project "{name}"`'
-    examples = "\n\n".join(f"[{example}](#ask)" for example in EXAMPLES)
-    keys = "`/` jumps to the question, `Ctrl+P` to the projects, `Esc` stops an answer."
-    return f"## Ask about `{name}`\n\n{examples}\n\n{keys}"
+def _layout(handlers: Handlers) -> dict[str, Any]:
+    """The components that handlers update, by name."""
+    parts: dict[str, Any] = {"tab": gr.State(Tab()), "parcel": gr.JSON(visible=False)}
+    with gr.Row(elem_id="top"):
+        _html('<h1 class="brand">Gardener</h1>', "brand")
+        parts["project"] = gr.Dropdown(
+            label="Project", show_label=False, container=False, elem_id="project", interactive=True, min_width=140
+        )
+        _html('<div id="index-chip" role="status"></div>', "index-line")
+        _html(
+            '<div class="acts"><button type="button" id="list-toggle" aria-expanded="false">Conversations</button>'
+            '<button type="button" id="anew" data-act="new" data-argument="">New conversation</button></div>',
+            "top-acts",
+        )
+    with gr.Row(elem_id="desk"):
+        with gr.Column(scale=1, min_width=0, elem_id="past"):
+            parts["find"] = gr.Textbox(
+                label="Search conversations",
+                show_label=False,
+                container=False,
+                placeholder="Search conversations",
+                max_length=200,
+                elem_id="find",
+            )
+            parts["listing"] = _html("", "listing")
+        with gr.Column(scale=3, min_width=320, elem_id="talk"):
+            parts["head"] = _html("", "head")
+            parts["earlier"] = _html("", "earlier")
+            parts["chat"] = _chatbot(handlers.welcome)
+            _html('<div id="model-line" role="status"></div>', "models-now")
+            parts["notice"] = _html("", "notice")
+            with gr.Row(elem_id="asking"):
+                parts["question"] = gr.Textbox(
+                    label="Your question",
+                    show_label=False,
+                    container=False,
+                    placeholder="Ask about this project",
+                    lines=1,
+                    max_lines=8,
+                    autofocus=True,
+                    max_length=LONGEST_QUESTION,
+                    elem_id="question",
+                    scale=8,
+                )
+                parts["send"] = gr.Button("Ask", variant="primary", elem_id="send", scale=0, min_width=84)
+                parts["halt"] = gr.Button("Stop", variant="stop", elem_id="stop", scale=0, min_width=84, visible=False)
+        with gr.Column(scale=2, min_width=320, elem_id="reading"):
+            _html("<h2>Sources</h2>", "reading-head")
+            parts["sources"] = _html(citations_html([], 0), "sources")
+            parts["source"] = _html("", "source")
+    parts["key"] = _html('<span id="page-key" data-key=""></span>', "key-holder")
+    return parts
+
+
+def _html(content: str, elem_id: str) -> Any:
+    return gr.HTML(content, elem_id=elem_id, padding=False, apply_default_css=False)
+
+
+def _chatbot(welcome: Callable[[], str]) -> Any:
+    return gr.Chatbot(
+        label="Conversation",
+        show_label=False,
+        elem_id="chat",
+        height="100%",
+        layout="bubble",
+        buttons=[],
+        sanitize_html=True,
+        render_markdown=True,
+        line_breaks=False,
+        latex_delimiters=[],
+        allow_tags=False,
+        allow_file_downloads=False,
+        feedback_options=None,
+        placeholder=welcome(),
+    )

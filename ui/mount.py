@@ -6,7 +6,11 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+import warnings
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+from fastapi import Query
 
 from gardener import paths
 
@@ -15,6 +19,7 @@ if TYPE_CHECKING:
 
     from gardener.server.edge import Edge
     from gardener.server.passage import App, Receive, Scope, Send
+    from ui.pages import Page
 
 _TAKEN_PATHS = (
     "/gradio_api/queue/join",
@@ -27,6 +32,7 @@ _TAKEN_PATHS = (
 )
 _TAKEN_PREFIXES = ("/assets/", "/static/", "/gradio_api/heartbeat/")
 _TAKEN_PAGES = frozenset({"/", "/config", "/config/", "/theme.css", "/favicon.ico", "/robots.txt"})
+"""The pages themselves are added to them, see OnlyPages."""
 
 
 def mount(app: FastAPI, edge: Edge) -> FastAPI:
@@ -35,15 +41,36 @@ def mount(app: FastAPI, edge: Edge) -> FastAPI:
     import gradio as gr
 
     from ui.ask import build
-    from ui.theme import head, static_text, theme
+    from ui.pages import add_routes, all_pages
+
+    pages = all_pages(edge)
 
     @app.get("/manifest.json", include_in_schema=False)
     def manifest() -> dict[str, str]:
         # Browsers ask for it without the cookie; the guard leaves it open, so it says nothing.
         return {"name": "Gardener", "display": "browser"}
 
+    @app.get("/pages/folders", include_in_schema=False)
+    def folders(typed: Annotated[str, Query(max_length=4_096)] = "") -> dict[str, list[str]]:
+        from gardener.preview import folders_like
+
+        return {"options": folders_like(typed)}
+
     demo = build(edge)
+    add_routes(demo, pages, edge)
     demo.queue(max_size=64, api_open=False, default_concurrency_limit=None)
+    with warnings.catch_warnings():
+        # It is off anyway, and several pages make Gradio say so.
+        warnings.filterwarnings("ignore", message="SSR mode is not supported with multi-page apps")
+        _mount(gr, app, demo, edge, pages)
+    route: Any = app.router.routes[-1]
+    route.app = OnlyPages(route.app, [page.path for page in pages])
+    return app
+
+
+def _mount(gr: Any, app: FastAPI, demo: Any, edge: Edge, pages: Sequence[Page]) -> None:
+    from ui.theme import head, static_text, theme
+
     gr.mount_gradio_app(
         app,
         demo,
@@ -61,10 +88,8 @@ def mount(app: FastAPI, edge: Edge) -> FastAPI:
         mcp_server=False,
         theme=theme(),
         css=static_text("page.css"),
-        head=head(),
+        head=head([(page.path, page.name) for page in pages]),
     )
-    app.router.routes[-1].app = OnlyPages(app.router.routes[-1].app)  # type: ignore[attr-defined]
-    return app
 
 
 def scrub_environment(run_directory: str) -> None:
@@ -93,12 +118,13 @@ class OnlyPages:
     needs them.
     """
 
-    def __init__(self, app: App) -> None:
+    def __init__(self, app: App, pages: Iterable[str] = ()) -> None:
         self.app = app
+        self._pages = _TAKEN_PAGES | {f"/{path}" for path in pages}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
-        known = path in _TAKEN_PAGES or path in _TAKEN_PATHS or path.startswith(_TAKEN_PREFIXES)
+        known = path in self._pages or path in _TAKEN_PATHS or path.startswith(_TAKEN_PREFIXES)
         if scope["type"] == "lifespan" or (scope["type"] == "http" and known):
             await self.app(scope, receive, send)
             return

@@ -7,11 +7,13 @@ is run as code.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
 
 from gardener.chat.citations import lines_sha256
+from ui.editor import NAMES, editor_link
 from ui.highlight import highlighted
 
 if TYPE_CHECKING:
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 AROUND = 40
 """Lines shown above and below the cited ones."""
+COLOURED_FROM = 400
+"""Lines above those shown from which colouring starts, to know of a long comment or string."""
 LONGEST_LINE = 2_000
 """Characters of one line that are sent to the page."""
 
@@ -55,21 +59,17 @@ def citations_html(citations: Sequence[Mapping[str, Any]], turn: int, chosen: in
 def source_html(gardener: Gardener, context: ProjectContext, citation: Mapping[str, Any]) -> str:
     """The cited lines on the disk now, among their neighbours, and whether they still say what was cited."""
     path, start, end = str(citation["path"]), int(citation["start_line"]), int(citation["end_line"])
-    cited = gardener.source(context, path, start, end)
     heading = f'<h3 tabindex="-1">{escape(path)}<span class="lines">:{start}–{end}</span></h3>'
-    if not cited.exists or not cited.lines:
-        why = escape(cited.reason or "these lines do not exist any more")
-        return f'<section class="source">{heading}<p class="warning">Cannot be shown: {why}.</p></section>'
-    view = gardener.source(context, path, 1, end + AROUND)
     first = max(1, start - AROUND)
-    coloured = highlighted([line[:LONGEST_LINE] for line in view.lines], view.language)[first - 1 :]
-    same = lines_sha256("\n".join(cited.lines)) == citation.get("sha256")
-    state = "current" if same else "changed"
-    note = (
-        '<p class="good">These lines are as they were cited.</p>'
-        if state == "current"
-        else '<p class="warning">This file has changed since: these are not the lines that were cited.</p>'
-    )
+    above = max(1, first - COLOURED_FROM)
+    view = gardener.source(context, path, above, end + AROUND)
+    cited = view.lines[start - above : end + 1 - above]
+    if not view.exists or not cited:
+        why = escape(view.reason or "these lines do not exist any more")
+        return f'<section class="source">{heading}<p class="warning">Cannot be shown: {why}.</p></section>'
+    coloured = highlighted([line[:LONGEST_LINE] for line in view.lines], view.language)[first - above :]
+    state, note = _state(cited, citation.get("sha256"))
+    note += _editor_html(gardener.settings_for(context).text("ui.editor"), os.path.join(context.root, path), start)
 
     def nearness(number: int) -> str:
         return "cited" if start <= number <= end else "near"
@@ -79,8 +79,29 @@ def source_html(gardener: Gardener, context: ProjectContext, citation: Mapping[s
         for number, line in enumerate(coloured, first)
     )
     return (
-        f'<section class="source" data-state="{state}">{heading}{note}'
+        f'<section class="source" data-state="{state}">{heading}<div class="about">{note}</div>'
         f'<div class="code" tabindex="0" role="region" aria-label="Lines of {escape(path, quote=True)}">'
         f"<table><caption>{escape(path)}, lines {first} to {first + len(coloured) - 1}; "
         f"{start} to {end} are cited</caption><tbody>{rows}</tbody></table></div></section>"
     )
+
+
+def _state(cited: Sequence[str], sha256: object) -> tuple[str, str]:
+    """Whether the lines on the disk are those that were cited; a place that no answer cited has no such state."""
+    if not sha256:
+        return "current", ""
+    if lines_sha256("\n".join(cited)) == sha256:
+        return "current", '<p class="good">These lines are as they were cited.</p>'
+    return "changed", '<p class="warning">This file has changed since: these are not the lines that were cited.</p>'
+
+
+def _editor_html(editor: str, path: str, line: int) -> str:
+    """Ways out of the page: into the editor of the setting ui.editor, and the place as text."""
+    place = escape(f"{path}:{line}", quote=True)
+    copy = f'<button type="button" data-copy="{place}">Copy path</button>'
+    link = editor_link(editor, path, line)
+    if not link or editor == "file":  # a browser follows no link from a page to a file
+        file_link = f'<button type="button" data-copy="{escape(link, quote=True)}">Copy link</button>' if link else ""
+        return f'<p class="acts">{copy}{file_link}</p>'
+    name = escape(NAMES[editor])
+    return f'<p class="acts"><a class="editor" href="{escape(link, quote=True)}">Open in {name}</a>{copy}</p>'

@@ -6,10 +6,23 @@ Fonts are the system's: Gradio's default theme would fetch its fonts from anothe
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+ICONS = {
+    "ask": "M3 4h14v9H9l-4 3v-3H3z",
+    "search": "M8.5 3a5.5 5.5 0 1 1 0 11 5.5 5.5 0 0 1 0-11zM13 13l4 4",
+    "projects": "M2.5 5h5l2 2h8v8.5h-15z",
+    "models": "M10 2.5l6.5 3.7v7.6L10 17.5l-6.5-3.7V6.2zM3.5 6.2L10 10l6.5-3.8M10 10v7.5",
+    "health": "M2.5 10h4l2-5 3.5 10 2-5h3.5",
+    "backups": "M3 4h14v4H3zM4 8v8h12V8M8 11h4",
+    "activity": "M4 16V9M10 16V4M16 16v-5",
+    "settings": "M3 6h8M15 6h2M13 4v4M3 14h2M9 14h8M7 12v4",
+}
+"""The navigation's icons: paths of strokes in a box of 20 by 20."""
 STATIC = os.path.join(os.path.dirname(os.path.abspath(__file__)), "static")
 FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
@@ -88,6 +101,18 @@ def static_text(name: str) -> str:
         return handle.read()
 
 
-def head() -> str:
-    """Goes into every page's <head>: the script that Gradio has no event for, and no referrer to anybody."""
-    return f'<meta name="referrer" content="no-referrer"><script>{static_text("page.js")}</script>'
+def head(pages: Sequence[tuple[str, str]] = ()) -> str:
+    """Goes into every page's <head>: the scripts that Gradio has no event for, and no referrer to anybody.
+
+    `pages` are path and name of the pages after Ask, for the navigation.
+    """
+    listed = [{"path": "", "name": "Ask", "icon": ICONS["ask"]}]
+    listed += [{"path": f"/{path}", "name": name, "icon": ICONS[path]} for path, name in pages]
+    return (
+        '<meta name="referrer" content="no-referrer">'
+        # Not among Gradio's css, which it confines to its own container; the navigation lies outside.
+        f"<style>{static_text('pages.css')}</style><style>{static_text('ask.css')}</style>"
+        f"<script>window.gardenerPages = {json.dumps(listed)};</script>"
+        f"<script>{static_text('pages.js')}</script><script>{static_text('page.js')}</script>"
+        f"<script>{static_text('ask.js')}</script>"
+    )

@@ -12,9 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gardener.app import Gardener
-    from gardener.models.catalog import CatalogModel, Runtime
+    from gardener.machine_models import Machine
+    from gardener.models.catalog import CatalogModel
     from gardener.models.fit import Fit
-    from gardener.models.hardware import Hardware
 
     Action = Callable[[argparse.Namespace, Gardener, Console], int]
 
@@ -88,58 +88,10 @@ def _tokens(text: str) -> int:
 # ---- fit ----------------------------------------------------------------------------------------------------
 
 
-class Machine:
-    """The hardware and the part of it that models may take, by the settings."""
+def _machine(gardener: Gardener, args: argparse.Namespace) -> Machine:
+    from gardener.machine_models import Machine
 
-    def __init__(self, gardener: Gardener, args: argparse.Namespace) -> None:
-        from gardener.models.fit import budget_bytes
-        from gardener.models.hardware import read_hardware
-
-        settings = gardener.settings
-        self.hardware: Hardware = read_hardware(ask_metal=True)
-        configured = settings.integer("models.memory_mb") * 1_000_000
-        self.configured = configured > 0
-        self.has = budget_bytes(self.hardware, configured)
-        chosen: Runtime | None = getattr(args, "runtime", None)
-        self.runtime: Runtime = chosen or ("mlx" if self.hardware.system == "darwin" else "ollama")
-        self._contexts = {"mlx": "mlx.context_tokens", "ollama": "ollama.context_tokens"}
-        self._asked: int | None = getattr(args, "context", None)
-        self._settings = settings
-
-    def context(self, runtime: Runtime) -> int:
-        return self._asked or self._settings.integer(self._contexts[runtime])
-
-    def kv_bits(self, runtime: Runtime) -> int:
-        return self._settings.integer("mlx.kv_bits") if runtime == "mlx" else 0
-
-    def fit(self, model: CatalogModel, runtime: Runtime) -> Fit | None:
-        from gardener.models.fit import fit_model
-
-        return fit_model(
-            model, runtime, self.hardware,
-            has=self.has, context=self.context(runtime), kv_bits=self.kv_bits(runtime),
-        )  # fmt: skip
-
-    def sentence(self) -> str:
-        """What there is, and how it was found."""
-        hardware = self.hardware
-        memory = f"{size(hardware.memory_bytes)} of memory"
-        if hardware.limited_by:
-            memory += f" (by its {hardware.limited_by})"
-        if self.configured:
-            why = "by models.memory_mb"
-        elif hardware.gpu_bytes is not None:
-            why = {"Metal": "Metal's working set", "rule": "about what macOS gives the GPU"}.get(
-                hardware.gpu_source, hardware.gpu_source
-            )
-        else:
-            why = "the rest is left for everything else"
-        speed = f", {hardware.bandwidth_gbs:.0f} GB/s" if hardware.bandwidth_gbs else ""
-        chip = one_line(hardware.chip) or hardware.system
-        sentence = f"{chip}, {hardware.cores} cores, {memory}{speed}: {size(self.has)} for models ({why})."
-        if hardware.available_bytes < self.has:
-            sentence += f" Only {size(hardware.available_bytes)} are available right now."
-        return sentence
+    return Machine(gardener, runtime=args.runtime, context=args.context)
 
 
 def speed_text(fit: Fit) -> str:
@@ -151,24 +103,15 @@ def leaves_text(fit: Fit) -> str:
 
 
 def _recommend(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
-    from gardener.models.catalog import catalogue
+    from gardener.machine_models import best_of, recommended
+    from gardener.model_listing import recommendation_json
 
-    machine = Machine(gardener, args)
-    found = [(model, fit) for model in catalogue() if (fit := machine.fit(model, machine.runtime)) is not None]
-    # What fits first; in it the largest, because it answers best. The catalogue has the largest first.
-    found.sort(key=lambda pair: pair[1].label == "too large")
-    best = best_of(found)
+    machine = _machine(gardener, args)
     if console.as_json:
-        console.json(
-            {
-                "hardware": machine.hardware.as_json(),
-                "budget_bytes": machine.has,
-                "runtime": machine.runtime,
-                "recommended": None if best is None else best.id,
-                "models": [_entry(model, machine.runtime, fit) for model, fit in found],
-            }
-        )
+        console.json(recommendation_json(machine))
         return 0
+    found = recommended(machine)
+    best = best_of(found)
     console.note(machine.sentence())
     rows = []
     for model, fit in found:
@@ -192,12 +135,6 @@ def _recommend(args: argparse.Namespace, gardener: Gardener, console: Console) -
     return 0
 
 
-def best_of(found: list[tuple[CatalogModel, Fit]]) -> CatalogModel | None:
-    """The largest model for code that fits with room to spare, else any such model; None when none does."""
-    fitting = [model for model, fit in found if fit.label in ("fits well", "fits")]
-    return next((model for model in fitting if "code" in model.purpose), fitting[0] if fitting else None)
-
-
 def _columns(console: Console, with_speed: bool) -> list[str]:
     columns = ["model", "fit", "needs", "leaves", *(["speed"] if with_speed else [])]
     if console.stdout.isatty():
@@ -219,43 +156,13 @@ def _explain(console: Console, machine: Machine, best: CatalogModel | None) -> N
         console.note("None of these fits with room to spare; Gardener answers without a model, too.")
 
 
-def _entry(model: CatalogModel, runtime: Runtime, fit: Fit) -> dict[str, object]:
-    build = model.build(runtime)
-    assert build is not None
-    return {
-        "id": model.id,
-        "title": model.title,
-        "name": build.name,
-        "runtime": runtime,
-        "purpose": model.purpose,
-        "parameters": model.parameters,
-        "active_parameters": model.active,
-        "download_bytes": build.bytes,
-        "download_estimated": build.estimated,
-        "model_context_tokens": model.context,
-        "licence": model.licence,
-        "source": model.source,
-        "checked": model.checked,
-        "fit": fit.as_json(),
-    }
-
-
 def _check(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
     """Exit code 5 when it is too large, for scripts."""
     from gardener.errors import ModelTooLarge
-    from gardener.models.catalog import find
+    from gardener.model_listing import check_model
 
-    machine = Machine(gardener, args)
-    known = find(args.name)
-    if known is not None:
-        model, own = known
-        runtime: Runtime = args.runtime or own or machine.runtime
-        fit = machine.fit(model, runtime)
-        assert fit is not None  # every entry has a build for every runtime
-        entry, title = _entry(model, runtime, fit), f"{model.title} ({runtime}), {model.licence}"
-        longest = model.context
-    else:
-        entry, title, fit, longest = _check_folder(args, gardener, machine)
+    machine = _machine(gardener, args)
+    entry, title, fit, longest = check_model(gardener, machine, args.name, args.runtime)
     if console.as_json:
         console.json({**entry, "hardware": machine.hardware.as_json()})
     else:
@@ -277,35 +184,3 @@ def _check(args: argparse.Namespace, gardener: Gardener, console: Console) -> in
         console.note("It would be refused before it is loaded. Which do fit: gardener models recommend")
         return ModelTooLarge.exit_code
     return 0
-
-
-def _check_folder(
-    args: argparse.Namespace, gardener: Gardener, machine: Machine
-) -> tuple[dict[str, object], str, Fit, int]:
-    import os
-
-    from gardener.cli.models_local import unknown_model
-    from gardener.models.fit import fit_folder
-    from gardener.models.model_folder import read_model_folder
-    from gardener.paths import model_path
-
-    path = os.path.abspath(os.path.expanduser(args.name))
-    if not os.path.isdir(path):
-        path = model_path(args.name, gardener.paths.models)
-    if not os.path.isdir(path):
-        raise unknown_model(args.name, gardener)
-    folder = read_model_folder(path)
-    fit = fit_folder(
-        folder, machine.hardware, has=machine.has, context=machine.context("mlx"), kv_bits=machine.kv_bits("mlx")
-    )
-    entry: dict[str, object] = {
-        "path": folder.path,
-        "runtime": "mlx",
-        "model_type": folder.model_type,
-        "bits": folder.bits,
-        "model_context_tokens": folder.context_tokens,
-        "identity": folder.identity,
-        "fit": fit.as_json(),
-    }
-    bits = f", {folder.bits} bits" if folder.bits else ""
-    return entry, f"{folder.name} ({folder.model_type}{bits})", fit, folder.context_tokens

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from gardener.cli.console import Console, one_line, size
-from gardener.cli.models_local import in_ollama, loaded_in_ollama, mlx_folders, unknown_model
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,15 +12,14 @@ if TYPE_CHECKING:
     import threading
 
     from gardener.app import Gardener
-    from gardener.cli.ollama_link import PullProgress
     from gardener.errors import GardenerError
+    from gardener.machine_models import Found
     from gardener.models.catalog import Build, Runtime
-    from gardener.models.local_models import LocalModel
+    from gardener.models.ollama_models import PullProgress
 
 
 def pull(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
-    from gardener.cli.models import Machine
-    from gardener.errors import ModelTooLarge
+    from gardener.machine_models import Machine, refuse_too_large, unknown_model
     from gardener.models.catalog import find
 
     known = find(args.name)
@@ -30,16 +28,11 @@ def pull(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
             raise unknown_model(args.name, gardener)
         return _pull_ollama(args.name, gardener, console)  # Ollama's library has more than the catalogue
     model, own = known
-    machine = Machine(gardener, args)
+    machine = Machine(gardener, runtime=args.runtime)
     runtime: Runtime = args.runtime or own or machine.runtime
     build, fit = model.build(runtime), machine.fit(model, runtime)
     assert build is not None and fit is not None  # every entry has a build for every runtime
-    if fit.label == "too large":
-        raise ModelTooLarge(
-            f"{model.title} does not fit: it needs {size(fit.needs.total)} and there are {size(fit.has)}. "
-            "It was not downloaded.",
-            next_step="gardener models recommend",
-        )
+    refuse_too_large(model.title, fit, "It was not downloaded.", "gardener models recommend")
     if fit.label == "tight":
         console.note(f"It is tight: it leaves {size(fit.leaves)} of {size(fit.has)}.")
     if runtime == "ollama":
@@ -67,9 +60,10 @@ def _pull_mlx(args: argparse.Namespace, build: Build, gardener: Gardener, consol
 def _pull_ollama(name: str, gardener: Gardener, console: Console) -> int:
     import threading
 
-    url = _ollama_url(gardener)
-    from gardener.cli.ollama_link import ollama_models
+    from gardener.machine_models import ollama_url
+    from gardener.models import ollama_models
 
+    url = ollama_url(gardener)
     cancel = threading.Event()
 
     def shown(progress: PullProgress) -> None:
@@ -82,7 +76,7 @@ def _pull_ollama(name: str, gardener: Gardener, console: Console) -> int:
             console.progress(progress.status)
 
     try:
-        ollama_models().pull(url, name, shown, cancel)
+        ollama_models.pull(url, name, shown, cancel)
     except KeyboardInterrupt:
         raise _interrupted(cancel, name) from None
     if console.as_json:
@@ -102,18 +96,6 @@ def _interrupted(cancel: threading.Event, name: str) -> GardenerError:
     )
 
 
-def _ollama_url(gardener: Gardener) -> str:
-    from gardener.errors import ConfigError
-
-    url = gardener.settings.text("ollama.url")
-    if not url:
-        raise ConfigError(
-            "No Ollama server is configured: ollama.url is empty.",
-            next_step="gardener config set ollama.url http://127.0.0.1:11434",
-        )
-    return url
-
-
 def _nobody(console: Console, command: str, otherwise: str) -> int:
     """A question was answered with no. Raises UsageError when there was nobody to answer it."""
     from gardener.errors import UsageError
@@ -124,50 +106,11 @@ def _nobody(console: Console, command: str, otherwise: str) -> int:
     return 0
 
 
-class Found:
-    """One model that is here, and which runtime has it."""
-
-    def __init__(self, runtime: Runtime, name: str, size: int, local: LocalModel | None = None) -> None:
-        self.runtime = runtime
-        self.name = name
-        self.size = size
-        self.local = local
-
-
-def _here(name: str, gardener: Gardener, next_step: str = "") -> Found:
-    """The model that a person means, by any of its names. Raises ModelNotFound, also for one that is not here yet,
-    with `next_step` as the command to try where getting a model is not what was wanted.
-    """
-    from gardener.errors import ModelNotFound
-    from gardener.models.catalog import find, names_of
-    from gardener.models.local_models import local_models
-
-    known = find(name)
-    wanted = {name.lower(), *(each.lower() for each in names_of(known[0]))} if known else {name.lower()}
-    path = os.path.expanduser(name)
-    folders = mlx_folders(gardener)
-    if os.sep in name and os.path.isdir(path):
-        folders = local_models(gardener.paths.models, [os.path.abspath(path)])
-        wanted.add(os.path.abspath(path).lower())
-    for model in folders:
-        if model.name.lower() in wanted or model.path.lower() in wanted:
-            return Found("mlx", model.name, model.bytes, model)
-    ollama, problem = in_ollama(gardener)
-    for each in ollama:
-        if each.name.lower() in wanted or each.name.lower().removesuffix(":latest") in wanted:
-            return Found("ollama", each.name, each.size)
-    if known is not None:
-        asked = f" Ollama could not be asked: {problem}" if problem and gardener.settings.text("ollama.url") else ""
-        raise ModelNotFound(
-            f"{known[0].title} is not here.{asked}", next_step=next_step or f"gardener models pull {name}"
-        )
-    raise unknown_model(name, gardener, next_step)
-
-
 def remove(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
+    from gardener.machine_models import find_here, ollama_url
     from gardener.models.local_models import remove_model
 
-    found = _here(args.name, gardener, "gardener models list")
+    found = find_here(args.name, gardener, "gardener models list")
     users = [context.name for context in gardener.registry.list() if context.model == found.name]
     if gardener.settings.text(f"{found.runtime}.model") == found.name:
         users.insert(0, f"the setting {found.runtime}.model")
@@ -178,9 +121,9 @@ def remove(args: argparse.Namespace, gardener: Gardener, console: Console) -> in
     if found.local is not None:
         freed = remove_model(found.local, gardener.paths.models)
     else:
-        from gardener.cli.ollama_link import ollama_models
+        from gardener.models import ollama_models
 
-        ollama_models().delete(_ollama_url(gardener), found.name)
+        ollama_models.delete(ollama_url(gardener), found.name)
         freed = found.size
     if console.as_json:
         console.json({"runtime": found.runtime, "name": found.name, "freed_bytes": freed})
@@ -191,10 +134,7 @@ def remove(args: argparse.Namespace, gardener: Gardener, console: Console) -> in
 
 
 def use(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
-    from gardener.cli.models import Machine
-    from gardener.errors import ModelDamaged, ModelError, ModelTooLarge
-    from gardener.models.fit import fit_folder
-    from gardener.settings_edit import set_value
+    from gardener.machine_models import use_model
 
     if args.name == "default" and args.project:
         context = gardener.registry.configure(args.project, backend="auto", model="")
@@ -202,32 +142,12 @@ def use(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
             console.json({"runtime": None, "name": None, "project": context.name})
         console.line_unless_json(f"{one_line(context.name)} answers with what every project uses.")
         return 0
-    found = _here(args.name, gardener)
-    if found.runtime == "ollama" and not _writes(gardener, found.name):
-        raise ModelError(
-            f"{found.name} only makes vectors and cannot answer. Nothing was changed.",
-            next_step="gardener models recommend",
-        )
-    if found.local is not None:
-        if found.local.folder is None:
-            raise ModelDamaged(found.local.problem, next_step="gardener models list")
-        machine = Machine(gardener, args)
-        fit = fit_folder(
-            found.local.folder, machine.hardware,
-            has=machine.has, context=machine.context("mlx"), kv_bits=machine.kv_bits("mlx"),
-        )  # fmt: skip
-        if fit.label == "too large":
-            raise ModelTooLarge(
-                f"{found.name} does not fit: it needs {size(fit.needs.total)} and there are {size(fit.has)}. "
-                "Nothing was changed.",
-                next_step=f"gardener models check {args.name}",
-            )
-    if args.project:
-        context = gardener.registry.configure(args.project, backend=found.runtime, model=found.name)
-        where = f"project {context.name}"
-    else:
-        set_value(gardener.paths, gardener.paths.config, f"{found.runtime}.model", found.name)
-        where = "every project that has not chosen another"
+    found = use_model(gardener, args.name, args.project or "")
+    where = (
+        f"project {gardener.registry.get(args.project).name}"
+        if args.project
+        else "every project that has not chosen another"
+    )
     load = _to_load(gardener, found)
     if console.as_json:
         console.json(
@@ -240,18 +160,13 @@ def use(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
     return 0
 
 
-def _writes(gardener: Gardener, name: str) -> bool:
-    from gardener.cli.ollama_link import ollama_models
-
-    return ollama_models().writes(_ollama_url(gardener), name)
-
-
 def _to_load(gardener: Gardener, found: Found) -> int:
     """Bytes that the next answer has to load; 0 when that model is in memory."""
+    from gardener.machine_models import loaded_in_ollama
     from gardener.resident_note import held_models
 
     if found.runtime == "ollama":
-        loaded = {row["model"] for row in loaded_in_ollama(gardener, {})}
+        loaded = {model.name for model in loaded_in_ollama(gardener)[0]}
         return 0 if found.name in loaded else found.size
     resident = held_models(gardener.paths).get("mlx", ("", 0))[0]
     here = found.local.path if found.local is not None else found.name

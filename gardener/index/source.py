@@ -13,6 +13,9 @@ from gardener.index.languages import language_of
 from gardener.index.redact import redact
 from gardener.index.walk import FileEntry, SkippedFile, read_file
 
+REDACTED_AROUND = 2_000
+"""Lines on either side of those wanted that are searched for secrets with them."""
+
 
 @dataclass(frozen=True, slots=True)
 class SourceView:
@@ -53,12 +56,16 @@ def view_source(root: str, path: str, start_line: int, end_line: int, max_file_b
         return _because(missing, reason)
     if is_binary(data):  # whatever its name is: a picture is "binary-extension"
         return _because(missing, "binary")
-    text = redact(decode(data), path).text
-    lines = text.split("\n")
+    lines = decode(data).split("\n")
     if lines and lines[-1] == "":
         lines.pop()
     first = max(1, start_line)
-    chosen = lines[first - 1 : max(first, end_line)]
+    last = max(first, end_line)
+    # Only what is shown, among enough of its neighbours that a key of many lines is known for one: a million lines
+    # would take many seconds.
+    begin = max(0, first - 1 - REDACTED_AROUND)
+    redacted = redact("\n".join(lines[begin : last + REDACTED_AROUND]), path).text.split("\n")
+    chosen = redacted[first - 1 - begin : last - begin] if first <= len(lines) else []
     return SourceView(
         path=path,
         start_line=first,

@@ -24,6 +24,8 @@ ANSWER_COLUMNS = (
     "timings",
     "error",
     "model_characters",
+    "index_state",
+    "degradation_reason",
 )
 """The columns of `messages` that an answer fills, in the order of `answer_columns`."""
 
@@ -43,6 +45,10 @@ class Conversation:
     updated_at: float
     messages: int
     deleted_at: float | None = None
+    parent_id: str = ""
+    """The conversation that this one branched off from, "" for none; that one may be deleted by now."""
+    shared: int = 0
+    """How many messages a branch took over from its parent."""
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -52,6 +58,8 @@ class Conversation:
             "updated_at": self.updated_at,
             "messages": self.messages,
             "deleted_at": self.deleted_at,
+            "parent": self.parent_id,
+            "shared": self.shared,
         }
 
 
@@ -77,6 +85,10 @@ class StoredMessage:
     """Where the model's own words end, when it broke off and something else follows; else 0."""
     feedback: int = 0
     """1 for thumbs up, -1 for thumbs down, 0 for none."""
+    feedback_reason: str = ""
+    index_state: Mapping[str, Any] = field(default_factory=dict)
+    """IndexState.as_json when the answer was written; empty for answers from before that was kept."""
+    degradation_reason: str = ""
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -94,6 +106,9 @@ class StoredMessage:
             "timings_ms": dict(self.timings_ms),
             "error": self.error,
             "feedback": self.feedback,
+            "feedback_reason": self.feedback_reason,
+            "index": dict(self.index_state),
+            "degradation_reason": self.degradation_reason,
         }
 
 
@@ -128,6 +143,8 @@ def answer_columns(answer: Answer) -> tuple[object, ...]:
         json.dumps(answer.timings_ms),
         storable(answer.error),
         answer.model_characters,
+        json.dumps(answer.index.as_json()),
+        storable(answer.degradation_reason),
     )
 
 
@@ -145,6 +162,8 @@ def conversation_from(row: sqlite3.Row) -> Conversation:
         updated_at=row["updated_at"],
         messages=row["messages"],
         deleted_at=row["deleted_at"],
+        parent_id=row["parent_id"],
+        shared=row["shared"],
     )
 
 
@@ -166,6 +185,9 @@ def message_from(row: sqlite3.Row) -> StoredMessage:
         error=row["error"],
         model_characters=row["model_characters"],
         feedback=row["feedback"],
+        feedback_reason=row["feedback_reason"],
+        index_state=_parsed(row, "index_state"),
+        degradation_reason=row["degradation_reason"],
     )
 
 

@@ -31,6 +31,7 @@ from gardener.state import State, record_event
 from gardener.types import Answer, ChatRole, Message
 
 LONGEST_TITLE = 80
+LONGEST_REASON = 2_000
 SHORTEST_PREFIX = 3
 KEPT_IN_TRASH_S = 30 * 24 * 3600.0
 """How long a deleted conversation can be brought back unless `purge_deleted` is told otherwise."""
@@ -98,6 +99,8 @@ class History:
             json.dumps(dict(timings_ms or {})),
             storable(error),
             0,
+            "{}",
+            "",
         )
         return self._insert(project_id, conversation_id, role, columns)
 
@@ -125,21 +128,24 @@ class History:
             if changed.rowcount != 1:
                 raise ConversationNotFound(f"There is no message {message_id} in this project.")
 
-    def rate(self, project_id: str, message_id: int, feedback: int) -> None:
-        """Sets thumbs up (1), thumbs down (-1) or none (0). Raises ConversationNotFound."""
+    def rate(self, project_id: str, message_id: int, feedback: int, reason: str = "") -> None:
+        """Sets thumbs up (1), thumbs down (-1) or none (0), and why. Raises ConversationNotFound."""
         if feedback not in (-1, 0, 1):
             raise UsageError(f"Feedback is 1, -1 or 0, not {feedback!r}.")
+        from gardener.secret_patterns import redact_text
+
+        reason = redact_text(storable(reason.strip()[:LONGEST_REASON])) if feedback else ""
         with self._state.write() as connection:
             changed = connection.execute(
-                "UPDATE messages SET feedback = ? WHERE id = ? AND project_id = ?",
-                (feedback, message_id, project_id),
+                "UPDATE messages SET feedback = ?, feedback_reason = ? WHERE id = ? AND project_id = ?",
+                (feedback, reason, message_id, project_id),
             )
             if changed.rowcount != 1:
                 raise ConversationNotFound(f"There is no message {message_id} in this project.")
 
     def retitle(self, project_id: str, conversation_id: str, title: str) -> None:
         with self._state.write() as connection:
-            row = _find(connection, project_id, conversation_id)
+            row = find_row(connection, project_id, conversation_id)
             connection.execute(
                 "UPDATE conversations SET title = ? WHERE id = ? AND project_id = ?",
                 (title_from(title), row["id"], project_id),
@@ -150,7 +156,7 @@ class History:
         ConversationNotFound.
         """
         with self._state.write() as connection:
-            row = _find(connection, project_id, conversation_id)
+            row = find_row(connection, project_id, conversation_id)
             self._set_deleted(connection, row, time.time())
             record_event(connection, "conversation.deleted", project_id, conversation=row["id"])
         return self.find(project_id, row["id"], deleted=True)
@@ -158,7 +164,7 @@ class History:
     def restore(self, project_id: str, conversation_id: str) -> Conversation:
         """Brings a deleted conversation back. Raises ConversationNotFound."""
         with self._state.write() as connection:
-            row = _find(connection, project_id, conversation_id, deleted=True)
+            row = find_row(connection, project_id, conversation_id, deleted=True)
             self._set_deleted(connection, row, None)
             record_event(connection, "conversation.restored", project_id, conversation=row["id"])
         return self.find(project_id, row["id"])
@@ -187,7 +193,7 @@ class History:
         asked for.
         """
         rows = self._state.read().execute(
-            f"{_SELECT_CONVERSATIONS} AND deleted_at IS {'NOT NULL' if deleted else 'NULL'} "
+            f"{SELECT_CONVERSATIONS} AND deleted_at IS {'NOT NULL' if deleted else 'NULL'} "
             "ORDER BY updated_at DESC, rowid DESC LIMIT ? OFFSET ?",
             (project_id, limit, offset),
         )
@@ -195,20 +201,45 @@ class History:
 
     def find(self, project_id: str, conversation_id: str, *, deleted: bool = False) -> Conversation:
         """By id or the beginning of one. Raises ConversationNotFound, or UsageError when several begin so."""
-        return conversation_from(_find(self._state.read(), project_id, conversation_id, deleted=deleted))
+        return conversation_from(find_row(self._state.read(), project_id, conversation_id, deleted=deleted))
 
     def show(
         self, project_id: str, conversation_id: str, *, limit: int = 200, before: int | None = None
     ) -> Sequence[StoredMessage]:
         """The last `limit` messages of a conversation (before message `before`), oldest first."""
         with self._state.snapshot() as connection:
-            row = _find(connection, project_id, conversation_id)
+            row = find_row(connection, project_id, conversation_id)
             rows = connection.execute(
                 "SELECT * FROM messages WHERE conversation_id = ? AND project_id = ? AND id < ? "
                 "ORDER BY id DESC LIMIT ?",
                 (row["id"], project_id, _NO_LIMIT if before is None else before, limit),
             ).fetchall()
         return [message_from(found) for found in reversed(rows)]
+
+    def message(self, project_id: str, message_id: int) -> StoredMessage:
+        """One message of a conversation that is not deleted. Raises ConversationNotFound."""
+        found = (
+            self._state.read()
+            .execute(
+                f"{_SELECT_FOUND} WHERE messages.id = ? AND messages.project_id = ? AND deleted_at IS NULL",
+                (message_id, project_id),
+            )
+            .fetchone()
+        )
+        if found is None:
+            raise ConversationNotFound(f"There is no message {message_id} in this project.")
+        return message_from(found)
+
+    def revision(self, project_id: str, conversation_id: str) -> str:
+        """Changes with the newest message and while that grows; cheap. Raises ConversationNotFound."""
+        with self._state.snapshot() as connection:
+            row = find_row(connection, project_id, conversation_id)
+            newest = connection.execute(
+                "SELECT id, complete, CASE WHEN complete THEN 0 ELSE length(content) END AS size, feedback "
+                "FROM messages WHERE conversation_id = ? AND project_id = ? ORDER BY id DESC LIMIT 1",
+                (row["id"], project_id),
+            ).fetchone()
+        return "-".join(map(str, newest)) if newest else "empty"
 
     def turns(self, project_id: str, conversation_id: str, limit: int = 20) -> Sequence[Message]:
         """The last messages as a chat backend sees them, oldest first."""
@@ -244,7 +275,7 @@ class History:
                 ).fetchall()
             return [
                 HistoryHit(
-                    conversation_from(_find(connection, project_id, row["conversation_id"])),
+                    conversation_from(find_row(connection, project_id, row["conversation_id"])),
                     message_from(row),
                 )
                 for row in rows
@@ -286,7 +317,7 @@ class History:
     def _insert(self, project_id: str, conversation_id: str, role: ChatRole, columns: tuple[object, ...]) -> int:
         now = time.time()
         with self._state.write() as connection:
-            row = _find(connection, project_id, conversation_id)
+            row = find_row(connection, project_id, conversation_id)
             cursor = connection.execute(
                 "INSERT INTO messages (conversation_id, project_id, role, created_at, "
                 f"{', '.join(ANSWER_COLUMNS)}) VALUES (?, ?, ?, ?{', ?' * len(ANSWER_COLUMNS)})",
@@ -308,7 +339,7 @@ class History:
 
 
 _NO_LIMIT = (1 << 62) - 1
-_SELECT_CONVERSATIONS = (
+SELECT_CONVERSATIONS = (
     "SELECT *, (SELECT count(*) FROM messages WHERE messages.conversation_id = conversations.id "
     "AND messages.project_id = conversations.project_id) AS messages FROM conversations WHERE project_id = ?"
 )
@@ -325,14 +356,14 @@ def title_from(text: str) -> str:
     return (cut.rsplit(" ", 1)[0] if " " in cut[LONGEST_TITLE // 2 :] else cut) + "…"
 
 
-def _find(
+def find_row(
     connection: sqlite3.Connection, project_id: str, conversation_id: str, *, deleted: bool = False
 ) -> sqlite3.Row:
     wanted = conversation_id.strip().lower()
     rows: Sequence[sqlite3.Row] = []
     if len(wanted) >= SHORTEST_PREFIX and set(wanted) <= set("0123456789abcdef"):
         rows = connection.execute(
-            f"{_SELECT_CONVERSATIONS} AND deleted_at IS {'NOT NULL' if deleted else 'NULL'} "
+            f"{SELECT_CONVERSATIONS} AND deleted_at IS {'NOT NULL' if deleted else 'NULL'} "
             "AND substr(id, 1, ?) = ? ORDER BY updated_at DESC LIMIT 3",
             (project_id, len(wanted), wanted),
         ).fetchall()

@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from gardener.app import Gardener
     from gardener.index.embed import EmbedProgress
     from gardener.index.index_report import IndexProgress
+    from gardener.models.base import Sampling
+    from gardener.models.ollama_models import PullProgress
 
 log = logging.getLogger("gardener.server")
 
@@ -98,23 +100,26 @@ class Edge:
         history: Sequence[Message] | None = None,
         *,
         hits: int | None = None,
+        sampling: Sampling | None = None,
     ) -> Job:
         """Starts an answer; arguments as in Gardener.ask. Raises BackendUnavailable when too many wait."""
 
         def events(job: Job) -> Iterator[AnswerEvent]:
-            return self.gardener.ask(context, question, conversation_id, job.cancel, history=history, hits=hits)
+            return self.gardener.ask(
+                context, question, conversation_id, job.cancel, history=history, hits=hits, sampling=sampling
+            )
 
         return self._answer(context, question, events, conversation_id or "")
 
     def go_on(self, context: ProjectContext, conversation_id: str) -> Job:
         """Starts to continue the last answer of a conversation. Raises ConversationNotFound, or UsageError when there
         is nothing to continue."""
-        about = broken_answer(self.gardener.history, context, conversation_id).question
+        broken = broken_answer(self.gardener.history, context, conversation_id)
 
         def events(job: Job) -> Iterator[AnswerEvent]:
             return self.gardener.go_on(context, conversation_id, job.cancel)
 
-        return self._answer(context, about, events, conversation_id)
+        return self._answer(context, broken.question, events, broken.conversation_id, broken.partial.text)
 
     def _answer(
         self,
@@ -122,6 +127,7 @@ class Edge:
         about: str,
         events: Callable[[Job], Iterator[AnswerEvent]],
         conversation_id: str,
+        before: str = "",
     ) -> Job:
         lane = context.backend or "auto"
 
@@ -135,7 +141,7 @@ class Edge:
                     self._count_answer(event, time.monotonic() - begun, job.cancel.is_set())
                 yield event_json(event)
 
-        return self.jobs.start("answer", context.id, lane, about, work, conversation_id)
+        return self.jobs.start("answer", context.id, lane, about, work, conversation_id, before)
 
     def _count_answer(self, answer: Answer, seconds: float, cancelled: bool) -> None:
         finish = "cancelled" if cancelled else "complete" if answer.complete else "incomplete"
@@ -276,6 +282,35 @@ class Edge:
             "memory": self.gardener.governor.state().as_json(),
             "warm": self.warming.last.as_json() if self.warming.last else None,
         }
+
+    def pull_model(self, name: str) -> Job:
+        """Has Ollama download a model; progress in bytes. Raises ConfigError, or ModelTooLarge in the job's events."""
+        from gardener.machine_models import ollama_url, pull_into_ollama
+
+        ollama_url(self.gardener)
+
+        def work(job: Job) -> Iterator[JsonObject]:
+            def say(step: PullProgress) -> None:
+                left, rate = step.total_bytes - step.done_bytes, step.bytes_per_s
+                job.say(
+                    {"event": "progress", "phase": step.status, "done": step.done_bytes, "total": step.total_bytes,
+                     "rate": rate or None, "eta_s": left / rate if rate and left > 0 else None}
+                )  # fmt: skip
+
+            often, phase = throttled(say), ""
+
+            def step(progress: PullProgress) -> None:
+                nonlocal phase
+                if progress.status != phase:  # a server that is silent from here on has said where it is
+                    phase = progress.status
+                    say(progress)
+                else:
+                    often(progress)
+
+            pulled = pull_into_ollama(self.gardener, name, step, job.cancel)
+            yield {"event": "report", "runtime": "ollama", "name": pulled}
+
+        return self.jobs.start("pull", "", "pull", name, work)
 
     # ---- the browser ---------------------------------------------------------------------------------
 

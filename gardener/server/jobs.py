@@ -21,7 +21,7 @@ from gardener.server.events import JsonObject, error_json
 
 log = logging.getLogger("gardener.server")
 
-JobKind = Literal["answer", "index", "embed"]
+JobKind = Literal["answer", "index", "embed", "pull", "preview", "evaluation", "training", "clean", "health"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 Work = Callable[["Job"], Iterator[JsonObject]]
 """Yields the job's events. It must watch `job.cancel` and end soon after it is set."""
@@ -35,7 +35,9 @@ answer."""
 class Job:
     """One piece of work and everything it has said so far."""
 
-    def __init__(self, kind: JobKind, project_id: str, lane: str, about: str, conversation: str = "") -> None:
+    def __init__(
+        self, kind: JobKind, project_id: str, lane: str, about: str, conversation: str = "", before: str = ""
+    ) -> None:
         self.id = secrets.token_hex(8)
         self.kind: JobKind = kind
         self.project_id = project_id
@@ -45,6 +47,8 @@ class Job:
         """The question, or which project's index it is."""
         self.conversation = conversation
         """The conversation that an answer continues; "" for none, or one that is not begun yet."""
+        self.before = before
+        """Of an answer that is being continued: the text that was there, which no event repeats."""
         self.started = time.time()
         self.finished = 0.0
         self.state: JobState = "queued"
@@ -162,10 +166,19 @@ class Jobs:
         self._closing = False
         self.finished_states: dict[str, int] = {"done": 0, "failed": 0, "cancelled": 0}
 
-    def start(self, kind: JobKind, project_id: str, lane: str, about: str, work: Work, conversation: str = "") -> Job:
+    def start(
+        self,
+        kind: JobKind,
+        project_id: str,
+        lane: str,
+        about: str,
+        work: Work,
+        conversation: str = "",
+        before: str = "",
+    ) -> Job:
         """Runs `work` on its own thread, now or when its lane has room. Raises BackendUnavailable when the
         queue is full."""
-        job = Job(kind, project_id, lane, about, conversation)
+        job = Job(kind, project_id, lane, about, conversation, before)
         with self._lock:
             if self._closing:
                 raise BackendUnavailable("The app is shutting down.", next_step="gardener serve")

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Query
 from starlette.responses import StreamingResponse
 
-from gardener.server.bodies import AskBody, ContinueBody, Empty, IndexBody, ProjectBody, SearchBody
+from gardener.server.bodies import AskBody, ContinueBody, Empty, IndexBody, SearchBody
+from gardener.server.conversation_key import conversation_key, conversations_key
 from gardener.server.events import JsonObject
 from gardener.server.sse import job_stream, sse_response
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
-    from gardener.types import ProjectContext
+
+
+MOST_LINES = 5_000
+"""Of one file in one answer; more is read window by window."""
 
 
 def router(edge: Edge) -> APIRouter:
@@ -22,8 +26,8 @@ def router(edge: Edge) -> APIRouter:
     gardener = edge.gardener
 
     @routes.get("/pulse", summary="A heartbeat: cheap enough for every open tab")
-    def pulse() -> JsonObject:
-        return pulse_json(edge)
+    def pulse(conversation: str | None = Query(None, max_length=100)) -> JsonObject:
+        return pulse_json(edge, conversation)
 
     @routes.get("/status", summary="Everything that `gardener status` prints")
     def status() -> JsonObject:
@@ -37,22 +41,6 @@ def router(edge: Edge) -> APIRouter:
                 for context in gardener.projects_by_use()
             ]
         }
-
-    @routes.get("/models/resident", summary="Models in memory, their counters, and how ready the active project is")
-    def resident() -> JsonObject:
-        return edge.resident_json()
-
-    @routes.get("/projects", summary="Registered projects and which one is active")
-    def projects() -> JsonObject:
-        active = gardener.registry.active()
-        return {
-            "projects": [project_json(context) for context in gardener.registry.list()],
-            "active": active.name if active else None,
-        }
-
-    @routes.post("/switch", summary="Make a project the active one")
-    def switch(body: ProjectBody) -> JsonObject:
-        return {"active": project_json(gardener.switch(body.project))}
 
     @routes.post("/search", summary="Search one project")
     def search(body: SearchBody) -> JsonObject:
@@ -92,7 +80,12 @@ def router(edge: Edge) -> APIRouter:
         found = edge.jobs.get(job_id)
         return {**found.as_json(), "said": found.events()}
 
-    @routes.get("/jobs/{job_id}/events", summary="Server-sent events from an offset; leaving does not stop the job")
+    @routes.get(
+        "/jobs/{job_id}/events",
+        summary="Server-sent events from an offset; leaving does not stop the job",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/event-stream": {}}}},
+    )
     async def events(job_id: str, offset: int = Query(0, ge=0)) -> StreamingResponse:
         return sse_response(job_stream(edge.jobs.get(job_id), offset))
 
@@ -100,7 +93,7 @@ def router(edge: Edge) -> APIRouter:
     def cancel(job_id: str, body: Empty | None = None) -> JsonObject:
         return edge.jobs.cancel(job_id).as_json()
 
-    @routes.get("/source", summary="Lines of a file as they are on the disk now, secrets redacted")
+    @routes.get("/source", summary="Lines of a file as they are on the disk now, at most 5,000, secrets redacted")
     def source(
         path: str = Query(min_length=1, max_length=4_096),
         start: int = Query(1, ge=1),
@@ -108,7 +101,7 @@ def router(edge: Edge) -> APIRouter:
         project: str | None = None,
     ) -> JsonObject:
         context = gardener.context(project)
-        view = gardener.source(context, path, start, end)
+        view = gardener.source(context, path, start, min(end, start + MOST_LINES - 1))
         return {
             "project": context.name,
             "path": view.path,
@@ -117,6 +110,8 @@ def router(edge: Edge) -> APIRouter:
             "language": view.language,
             "sha256": view.sha256,
             "exists": view.exists,
+            "total_lines": view.total_lines,
+            "reason": view.reason,
         }
 
     @routes.get("/symbols", summary="Definitions of a project by name")
@@ -173,14 +168,11 @@ def router(edge: Edge) -> APIRouter:
     return routes
 
 
-def project_json(context: ProjectContext) -> JsonObject:
-    return {"id": context.id, "name": context.name, "root": context.root, "trusted": context.trusted}
-
-
-def pulse_json(edge: Edge) -> JsonObject:
+def pulse_json(edge: Edge, conversation: str | None = None) -> JsonObject:
     """What an open page must notice by itself: a restart, a switch made elsewhere, work under way.
 
-    `page` changes whenever the page has to be built anew.
+    `page` changes whenever the page has to be built anew, `conversation` and `conversations` when that one of the
+    active project, or the list of them, does ("" is a new conversation).
     """
     status = edge.gardener.status()
     active = edge.gardener.registry.active()
@@ -188,6 +180,11 @@ def pulse_json(edge: Edge) -> JsonObject:
     if active is None:
         return pulse
     pulse["active"] = {"id": active.id, "name": active.name}
+    answers = ("backend", "model", "level", "level_reason", "level_next_step")
+    pulse["answers"] = {name: status.get(name) for name in answers}
+    if conversation is not None:
+        pulse["conversation"] = conversation_key(edge, active.id, conversation)
+        pulse["conversations"] = conversations_key(edge.gardener, active.id)
     pulse["index"] = {name: status.get(name) for name in ("files", "chunks", "embedded_fraction", "updated_at")}
     work = edge.jobs.unfinished(active.id, "index") or edge.jobs.unfinished(active.id, "embed")
     if work is not None:

@@ -2,8 +2,9 @@
 
     python -m tests.browser.app_process HOME PORT CONTROL
 
-While CONTROL/hold exists the model waits before the word whose number the file holds; CONTROL/script.json
-replaces what it says; CONTROL/requests.jsonl collects what it was sent.
+While CONTROL/down exists the model is not ready, for the reason in the file. CONTROL/pace is the time in seconds
+that each word takes. While CONTROL/hold exists it waits before the word whose number the file holds;
+CONTROL/script.json replaces what it says; CONTROL/requests.jsonl collects what it was sent.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from gardener.app import Gardener
+from gardener.models.base import Readiness
 from gardener.server.run import serve
 from gardener.types import Message
 from tests.chat_samples import ScriptedBackend
@@ -43,7 +45,14 @@ class SteeredBackend(ScriptedBackend):
         self.script = json.loads(script.read_text()) if script.exists() else WORDS
         return super().stream(request, cancel)
 
+    def readiness(self, model: str = "") -> Readiness:
+        down = self.control / "down"
+        return Readiness(False, down.read_text(), "scripted start") if down.exists() else super().readiness(model)
+
     def wait(self, number: int) -> None:
+        pace = self.control / "pace"
+        if pace.exists():
+            time.sleep(float(pace.read_text()))
         hold = self.control / "hold"
         while hold.exists() and number >= int(hold.read_text() or 0):
             time.sleep(0.01)  # the test removes the file when it has seen enough

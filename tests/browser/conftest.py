@@ -22,6 +22,7 @@ from playwright.sync_api import (
     Page,
     Playwright,
     Route,
+    expect,
     sync_playwright,
 )
 
@@ -35,6 +36,7 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-ne
 HOSTILE = "<img src=x onerror=alert(1)>${alert(2)}{{constructor.constructor('alert(3)')()}}<script>alert(4)</script>"
 """Repository text that would run if any step took it for HTML, a template or a script."""
 START_SECONDS = 90.0
+expect.set_options(timeout=20_000)  # as the pages' own; the default of 5 s is short where six share two cores
 ROOT = Path(__file__).parents[2]
 
 
@@ -154,7 +156,8 @@ def steered(shared: Steered, garden: Gardener) -> Iterator[Steered]:
             garden.history.delete(context.id, conversation.id)
     yield shared
     shared.release()
-    (shared.control / "script.json").unlink(missing_ok=True)
+    for name in ("script.json", "down"):
+        (shared.control / name).unlink(missing_ok=True)
     for job in shared.client.request("GET", "/api/jobs")["jobs"]:
         if job["state"] in ("running", "queued"):
             shared.client.request("POST", f"/api/jobs/{job['job']}/cancel")

@@ -37,7 +37,9 @@ def text_of(page: Page) -> str:
     return page.inner_text("#chat")
 
 
-def test_an_answer_streams_and_stands_on_cited_lines(page: Page, steered: Steered, seen: Seen) -> None:
+def test_an_answer_streams_and_stands_on_cited_lines(
+    page: Page, steered: Steered, garden: Gardener, seen: Seen
+) -> None:
     steered.hold()
     ask(page)
     shows(page, "Read ")
@@ -50,7 +52,8 @@ def test_an_answer_streams_and_stands_on_cited_lines(page: Page, steered: Steere
     page.click("#chat .facts summary")
     expect(page.locator("#chat .facts table")).to_contain_text("src/engine.py")
     assert page.title() == "Ask — Gardener"
-    assert page.url.endswith("/")
+    conversation = garden.history.list(garden.context().id)[0].id
+    assert page.url == f"{steered.app.url}/?project=lantern&conversation={conversation}"
     assert seen.errors == [] and seen.foreign == []
 
 
@@ -84,7 +87,7 @@ def test_a_citation_opens_by_keyboard_from_the_panel_and_from_the_text(page: Pag
     page.keyboard.press("Enter")
     page.wait_for_selector("#source tr.cited")
     expect(page.locator("#source h3")).to_be_focused()
-    page.reload()
+    page.goto(page.url.split("&path=")[0])
     page.wait_for_selector("#chat a[href*='#cite-']")
     assert page.query_selector("#source tr.cited") is None
     page.focus("#chat a[href*='#cite-']")
@@ -174,9 +177,11 @@ def test_an_answer_under_way_does_not_follow_into_the_other_project(
     shows(page, "word3")
     garden.switch("compass")
     page.wait_for_function("document.querySelector('#page-key').dataset.key.includes(':compass:')")
-    steered.release()
+    steered.hold(10 * TENTH_WORD)  # it writes on, and is not over
+    until(lambda: steered.answer_job()["events"] > 5 * TENTH_WORD)
     page.wait_for_timeout(500)
     assert "word" not in text_of(page)
+    steered.release()
     garden.switch("lantern")
     shows(page, "word199")
 
@@ -277,7 +282,7 @@ def test_an_empty_home_says_what_to_do_first(browser: BrowserContext, tmp_path: 
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"], indirect=True)
-def test_axe_finds_nothing_serious(page: Page, scheme: str) -> None:
+def test_axe_finds_nothing_serious(page: Page, scheme: str, steered: Steered) -> None:
     assert (page.evaluate("document.body.classList.contains('dark')")) == (scheme == "dark")
     problems = serious(page)
     ask(page)
@@ -286,7 +291,20 @@ def test_axe_finds_nothing_serious(page: Page, scheme: str) -> None:
     page.wait_for_selector("#source tr.cited")
     page.click("#chat .facts summary")
     problems += serious(page)
+    page.click("#chat a[href*='#do-again']")
+    shows(page, "2 of 2")
+    answered(page)
+    page.click("#head [data-act='delete']")
+    page.click("#listing [data-act='undelete']")
+    answered(page)
+    page.click("#chat a[href*='#do-bad']")
+    problems += serious(page)
+    page.keyboard.press("Escape")
+    (steered.control / "down").write_text("It is asleep.")
+    expect(page.locator("#model-line")).to_contain_text("asleep")
     page.set_viewport_size({"width": 390, "height": 844})
+    problems += serious(page)
+    page.click("#list-toggle")
     problems += serious(page)
     assert problems == []
 

@@ -308,6 +308,7 @@ class Ollama(types.ModuleType):
 def ollama(monkeypatch: pytest.MonkeyPatch) -> Ollama:
     module = Ollama()
     monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setattr("gardener.models.ollama_models", module, raising=False)
     monkeypatch.setenv("GARDENER_OLLAMA_URL", "http://127.0.0.1:11434")
     return module
 

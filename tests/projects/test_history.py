@@ -122,8 +122,8 @@ def test_nothing_of_one_project_is_reached_through_another(history: History, pro
 def test_prefixes(history: History, projects: tuple[str, str], state: State) -> None:
     with state.write() as connection:
         for number in ("abcd0001", "abcd0002", "ef000000"):
-            connection.execute("INSERT INTO conversations VALUES (?, ?, '', 0, 0, NULL)", (number, projects[0]))
-        connection.execute("INSERT INTO conversations VALUES ('ef000001', ?, '', 0, 0, NULL)", (projects[1],))
+            connection.execute("INSERT INTO conversations VALUES (?, ?, '', 0, 0, NULL, '', 0)", (number, projects[0]))
+        connection.execute("INSERT INTO conversations VALUES ('ef000001', ?, '', 0, 0, NULL, '', 0)", (projects[1],))
     assert history.find(projects[0], "EF0").id == "ef000000"  # the other project's does not make it ambiguous
     with pytest.raises(UsageError, match=r"abcd000[12], abcd000[12]"):
         history.find(projects[0], "abcd")
