@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from gardener.chat.answer import Answerer
+from gardener.chat.answer import DEFAULT_SAMPLING, Answerer
 from gardener.chat.conventions import conventions, conventions_state
 from gardener.chat.remembered import RememberedAnswer
 from gardener.index.search import SearchRequest
@@ -14,11 +14,12 @@ from gardener.secret_patterns import redact_text
 
 if TYPE_CHECKING:
     from gardener.app import Gardener
+    from gardener.models.base import Sampling
     from gardener.projects.conversations import StoredMessage
     from gardener.types import ProjectContext
 
 
-def answerer(gardener: Gardener, context: ProjectContext) -> Answerer:
+def answerer(gardener: Gardener, context: ProjectContext, sampling: Sampling | None = None) -> Answerer:
     """What answers questions about this project, by its settings as they are now."""
     settings = gardener.settings_for(context)
     return Answerer(
@@ -27,6 +28,7 @@ def answerer(gardener: Gardener, context: ProjectContext) -> Answerer:
         backends=gardener.backends,
         default_backend=settings.text("models.backend"),
         order=settings.texts("models.order"),
+        sampling=sampling or DEFAULT_SAMPLING,
         stronger=gardener.settings.text("models.stronger"),
         budget_tokens=settings.integer("answer.context_tokens"),
         repository_map=lambda ctx, tokens: gardener.index(ctx).map_text(tokens),

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from gardener.index.symbol_graph import SymbolGraph
     from gardener.index.table import IndexTable
     from gardener.model_service import ModelService
-    from gardener.models.base import Embedder, Prepared
+    from gardener.models.base import Embedder, Prepared, Sampling
     from gardener.models.embedder_spec import EmbedderSpec
     from gardener.models.governor import Governor
     from gardener.models.registry import BackendRegistry
@@ -398,13 +398,13 @@ class Gardener:
         *,
         history: Sequence[Message] | None = None,
         hits: int | None = None,
+        sampling: Sampling | None = None,
     ) -> Iterator[AnswerEvent]:
         """Streams an answer and keeps it in the project's history.
 
         `conversation_id` continues a conversation; "" starts a new one; None keeps nothing. `history` stands in for
         the conversation when the caller brings its own (the OpenAI API does). `hits` bounds the search results behind
-        the answer (default: answer.hits). Whatever ends the stream early, what
-        had been said is stored, marked incomplete.
+        the answer (default: answer.hits). Whatever ends it early, what had been said is stored, marked incomplete.
         """
         from gardener.answering import answerer
         from gardener.metered_answer import metered_answer
@@ -413,7 +413,7 @@ class Gardener:
 
         question = redact_text(question)  # what somebody pastes must not end up in prompts, history or logs
         settings = self.settings_for(context)
-        answers = answerer(self, context)
+        answers = answerer(self, context, sampling)
         stop = cancel or threading.Event()
 
         def answer(messages: Sequence[Message]) -> Iterator[AnswerEvent]:

@@ -148,6 +148,17 @@ class Settings:
         for setting in SETTINGS:
             yield setting.key, self.value(setting.key), self.origin(setting.key)
 
+    def entry(self, key: str) -> dict[str, object]:
+        """One setting as `gardener config show --json` prints it. Raises ConfigError for an unknown key."""
+        value, default = self.value(key), find_setting(key).default
+        return {
+            "key": key,
+            "value": list(value) if isinstance(value, tuple) else value,
+            "default": list(default) if isinstance(default, tuple) else default,
+            "set": self.is_set(key),
+            "origin": self.origin(key).as_json(),
+        }
+
     def changed_keys(self, other: Settings) -> tuple[str, ...]:
         """Keys whose values differ between two Settings, in the order of the table."""
         keys = (setting.key for setting in SETTINGS)

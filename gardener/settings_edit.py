@@ -24,10 +24,24 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from gardener.settings_kind import Value
+    from gardener.settings import Sources
+    from gardener.settings_kind import Setting, Value
 
 _NEW_FILE = f"# Settings of Gardener; `gardener config show` lists all.\n{VERSION_KEY} = {CONFIG_VERSION}\n"
 _LOCK_TIMEOUT_S = 5.0
+
+
+def file_for(sources: Sources, setting: Setting, shown: str = "VALUE") -> str:
+    """The file in which a setting is changed: a project's own if there is one. Raises ConfigError when the setting is
+    not a project's to set; `shown` is the value as one types it."""
+    if sources.project_file is None:
+        return sources.paths.config
+    if setting.scope == "user":
+        raise ConfigError(
+            f"{setting.key} cannot be set by a project, only in your own settings.",
+            next_step=f"gardener config set {setting.key} {shown}",
+        )
+    return sources.project_file
 
 
 def set_value(paths: Paths, path: str, key: str, value: Value) -> list[Problem]:

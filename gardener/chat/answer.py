@@ -29,7 +29,7 @@ from gardener.chat.prompt import Prompt, build_prompt
 from gardener.chat.remembered import Remember, RememberedAnswer, recall
 from gardener.chat.system_prompt import SystemPrompts
 from gardener.errors import GardenerError, UsageError
-from gardener.models.base import AdapterRef, ChatRequest, Evidence
+from gardener.models.base import AdapterRef, ChatRequest, Evidence, Sampling
 from gardener.models.problems import Failure
 from gardener.models.questions import question_kind
 from gardener.models.registry import AUTO, BackendRegistry, Choice
@@ -47,6 +47,7 @@ from gardener.types import (
 )
 
 MAX_ANSWER_TOKENS = 1024
+DEFAULT_SAMPLING = Sampling()
 CITES_NOTHING = "The answer cites nothing of the project."
 _CANDIDATES = {"overview": 40, "list": 16}
 """A list wants more; an introduction is found by its file, which a search by words ranks anywhere."""
@@ -100,6 +101,7 @@ class Answerer:
         budget_tokens: int = 6_000,
         max_tokens: int = MAX_ANSWER_TOKENS,
         temperature: float = 0.2,
+        sampling: Sampling = DEFAULT_SAMPLING,
         redact: Callable[[str, str], str] | None = None,
         max_file_bytes: int = MAX_FILE_BYTES,
         read_lines: Callable[[str], ReadLines] | None = None,
@@ -114,7 +116,8 @@ class Answerer:
 
         `order` and `default_backend` choose the backend where the project does not; `stronger` (BACKEND:MODEL, on
         this machine) is asked instead where the search found nothing that fits. `budget_tokens` bounds
-        the prompt, `max_tokens` the answer. `read_lines(root)` replaces how citations are read from the disk.
+        the prompt, `max_tokens` the answer; `sampling` is what the caller wants of it. `read_lines(root)`
+        replaces how citations are read from the disk.
         `repository_map(context, tokens)` and `conventions(context, characters)` give what a model is shown of the
         whole project, "" for nothing; `system_prompts` keeps what comes of them while `project_state(context)` is the
         same. `adapter(context)` is the project's adapter, for backends that can use one; it may raise AdapterUnfit.
@@ -129,14 +132,15 @@ class Answerer:
             default_backend=default_backend,
             stronger=stronger,
             budget_tokens=budget_tokens,
-            max_tokens=max_tokens,
+            max_tokens=min(max_tokens, sampling.max_tokens or max_tokens),
             repository_map=repository_map,
             conventions=conventions,
             project_state=project_state,
             system_prompts=system_prompts or SystemPrompts(),
             adapter=adapter,
         )
-        self._temperature = temperature
+        self._temperature = temperature if sampling.temperature is None else sampling.temperature
+        self._sampling = sampling
         self._remember = remember
         self._read_lines = read_lines or (lambda root: reader(root, redact=redact, max_file_bytes=max_file_bytes))
 
@@ -247,6 +251,8 @@ class Answerer:
             evidence=prompt.evidence,
             max_tokens=plan.max_tokens,
             temperature=self._temperature,
+            seed=self._sampling.seed,
+            stop=self._sampling.stop,
             model=choice.model,
             project=context.name,
             searched_for=found.searched_for,

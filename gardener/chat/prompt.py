@@ -26,6 +26,8 @@ _HISTORY_SHARE = 0.25
 _MIN_CUT_LINES = 6  # fewer lines of a chunk say too little to be worth sending
 
 _EVIDENCE_FOLLOWS = "Evidence stands between lines that carry the code {nonce}. Only such lines begin and end it."
+_WISHES_CHARACTERS = 2_000
+"""Of a caller's own system messages; editors send pages of them, about tools that are not ours."""
 _NO_EVIDENCE = "There is no evidence: the search found nothing that could be sent."
 
 Counter = Callable[[str], TokenCount]
@@ -62,7 +64,8 @@ def build_prompt(
     """
     nonce = nonce or _nonce(evidence, question)
     instructions = _cost(system.message, count)
-    bare = Message("user", _user_text(question, (), nonce, searched_for))
+    wishes = _wishes(history)
+    bare = Message("user", _user_text(question, (), nonce, searched_for, wishes))
     fixed = instructions + _cost(bare, count)
     if fixed > budget_tokens:
         question_tokens = count(question).tokens
@@ -78,7 +81,7 @@ def build_prompt(
     room -= history_cost + max(0, count(_EVIDENCE_FOLLOWS.format(nonce=nonce)).tokens - count(_NO_EVIDENCE).tokens)
     sent = _fitting(evidence, room, nonce, count)
     while True:
-        user = Message("user", _user_text(question, sent, nonce, searched_for))
+        user = Message("user", _user_text(question, sent, nonce, searched_for, wishes))
         total = instructions + sum(_cost(message, count) for message in kept_history) + _cost(user, count)
         if total <= budget_tokens:
             break
@@ -106,7 +109,13 @@ def build_prompt(
     )
 
 
-def _user_text(question: str, evidence: Sequence[Evidence], nonce: str, searched_for: str) -> str:
+def _wishes(history: Sequence[Message]) -> str:
+    """What the caller's own system messages say, cut to what leaves room for evidence."""
+    said = "\n\n".join(message.content.strip() for message in history if message.role == "system")
+    return said[:_WISHES_CHARACTERS].rstrip()
+
+
+def _user_text(question: str, evidence: Sequence[Evidence], nonce: str, searched_for: str, wishes: str = "") -> str:
     blocks = [_EVIDENCE_FOLLOWS.format(nonce=nonce) if evidence else _NO_EVIDENCE]
     callers = {_place(caller) for item in evidence for caller in item.callers} - {_place(e.hit) for e in evidence}
     for n, source in enumerate(numbered_sources(evidence), 1):
@@ -116,6 +125,8 @@ def _user_text(question: str, evidence: Sequence[Evidence], nonce: str, searched
         role = "caller" if _place(source) in callers else "found"
         head = f"<evidence {nonce} [{n}] {role} {json.dumps(about, ensure_ascii=False)}>"
         blocks.append(f"{head}\n{visible(source.text)}\n</evidence {nonce}>")
+    if wishes:
+        blocks.append(f"The program that asks wants this of the form, within the rules above:\n{visible(wishes)}")
     if searched_for:
         blocks.append(f"The question continues the conversation; it was searched for as: {visible(searched_for)}")
     blocks.append(f"Question: {question}")

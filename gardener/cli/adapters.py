@@ -47,23 +47,21 @@ def adapters(args: argparse.Namespace, console: Console) -> int:
             return _use(gardener, console, context, args.name, even_if_worse=args.even_if_worse)
         if args.action == "off":
             return _off(gardener, console, context)
-        return _remove(gardener, console, context, args.name, sure=args.yes)
+        return _remove(console, context, args.name, sure=args.yes)
 
 
 def _list(console: Console, context: ProjectContext) -> int:
-    from gardener.models.adapters import AdapterStore
-    from gardener.project_training import unfinished
+    from gardener.project_adapters import adapters_json
 
-    found, begun = AdapterStore(context.home).list(), unfinished(context)
+    listed = adapters_json(context)
     if console.as_json:
-        shown = [{**entry, "active": entry["name"] == context.adapter} for entry in found]
-        console.json({"project": context.name, "active": context.adapter, "adapters": shown, "unfinished": begun})
+        console.json(listed)
         return 0
-    if found:
-        console.table([_row(entry, context) for entry in found], ["", "name", "size", "base", "state"])
+    if listed["adapters"]:
+        console.table([_row(entry, context) for entry in listed["adapters"]], ["", "name", "size", "base", "state"])
     else:
         console.line(f"{context.name} has no adapters.")
-    for name, step in begun.items():
+    for name, step in listed["unfinished"].items():
         console.note(f"A training of {name} was stopped at step {step:,}: gardener train --name {name} --resume")
     return 0
 
@@ -83,19 +81,9 @@ def _row(entry: dict[str, Any], context: ProjectContext) -> dict[str, str]:
 
 
 def _use(gardener: Gardener, console: Console, context: ProjectContext, name: str, *, even_if_worse: bool) -> int:
-    from gardener.errors import ConflictError
-    from gardener.models.adapters import AdapterStore
-    from gardener.training.evaluate import is_worse, sentence
+    from gardener.project_adapters import use_adapter
 
-    store = AdapterStore(context.home)
-    store.ref(name)  # every byte is compared: what is damaged is refused now, not at a question
-    about = store.about(name)
-    if is_worse(about) and not even_if_worse:
-        raise ConflictError(
-            f"The adapter {name} is worse than the base it was trained on: {sentence(about['evaluation'])}.",
-            next_step=f"gardener adapters use {name} --even-if-worse",
-        )
-    context = gardener.registry.configure(context.name, adapter=name)
+    context = use_adapter(gardener, context, name, even_if_worse=even_if_worse)
     console.line_unless_json(f"{context.name} uses the adapter {name} from its next answer on.")
     if not gardener.settings.text("mlx.model"):
         console.note("Adapters need an MLX model, and none is chosen: gardener models recommend")
@@ -105,9 +93,9 @@ def _use(gardener: Gardener, console: Console, context: ProjectContext, name: st
 
 
 def _off(gardener: Gardener, console: Console, context: ProjectContext) -> int:
-    was = context.adapter
-    if was:
-        gardener.registry.configure(context.name, adapter="")
+    from gardener.project_adapters import adapter_off
+
+    was = adapter_off(gardener, context)
     console.line_unless_json(
         f"{context.name} uses the base model alone; {was} is kept." if was else f"{context.name} uses no adapter."
     )
@@ -116,23 +104,14 @@ def _off(gardener: Gardener, console: Console, context: ProjectContext) -> int:
     return 0
 
 
-def _remove(gardener: Gardener, console: Console, context: ProjectContext, name: str, *, sure: bool) -> int:
-    import os
+def _remove(console: Console, context: ProjectContext, name: str, *, sure: bool) -> int:
+    from gardener.project_adapters import refuse_in_use, remove_adapter
 
-    from gardener.errors import ConflictError
-    from gardener.models.adapters import AdapterStore
-    from gardener.project_training import unfinished
-
-    store, begun = AdapterStore(context.home), unfinished(context)
-    if context.adapter == name:
-        raise ConflictError(f"The adapter {name} is in use by {context.name!r}.", next_step="gardener adapters off")
+    refuse_in_use(context, name)
     if not sure and not console.confirm(f"Remove the adapter {name} of {context.name} for good?"):
         console.note("Nothing was removed.")
         return 1
-    if name in begun:
-        store.discard(name)
-    if name not in begun or os.path.isdir(os.path.join(store.folder, name)):
-        store.remove(name)
+    remove_adapter(context, name)
     console.line_unless_json(f"The adapter {name} of {context.name} was removed.")
     if console.as_json:
         console.json({"project": context.name, "removed": name})

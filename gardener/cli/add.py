@@ -11,9 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from gardener.app import Gardener
-    from gardener.types import ProjectContext
-
 
 def configure_add(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """examples:
@@ -33,12 +30,11 @@ def configure_add(parser: argparse.ArgumentParser) -> None:
 
 def add(args: argparse.Namespace, console: Console) -> int:
     from gardener.cli.index import bring_up_to_date, make_vectors
+    from gardener.project_list import add_project
 
     with open_gardener(console) as gardener:
         before = gardener.registry.active()
-        context = _begun(gardener, args.path) or gardener.registry.add(
-            args.path, args.name, nested=args.nested, force=args.force
-        )
+        context = add_project(gardener, args.path, args.name, nested=args.nested, force=args.force)
         console.note(f"Reading {context.root}")
         report = bring_up_to_date(gardener, console, context, vectors=not args.no_vectors and not args.wait)
         active = gardener.registry.active()
@@ -61,19 +57,6 @@ def add(args: argparse.Namespace, console: Console) -> int:
         if report["files"]:
             console.note('Next: gardener ask "what does this project do?"')
     return 0
-
-
-def _begun(gardener: Gardener, path: str) -> ProjectContext | None:
-    """The project of this very folder whose first index was never finished: adding it again goes on with it."""
-    import os
-
-    from gardener.index.facts import summary
-    from gardener.paths import index_directory
-
-    found = gardener.registry.containing(path)
-    if found is None or os.path.realpath(path) != found.root:
-        return None
-    return None if summary(index_directory(found.home)).get("table_version") else found
 
 
 def note_index(console: Console, name: str, report: Mapping[str, Any]) -> None:

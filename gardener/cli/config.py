@@ -66,7 +66,7 @@ def run_show(arguments: argparse.Namespace, console: Console) -> int:
 
     settings, problems = _load(arguments, console)
     if console.as_json:
-        rows = [_entry(settings, key) for key, _, _ in settings.items()]
+        rows = [settings.entry(key) for key, _, _ in settings.items()]
         found = [problem.as_json() for problem in problems]
         console.json({"settings": rows, "warnings": list(settings.warnings), "problems": found})
         return 0
@@ -82,7 +82,7 @@ def run_get(arguments: argparse.Namespace, console: Console) -> int:
     settings, _ = _load(arguments, console)
     value = settings.value(arguments.key)
     if console.as_json:
-        console.json(_entry(settings, arguments.key))
+        console.json(settings.entry(arguments.key))
     elif isinstance(value, tuple):
         for text in value:
             console.line(text)
@@ -93,7 +93,7 @@ def run_get(arguments: argparse.Namespace, console: Console) -> int:
 
 def run_set(arguments: argparse.Namespace, console: Console) -> int:
     from gardener.errors import ConfigError
-    from gardener.settings_edit import set_value
+    from gardener.settings_edit import file_for, set_value
     from gardener.settings_kind import InvalidValue, toml_value
     from gardener.settings_schema import find_setting
 
@@ -108,16 +108,11 @@ def run_set(arguments: argparse.Namespace, console: Console) -> int:
         step = f"gardener config get {setting.key}"
         raise ConfigError(f"{setting.key} {error}.", next_step=step) from error
     sources = _sources(arguments, console)
-    path = sources.project_file or sources.paths.config
-    if sources.project_file and setting.scope == "user":
-        raise ConfigError(
-            f"{setting.key} cannot be set by a project, only in your own settings.",
-            next_step=f"gardener config set {setting.key} {_shell(words)}",
-        )
+    path = file_for(sources, setting, _shell(words))
     remaining = set_value(sources.paths, path, setting.key, value)
     settings, _ = _load(arguments, console, quiet=True)
     if console.as_json:
-        console.json(_entry(settings, setting.key))
+        console.json(settings.entry(setting.key))
     console.note(f"{setting.key} = {toml_value(value)} in {path}")
     _note_effect(settings, setting.key, path, console)
     _note_problems(remaining, console)
@@ -137,7 +132,7 @@ def run_unset(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.key in BY_KEY:
         settings, _ = _load(arguments, console, quiet=True)
         if console.as_json:
-            console.json(_entry(settings, arguments.key))
+            console.json(settings.entry(arguments.key))
         now = f"{toml_value(settings.value(arguments.key))} ({settings.origin(arguments.key)})"
         state = "removed from" if was_there else "was not set in"
         console.note(f"{arguments.key} {state} {path}; in force: {now}")
@@ -244,19 +239,6 @@ def _note_effect(settings: Settings, key: str, path: str, console: Console) -> N
             console.note(sentence)
     elif not find_setting(key).live:
         console.note("A running app applies this when it is started again.")
-
-
-def _entry(settings: Settings, key: str) -> dict[str, object]:
-    from gardener.settings_schema import find_setting
-
-    value, default = settings.value(key), find_setting(key).default
-    return {
-        "key": key,
-        "value": list(value) if isinstance(value, tuple) else value,
-        "default": list(default) if isinstance(default, tuple) else default,
-        "set": settings.is_set(key),
-        "origin": settings.origin(key).as_json(),
-    }
 
 
 def _shell(words: list[str]) -> str:

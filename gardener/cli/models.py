@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from gardener.app import Gardener
     from gardener.machine_models import Machine
-    from gardener.models.catalog import CatalogModel, Runtime
+    from gardener.models.catalog import CatalogModel
     from gardener.models.fit import Fit
 
     Action = Callable[[argparse.Namespace, Gardener, Console], int]
@@ -104,21 +104,14 @@ def leaves_text(fit: Fit) -> str:
 
 def _recommend(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
     from gardener.machine_models import best_of, recommended
+    from gardener.model_listing import recommendation_json
 
     machine = _machine(gardener, args)
+    if console.as_json:
+        console.json(recommendation_json(machine))
+        return 0
     found = recommended(machine)
     best = best_of(found)
-    if console.as_json:
-        console.json(
-            {
-                "hardware": machine.hardware.as_json(),
-                "budget_bytes": machine.has,
-                "runtime": machine.runtime,
-                "recommended": None if best is None else best.id,
-                "models": [_entry(model, machine.runtime, fit) for model, fit in found],
-            }
-        )
-        return 0
     console.note(machine.sentence())
     rows = []
     for model, fit in found:
@@ -163,43 +156,13 @@ def _explain(console: Console, machine: Machine, best: CatalogModel | None) -> N
         console.note("None of these fits with room to spare; Gardener answers without a model, too.")
 
 
-def _entry(model: CatalogModel, runtime: Runtime, fit: Fit) -> dict[str, object]:
-    build = model.build(runtime)
-    assert build is not None
-    return {
-        "id": model.id,
-        "title": model.title,
-        "name": build.name,
-        "runtime": runtime,
-        "purpose": model.purpose,
-        "parameters": model.parameters,
-        "active_parameters": model.active,
-        "download_bytes": build.bytes,
-        "download_estimated": build.estimated,
-        "model_context_tokens": model.context,
-        "licence": model.licence,
-        "source": model.source,
-        "checked": model.checked,
-        "fit": fit.as_json(),
-    }
-
-
 def _check(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
     """Exit code 5 when it is too large, for scripts."""
     from gardener.errors import ModelTooLarge
-    from gardener.models.catalog import find
+    from gardener.model_listing import check_model
 
     machine = _machine(gardener, args)
-    known = find(args.name)
-    if known is not None:
-        model, own = known
-        runtime: Runtime = args.runtime or own or machine.runtime
-        fit = machine.fit(model, runtime)
-        assert fit is not None  # every entry has a build for every runtime
-        entry, title = _entry(model, runtime, fit), f"{model.title} ({runtime}), {model.licence}"
-        longest = model.context
-    else:
-        entry, title, fit, longest = _check_folder(args, gardener, machine)
+    entry, title, fit, longest = check_model(gardener, machine, args.name, args.runtime)
     if console.as_json:
         console.json({**entry, "hardware": machine.hardware.as_json()})
     else:
@@ -221,35 +184,3 @@ def _check(args: argparse.Namespace, gardener: Gardener, console: Console) -> in
         console.note("It would be refused before it is loaded. Which do fit: gardener models recommend")
         return ModelTooLarge.exit_code
     return 0
-
-
-def _check_folder(
-    args: argparse.Namespace, gardener: Gardener, machine: Machine
-) -> tuple[dict[str, object], str, Fit, int]:
-    import os
-
-    from gardener.machine_models import unknown_model
-    from gardener.models.fit import fit_folder
-    from gardener.models.model_folder import read_model_folder
-    from gardener.paths import model_path
-
-    path = os.path.abspath(os.path.expanduser(args.name))
-    if not os.path.isdir(path):
-        path = model_path(args.name, gardener.paths.models)
-    if not os.path.isdir(path):
-        raise unknown_model(args.name, gardener)
-    folder = read_model_folder(path)
-    fit = fit_folder(
-        folder, machine.hardware, has=machine.has, context=machine.context("mlx"), kv_bits=machine.kv_bits("mlx")
-    )
-    entry: dict[str, object] = {
-        "path": folder.path,
-        "runtime": "mlx",
-        "model_type": folder.model_type,
-        "bits": folder.bits,
-        "model_context_tokens": folder.context_tokens,
-        "identity": folder.identity,
-        "fit": fit.as_json(),
-    }
-    bits = f", {folder.bits} bits" if folder.bits else ""
-    return entry, f"{folder.name} ({folder.model_type}{bits})", fit, folder.context_tokens

@@ -13,30 +13,11 @@ if TYPE_CHECKING:
 
 
 def list_models(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
-    from gardener.machine_models import in_ollama, mlx_folders, served
+    from gardener.model_listing import models_here
 
-    folders = mlx_folders(gardener)
-    ollama, ollama_problem = in_ollama(gardener)
-    offered, offered_problem = served(gardener)
-    settings = gardener.settings
-    chosen = {"mlx": settings.text("mlx.model"), "ollama": settings.text("ollama.model")}
-    chosen["openai"] = settings.text("openai.model")
-    rows: list[dict[str, Any]] = [
-        {"runtime": "mlx", "name": model.name, "bytes": model.bytes, "path": model.path, "problem": model.problem,
-         "bits": model.folder.bits if model.folder else 0}
-        for model in folders
-    ]  # fmt: skip
-    rows += [
-        {"runtime": "ollama", "name": model.name, "bytes": model.size, "problem": "", "bits": 0,
-         "quantization": model.quantization}
-        for model in ollama
-    ]  # fmt: skip
-    rows += [{"runtime": "openai", "name": name, "bytes": 0, "problem": "", "bits": 0} for name in offered]
-    for row in rows:
-        row["used"] = row["name"] == chosen[row["runtime"]]
-    problems = {"ollama": ollama_problem, "openai": offered_problem}
+    rows, problems = models_here(gardener)
     if console.as_json:
-        console.json({"models": rows, "problems": {name: text for name, text in problems.items() if text}})
+        console.json({"models": rows, "problems": problems})
         return 0
     if rows:
         console.table([_shown(row) for row in rows], ["", "runtime", "name", "size", "state"])
@@ -44,8 +25,7 @@ def list_models(args: argparse.Namespace, gardener: Gardener, console: Console) 
         console.line("There is no model here.")
         console.note("Which fit this machine: gardener models recommend")
     for name, text in problems.items():
-        if text:
-            console.note(f"{name}: {text}")
+        console.note(f"{name}: {text}")
     return 0
 
 

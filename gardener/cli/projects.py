@@ -16,30 +16,13 @@ def configure_list(parser: argparse.ArgumentParser) -> None:
 
 
 def list_projects(args: argparse.Namespace, console: Console) -> int:
-    from gardener.errors import IndexDamaged
-    from gardener.index.facts import summary
-    from gardener.paths import index_directory
+    from gardener.project_list import project_entries
 
     with open_gardener(console) as gardener:
-        entries = []
-        for record in gardener.registry.records(include_removed=args.all):
-            entry_state: str = record.state
-            try:
-                facts = summary(index_directory(record.context.home))
-            except IndexDamaged as error:
-                facts, entry_state = {}, "index damaged"
-                name = record.context.name
-                console.note(f'{error.message} Try: gardener index --rebuild --project "{name}"')
-            entries.append(
-                {
-                    **record.as_json(),
-                    "state": entry_state,
-                    "indexed": bool(facts.get("table_version")),
-                    "files": int(facts.get("files", "0")),
-                    "chunks": int(facts.get("chunks", "0")),
-                    "indexed_head": facts.get("head") or None,
-                }
-            )
+        entries = project_entries(gardener, include_removed=args.all)
+    for entry in entries:
+        if problem := entry["problem"]:
+            console.note(f'{problem} Try: gardener index --rebuild --project "{entry["name"]}"')
     if console.as_json:
         console.json({"projects": entries})
         return 0

@@ -33,6 +33,7 @@ def configure_serve(parser: argparse.ArgumentParser) -> None:
 
 
 def serve(args: argparse.Namespace, console: Console) -> int:
+    from gardener.server.run import LOOPBACK
     from gardener.server.run import serve as run_server
     from gardener.telemetry import configure_logging
 
@@ -48,6 +49,10 @@ def serve(args: argparse.Namespace, console: Console) -> int:
             console.note(f"Gardener is at {edge.launch.url}")
             if console.stderr.isatty():  # the link lets its first visitor in: not for a log file
                 console.note(f"Open it once with: {edge.browser_link()}")
+            if edge.launch.host not in LOOPBACK:
+                console.note(
+                    "Other machines can reach it, and nothing is encrypted: tokens and code can be read on the way."
+                )
             console.note("Ctrl-C stops it.")
 
         from ui.mount import mount

@@ -100,6 +100,17 @@ class StreamLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Sampling:
+    """What a caller of the API asks of the generation; None leaves it as it is."""
+
+    max_tokens: int | None = None
+    """Never more than an answer may have anyway."""
+    temperature: float | None = None
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ChatRequest:
     """One question in both forms: counted messages for a model, evidence for the extractive backend."""
 
@@ -111,6 +122,8 @@ class ChatRequest:
     """Most tokens to generate."""
     temperature: float = 0.2
     """0.0 is greedy."""
+    seed: int | None = None
+    """For backends that can draw the same tokens again: Ollama and OpenAI-compatible servers."""
     stop: tuple[str, ...] = ()
     """Strings that end the generation; they are not part of the text."""
     model: str = ""

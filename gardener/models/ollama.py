@@ -115,6 +115,8 @@ class OllamaBackend:
         model = self._model(request.model)
         options: dict[str, Any] = dict(self._options)
         options |= {"temperature": request.temperature, "num_predict": request.max_tokens}
+        if request.seed is not None:
+            options["seed"] = request.seed
         if request.stop:
             options["stop"] = list(request.stop)
         body: dict[str, Any] = {

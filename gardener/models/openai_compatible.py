@@ -29,7 +29,7 @@ from gardener.types import BackendEvent, Done, ThinkingDelta, Usage
 PROBE_S: Final = 1.0
 REMOTE_PROBE_S: Final = 3.0
 FRESH_S: Final = 5.0
-_OPTIONAL: Final = ("stream_options", "max_tokens", "temperature")
+_OPTIONAL: Final = ("stream_options", "max_tokens", "temperature", "seed")
 """Fields that some servers refuse: old ones the first, OpenAI's reasoning models the others."""
 _WINDOWS: Final = ("max_model_len", "context_length", "max_context_length", "n_ctx")
 """How servers call the window in their list of models: vLLM and SGLang, OpenRouter, LM Studio, llama.cpp."""
@@ -172,6 +172,8 @@ class OpenAICompatibleBackend:
             "temperature": request.temperature,
         }
         body["stream_options"] = {"include_usage": True}
+        if request.seed is not None:
+            body["seed"] = request.seed
         if request.stop:
             body["stop"] = list(request.stop)[:4]
         if request.json_schema:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from gardener.errors import GardenerError
+from gardener.server.document import complete_document
 from gardener.server.edge import Edge
 from gardener.server.guard import Guard
 from gardener.server.passage import DEFAULT_LIMITS, Limits
@@ -28,7 +29,15 @@ def create_app(edge: Edge, *, limits: Limits = DEFAULT_LIMITS) -> FastAPI:
     from starlette.routing import Route
 
     from gardener import __version__
-    from gardener.server import json_api, openai_api, probes
+    from gardener.server import (
+        conversations_api,
+        json_api,
+        models_api,
+        openai_api,
+        probes,
+        projects_api,
+        system_api,
+    )
     from gardener.server.mcp_endpoint import McpEndpoint
 
     mcp = McpEndpoint(edge)
@@ -50,10 +59,12 @@ def create_app(edge: Edge, *, limits: Limits = DEFAULT_LIMITS) -> FastAPI:
     )
     app.state.edge = edge
     app.include_router(probes.router(edge), tags=["probes"])
-    app.include_router(json_api.router(edge), tags=["api"])
+    for part in (json_api, projects_api, conversations_api, models_api, system_api):
+        app.include_router(part.router(edge), tags=["api"])
     app.include_router(openai_api.router(edge), tags=["openai"])
     app.router.routes += [Route(path, mcp, include_in_schema=False) for path in ("/mcp", "/mcp/")]
     answer_errors(app)
+    complete_document(app)
     app.add_middleware(
         Guard,
         access=edge.access,
@@ -74,22 +85,24 @@ def answer_errors(app: FastAPI) -> None:
     from starlette.requests import Request
     from starlette.responses import JSONResponse
 
-    def answer(refusal: Refusal) -> Response:
+    def answer(request: Request, refusal: Refusal) -> Response:
         headers = {"Retry-After": "5"} if refusal.status == 503 else None
-        return JSONResponse(refusal.as_json(), refusal.status, headers)
+        shown = refusal.for_openai() if request.url.path.startswith("/v1/") else refusal
+        return JSONResponse(shown.as_json(), shown.status, headers)
 
     @app.exception_handler(GardenerError)
     async def known(request: Request, error: GardenerError) -> Response:
-        return answer(refusal_of(error))
+        return answer(request, refusal_of(error))
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        return answer(validation_refusal(error.errors()))
+        return answer(request, validation_refusal(error.errors()))
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
-        codes = {404: "not-found", 405: "method"}
-        return answer(Refusal(error.status_code, codes.get(error.status_code, "http"), str(error.detail)))
+        codes = {400: "bad-request", 404: "not-found", 405: "method"}
+        code = codes.get(error.status_code, "http")
+        return answer(request, Refusal(error.status_code, code, str(error.detail)))
 
 
 def validation_refusal(problems: Sequence[dict[str, object]]) -> Refusal:
@@ -100,6 +113,10 @@ def validation_refusal(problems: Sequence[dict[str, object]]) -> Refusal:
         place = problem["loc"]
         field = ".".join(str(part) for part in place[1:]) if isinstance(place, tuple | list) else str(place)
         first = first or field or None
-        text = "unknown field" if problem["type"] == "extra_forbidden" else str(problem["msg"])
+        text = (
+            "unknown field"
+            if problem["type"] == "extra_forbidden"
+            else str(problem["msg"]).removeprefix("Value error, ")
+        )
         described.append(f"{field or 'body'}: {text}")
     return Refusal(422, "invalid-request", "; ".join(described[:8]) + ".", param=first, exit_code=2)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from gardener.app import Gardener
     from gardener.index.embed import EmbedProgress
     from gardener.index.index_report import IndexProgress
+    from gardener.models.base import Sampling
     from gardener.models.ollama_models import PullProgress
 
 log = logging.getLogger("gardener.server")
@@ -99,11 +100,14 @@ class Edge:
         history: Sequence[Message] | None = None,
         *,
         hits: int | None = None,
+        sampling: Sampling | None = None,
     ) -> Job:
         """Starts an answer; arguments as in Gardener.ask. Raises BackendUnavailable when too many wait."""
 
         def events(job: Job) -> Iterator[AnswerEvent]:
-            return self.gardener.ask(context, question, conversation_id, job.cancel, history=history, hits=hits)
+            return self.gardener.ask(
+                context, question, conversation_id, job.cancel, history=history, hits=hits, sampling=sampling
+            )
 
         return self._answer(context, question, events, conversation_id or "")
 

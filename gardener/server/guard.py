@@ -13,7 +13,6 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Iterable
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
 from gardener.metrics import Metrics
@@ -35,6 +34,9 @@ from gardener.server.passage import (
     send_refusal,
 )
 from gardener.server.refusal import Refusal
+
+MAX_COOKIES = 8
+"""Values of one cookie that are tried: a browser sends one for each path that somebody set it for."""
 
 
 def allowed_hosts(port: int, extra: Iterable[str] = ()) -> frozenset[str]:
@@ -128,8 +130,7 @@ class Guard:
         scheme, _, token = headers.one(b"authorization").partition(" ")
         if scheme.lower() == "bearer" and self.access.client(token.strip()):
             return Caller("client")
-        session = session_cookie(headers, self.cookie)
-        if session and self.access.browser(session):
+        if any(self.access.browser(session) for session in session_cookies(headers, self.cookie)):
             return Caller("browser")
         return Caller("")
 
@@ -195,12 +196,13 @@ def link_code(scope: Scope) -> str:
     return ""
 
 
-def session_cookie(headers: Headers, name: str) -> str:
+def session_cookies(headers: Headers, name: str) -> list[str]:
+    """Every value of the cookie. Other programs on this host can set cookies, too, of any form and even of this name:
+    theirs must not hide ours, so the header is split by hand and all values are tried."""
+    found: list[str] = []
     for line in headers.every(b"cookie"):
-        try:
-            jar = SimpleCookie(line)
-        except CookieError:
-            continue
-        if name in jar:
-            return jar[name].value
-    return ""
+        for pair in line.split(";"):
+            key, _, value = pair.strip().partition("=")
+            if key == name and value and len(found) < MAX_COOKIES:
+                found.append(value)
+    return found

@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING
 from fastapi import APIRouter, Query
 from starlette.responses import StreamingResponse
 
-from gardener.server.bodies import AskBody, ContinueBody, Empty, IndexBody, ProjectBody, SearchBody
+from gardener.server.bodies import AskBody, ContinueBody, Empty, IndexBody, SearchBody
 from gardener.server.conversation_key import conversation_key, conversations_key
 from gardener.server.events import JsonObject
 from gardener.server.sse import job_stream, sse_response
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
-    from gardener.types import ProjectContext
+
+
+MOST_LINES = 5_000
+"""Of one file in one answer; more is read window by window."""
 
 
 def router(edge: Edge) -> APIRouter:
@@ -38,22 +41,6 @@ def router(edge: Edge) -> APIRouter:
                 for context in gardener.projects_by_use()
             ]
         }
-
-    @routes.get("/models/resident", summary="Models in memory, their counters, and how ready the active project is")
-    def resident() -> JsonObject:
-        return edge.resident_json()
-
-    @routes.get("/projects", summary="Registered projects and which one is active")
-    def projects() -> JsonObject:
-        active = gardener.registry.active()
-        return {
-            "projects": [project_json(context) for context in gardener.registry.list()],
-            "active": active.name if active else None,
-        }
-
-    @routes.post("/switch", summary="Make a project the active one")
-    def switch(body: ProjectBody) -> JsonObject:
-        return {"active": project_json(gardener.switch(body.project))}
 
     @routes.post("/search", summary="Search one project")
     def search(body: SearchBody) -> JsonObject:
@@ -93,7 +80,12 @@ def router(edge: Edge) -> APIRouter:
         found = edge.jobs.get(job_id)
         return {**found.as_json(), "said": found.events()}
 
-    @routes.get("/jobs/{job_id}/events", summary="Server-sent events from an offset; leaving does not stop the job")
+    @routes.get(
+        "/jobs/{job_id}/events",
+        summary="Server-sent events from an offset; leaving does not stop the job",
+        response_class=StreamingResponse,
+        responses={200: {"content": {"text/event-stream": {}}}},
+    )
     async def events(job_id: str, offset: int = Query(0, ge=0)) -> StreamingResponse:
         return sse_response(job_stream(edge.jobs.get(job_id), offset))
 
@@ -101,7 +93,7 @@ def router(edge: Edge) -> APIRouter:
     def cancel(job_id: str, body: Empty | None = None) -> JsonObject:
         return edge.jobs.cancel(job_id).as_json()
 
-    @routes.get("/source", summary="Lines of a file as they are on the disk now, secrets redacted")
+    @routes.get("/source", summary="Lines of a file as they are on the disk now, at most 5,000, secrets redacted")
     def source(
         path: str = Query(min_length=1, max_length=4_096),
         start: int = Query(1, ge=1),
@@ -109,7 +101,7 @@ def router(edge: Edge) -> APIRouter:
         project: str | None = None,
     ) -> JsonObject:
         context = gardener.context(project)
-        view = gardener.source(context, path, start, end)
+        view = gardener.source(context, path, start, min(end, start + MOST_LINES - 1))
         return {
             "project": context.name,
             "path": view.path,
@@ -118,6 +110,8 @@ def router(edge: Edge) -> APIRouter:
             "language": view.language,
             "sha256": view.sha256,
             "exists": view.exists,
+            "total_lines": view.total_lines,
+            "reason": view.reason,
         }
 
     @routes.get("/symbols", summary="Definitions of a project by name")
@@ -172,10 +166,6 @@ def router(edge: Edge) -> APIRouter:
         return {"url": edge.browser_link()}
 
     return routes
-
-
-def project_json(context: ProjectContext) -> JsonObject:
-    return {"id": context.id, "name": context.name, "root": context.root, "trusted": context.trusted}
 
 
 def pulse_json(edge: Edge, conversation: str | None = None) -> JsonObject:

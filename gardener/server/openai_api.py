@@ -19,10 +19,11 @@ from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse, Response
 
 from gardener.errors import ModelNotFound, NotFoundError, UsageError
+from gardener.models.base import Sampling
 from gardener.models.embeddings import NAME as EMBEDDER_NAME
 from gardener.server.bodies import ChatCompletionBody, ChatMessage, EmbeddingsBody
 from gardener.server.events import JsonObject
-from gardener.server.refusal import Refusal
+from gardener.server.refusal import Refusal, kind_of, status_of
 from gardener.server.sse import SSE_COMMENT, sse_data, sse_response, with_keep_alive
 from gardener.types import ChatRole, Message, ProjectContext
 
@@ -34,6 +35,7 @@ PREFIX = "gardener/"
 ACTIVE = PREFIX + "active"
 MAX_INPUTS = 2_048
 """Texts in one embeddings request, as OpenAI limits it."""
+MAX_STOPS = 4
 DONE = b"data: [DONE]\n\n"
 CANCELLED = Refusal(499, "cancelled", "The answer was stopped before it was complete.")
 
@@ -60,7 +62,7 @@ def router(edge: Edge) -> APIRouter:
         refuse_unsupported(body)
         question, history = conversation(body.messages)
         context = await asyncio.to_thread(project_of, edge, body.model)
-        job = edge.ask(context, question, None, history)
+        job = edge.ask(context, question, None, history, sampling=sampling_of(body))
         reply = Reply(body, context, job)
         if body.stream:
             return sse_response(streamed(edge, reply))
@@ -85,6 +87,22 @@ def project_of(edge: Edge, model: str) -> ProjectContext:
         return edge.gardener.context(model.removeprefix(PREFIX))
     except NotFoundError as error:
         raise ModelNotFound(f"There is no model {model!r}. {error.message}", next_step=error.next_step) from error
+
+
+def sampling_of(body: ChatCompletionBody) -> Sampling:
+    """What the client asks of the generation. Raises UsageError for more stop strings than OpenAI takes."""
+    stop = (body.stop,) if isinstance(body.stop, str) else tuple(body.stop or ())
+    if len(stop) > MAX_STOPS:
+        raise UsageError(f"stop: at most {MAX_STOPS} strings.")
+    return Sampling(body.max_completion_tokens or body.max_tokens, body.temperature, body.seed, stop)
+
+
+def ignored_options(body: ChatCompletionBody, backend: str) -> list[str]:
+    """Options that did nothing: unknown ones, and those of the generation that the backend which answered has not."""
+    sampled = {"temperature", "max_tokens", "max_completion_tokens", "seed", "stop"}
+    without = sampled if backend == "extractive" else {"seed"} if backend == "mlx" else set()
+    given = {name for name in sampled if getattr(body, name) is not None}
+    return sorted((set(body.model_extra or {}) - {"user", "metadata", "store"}) | (given & without))
 
 
 def refuse_unsupported(body: ChatCompletionBody) -> None:
@@ -126,7 +144,6 @@ class Reply:
         self.body = body
         self.context = context
         self.job = job
-        self.ignored = sorted(set(body.model_extra or {}) - {"user", "metadata", "store"})
 
     def chunk(self, delta: JsonObject, finish: str | None = None, **more: object) -> bytes:
         choice = {"index": 0, "delta": delta, "finish_reason": finish}
@@ -149,7 +166,7 @@ class Reply:
         """The whole answer as `gardener ask --json` prints it, and which request options had no effect."""
         return {
             **{name: value for name, value in answer.items() if name != "event"},
-            "ignored_options": self.ignored,
+            "ignored_options": ignored_options(self.body, str(answer.get("backend", ""))),
         }
 
     def _head(self, kind: str) -> JsonObject:
@@ -219,7 +236,8 @@ def chunks_of(event: JsonObject, reply: Reply) -> list[bytes]:
 
 def openai_error(event: JsonObject) -> JsonObject:
     error = event["error"]
-    return {"message": error["message"], "type": "server_error", "code": error["code"], "param": None}
+    kind = kind_of(status_of(error["code"]))
+    return {"message": error["message"], "type": kind, "code": error["code"].replace("-", "_"), "param": None}
 
 
 async def whole(edge: Edge, reply: Reply, request: Request) -> Response:
@@ -237,7 +255,9 @@ async def whole(edge: Edge, reply: Reply, request: Request) -> Response:
     if last is None or last["event"] not in ("answer", "error"):
         return JSONResponse(CANCELLED.as_json(), CANCELLED.status)
     if last["event"] == "error":
-        return JSONResponse({"error": openai_error(last)}, 503)
+        status = status_of(last["error"]["code"])
+        headers = {"Retry-After": "5"} if status == 503 else None
+        return JSONResponse({"error": openai_error(last)}, status, headers)
     return JSONResponse(reply.completion(last))
 
 

@@ -39,6 +39,9 @@ CONTENT_SECURITY_POLICY = (
     "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; "
     "frame-src 'none'; object-src 'none'; base-uri 'self'; form-action 'self'; frame-ancestors 'none'"
 )
+DATA_POLICY = (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'")
+"""Of what is data and never a page."""
+DATA_PATHS = ("/api/", "/v1/", "/mcp", "/metrics", "/livez", "/readyz")
 SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"content-security-policy", CONTENT_SECURITY_POLICY.encode()),
     (b"referrer-policy", b"no-referrer"),
@@ -213,6 +216,8 @@ def body_too_large(limits: Limits) -> Refusal:
 
 def with_security_headers(headers: Iterable[tuple[bytes, bytes]], path: str) -> list[tuple[bytes, bytes]]:
     ours = [*SECURITY_HEADERS] if path.startswith(LIBRARY_PATHS) else [*SECURITY_HEADERS, NO_STORE]
+    if path.startswith(DATA_PATHS):
+        ours[0] = DATA_POLICY
     replaced = {name for name, _ in ours} | {b"server", b"access-control-allow-origin",
                                              b"access-control-allow-credentials"}  # fmt: skip
     return [(name, value) for name, value in headers if name.lower() not in replaced] + ours

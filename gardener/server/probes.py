@@ -31,11 +31,15 @@ log = logging.getLogger("gardener.server")
 def router(edge: Edge) -> APIRouter:
     routes = APIRouter()
 
-    @routes.get("/livez", summary="The process is up; depends on nothing")
+    @routes.get("/livez", summary="The process is up; depends on nothing", response_class=PlainTextResponse)
     async def livez() -> PlainTextResponse:
         return PlainTextResponse("ok\n")
 
-    @routes.get("/readyz", summary="The state and the active project's index can be read")
+    @routes.get(
+        "/readyz",
+        summary="The state and the active project's index can be read",
+        responses={503: {"description": "They cannot", "content": {"application/json": {"schema": {}}}}},
+    )
     def readyz(request: Request) -> JSONResponse:
         checks = readiness(edge)
         ready = all(check["ok"] for check in checks)
@@ -44,7 +48,7 @@ def router(edge: Edge) -> APIRouter:
             body["checks"] = checks
         return JSONResponse(body, 200 if ready else 503)
 
-    @routes.get("/metrics", summary="Prometheus text format 0.0.4")
+    @routes.get("/metrics", summary="Prometheus text format 0.0.4", response_class=PlainTextResponse)
     def metrics() -> PlainTextResponse:
         return PlainTextResponse(metrics_text(edge), media_type=CONTENT_TYPE)
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import html
 import json
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from gardener.errors import (
     BackendError,
@@ -66,6 +67,10 @@ class Refusal:
             }
         }
 
+    def for_openai(self) -> Refusal:
+        """The same with the code spelt as OpenAI's clients know it: model_not_found."""
+        return replace(self, code=self.code.replace("-", "_"))
+
     def body(self) -> bytes:
         return json.dumps(self.as_json()).encode()
 
@@ -81,6 +86,25 @@ class Refusal:
         ).encode()
 
 
+STATUSES: dict[int, str] = {
+    400: "The request cannot be served as it stands",
+    401: "No valid token or session",
+    403: "From another site, or not allowed on the disk",
+    404: "No such project, conversation, job, model or setting",
+    405: "Another method is needed",
+    409: "In conflict with what is there",
+    413: "The body is too large",
+    421: "A Host that is not this server's",
+    422: "A field is wrong; the message says which",
+    423: "Another process holds what this needs",
+    429: "Too many requests without a valid token",
+    500: "Something unexpected; the log has the details",
+    503: "A model or server does not answer, or too much is going on; see Retry-After",
+    507: "The disk is full",
+}
+"""Every status that an error can have, and what it means."""
+
+
 def kind_of(status: int) -> str:
     """OpenAI's error type for an HTTP status."""
     return {
@@ -89,6 +113,18 @@ def kind_of(status: int) -> str:
         404: "not_found_error",
         429: "rate_limit_error",
     }.get(status, "server_error" if status >= 500 else "invalid_request_error")
+
+
+def status_of(code: str) -> int:
+    """The status of an error that is known by its code only."""
+
+    def kinds(kind: type[GardenerError]) -> Iterator[type[GardenerError]]:
+        yield kind
+        for narrower in kind.__subclasses__():
+            yield from kinds(narrower)
+
+    named = next((kind for kind in kinds(GardenerError) if kind.code == code), GardenerError)
+    return next((status for kind, status in STATUS_OF if issubclass(named, kind)), 500)
 
 
 def refusal_of(error: GardenerError) -> Refusal:

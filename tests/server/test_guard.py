@@ -206,8 +206,10 @@ def test_a_length_that_is_no_number_is_refused(served: Served) -> None:
 
 def test_security_headers_stand_on_answers_and_refusals(served: Served) -> None:
     with served.http() as client, served.stranger() as stranger:
-        for answer in (client.get("/api/status"), client.get("/nowhere"), stranger.get("/api/status")):
-            assert answer.headers["content-security-policy"] == CONTENT_SECURITY_POLICY
+        data, page = "default-src 'none'; frame-ancestors 'none'", CONTENT_SECURITY_POLICY
+        answers = [(client.get("/api/status"), data), (client.get("/nowhere"), page), (stranger.get("/x"), page)]
+        for answer, policy in answers:
+            assert answer.headers["content-security-policy"] == policy
             assert answer.headers["x-content-type-options"] == "nosniff"
             assert answer.headers["referrer-policy"] == "no-referrer"
             assert answer.headers["cache-control"] == "no-store"
