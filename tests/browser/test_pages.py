@@ -243,6 +243,7 @@ def test_a_model_is_pulled_with_progress_stopped_and_used(
 ) -> None:
     ollama.layers["mine:latest"] = [("sha256:" + "a" * 64, 5_000_000)]
     ollama.pull_fault = Fault("silent", after=2)
+    steered.client.request("POST", "/api/switch", {"project": "lantern"})
     go(page, steered, "models")
     page.fill("#model", "mine")
     page.press("#model", "Enter")
