@@ -137,7 +137,7 @@ def _build(page: Page, edge: Edge) -> None:
                     yield [now, *nothing[1:]]
                 before, worked = now, worked or bool(now)
                 # Also between two pieces of work: a project is searchable while its vectors are still being made.
-                if ended() != seen or (not now and (stale or worked)):
+                if stale or ended() != seen or (worked and not now):
                     seen = ended()
                     yield [now, *_parts(await asyncio.to_thread(page.refresh, worked))]
                     stale, worked = False, bool(now)
