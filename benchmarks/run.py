@@ -19,6 +19,7 @@ NAMES = (
     "switch_process",
     "resident_switch",
     "streaming",
+    "start",
     "search_process",
     "memory",
     "embedding",

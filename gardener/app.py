@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 
 from gardener.background import Conditions, Foreground
+from gardener.backup.whole import whole
 from gardener.errors import ConfigError, NoActiveProject
 from gardener.paths import Paths, index_directory
 
@@ -82,7 +83,7 @@ class Gardener:
             if self._settings is None:
                 from gardener.settings import load_settings
 
-                self._settings = load_settings(self.paths, flags=self._flags)
+                self._settings = load_settings(whole(self.paths), flags=self._flags)
             return self._settings
 
     def settings_for(self, context: ProjectContext) -> Settings:
@@ -108,7 +109,7 @@ class Gardener:
             if self._state is None:
                 from gardener.state import State
 
-                self.paths.ensure()
+                whole(self.paths).ensure()
                 self._state = State(self.paths.state_db)
             return self._state
 
@@ -193,7 +194,7 @@ class Gardener:
         from gardener.models.embedder_spec import spec_of
         from gardener.settings import load_settings
 
-        return spec_of(load_settings(self.paths, flags=self._flags).text)  # afresh: the file may have changed
+        return spec_of(load_settings(whole(self.paths), flags=self._flags).text)  # afresh: the file may have changed
 
     def embedder(self) -> Embedder:
         """The loaded embedder. Raises EmbedderUnavailable or ModelDamaged."""

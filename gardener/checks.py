@@ -20,11 +20,13 @@ def all_checks(
     deep: bool = False,
 ) -> list[Check]:
     """`deep` reads every index file and vector and compares the hashes; see builtin_checks for the callables."""
+    from gardener.backup_service import BackupService
     from gardener.disk import orphans
+    from gardener.health.backups import backup_checks
     from gardener.health.builtin import builtin_checks
     from gardener.health.indexes import index_checks
 
-    return builtin_checks(
+    checks = builtin_checks(
         gardener.paths,
         lambda: gardener.state,
         lambda: list(gardener.registry.list()),
@@ -39,6 +41,10 @@ def all_checks(
         lambda context: gardener.index(context).indexer,
         lambda: orphans(gardener),
         deep=deep,
+    )
+    return checks + backup_checks(
+        lambda: BackupService(gardener).store,
+        lambda: gardener.settings.integer("backup.every_hours"),
     )
 
 

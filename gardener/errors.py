@@ -7,6 +7,7 @@ GardenerError                    internal             1
 │   ├── ProjectNotFound          project-not-found    4
 │   ├── PathNotFound             path-not-found       4
 │   ├── ConversationNotFound     conversation-not-found 4
+│   ├── BackupNotFound           backup-not-found     4
 │   └── NoActiveProject          no-active-project    4
 ├── ConflictError                conflict             1
 │   ├── ProjectExists            project-exists       1
@@ -33,6 +34,7 @@ GardenerError                    internal             1
 ├── IntegrityError               integrity            8
 │   ├── StateDamaged             state-damaged        8
 │   ├── IndexDamaged             index-damaged        8
+│   ├── BackupDamaged            backup-damaged       8
 │   └── SchemaTooNew             schema-too-new       8
 └── Interrupted                  interrupted          130
 
@@ -107,6 +109,10 @@ class PathNotFound(NotFoundError):
 
 class ConversationNotFound(NotFoundError):
     code = "conversation-not-found"
+
+
+class BackupNotFound(NotFoundError):
+    code = "backup-not-found"
 
 
 class NoActiveProject(NotFoundError):
@@ -231,6 +237,12 @@ class StateDamaged(IntegrityError):
 
 class IndexDamaged(IntegrityError):
     code = "index-damaged"
+
+
+class BackupDamaged(IntegrityError):
+    """A backup or an archive that does not hold what its manifest says, or that is no backup at all."""
+
+    code = "backup-damaged"
 
 
 class SchemaTooNew(IntegrityError):

@@ -270,6 +270,41 @@ SETTINGS: tuple[Setting, ...] = (
         "Let `gardener ui` open the browser; without it the address is printed.",
     ),
     Setting(
+        "backup.folder", "text", "",
+        "Folder for backups, such as one on another disk; empty means backups/ in the data folder.",
+    ),
+    Setting(
+        "backup.second_folder", "text", "",
+        "A second folder to which each backup is copied when it is there, such as one on an external disk; you make "
+        "the folder, once.",
+    ),
+    Setting(
+        "backup.every_hours", "integer", 24,
+        "How old the newest backup may be before the running app makes another; 0 makes none by itself.",
+        minimum=0, maximum=10_000, unit="hours",
+    ),
+    Setting(
+        "backup.drill_days", "integer", 7,
+        "How long ago the last drill may be before the running app restores a backup into a scratch folder and queries "
+        "it; 0 for never.", minimum=0, maximum=10_000, unit="days",
+    ),
+    Setting(
+        "backup.keep_last", "integer", 3,
+        "How many of the newest backups are kept.", minimum=0, maximum=10_000, unit="backups",
+    ),
+    Setting(
+        "backup.keep_daily", "integer", 7,
+        "Of how many days the newest backup is kept.", minimum=0, maximum=10_000, unit="days",
+    ),
+    Setting(
+        "backup.keep_weekly", "integer", 4,
+        "Of how many weeks the newest backup is kept.", minimum=0, maximum=10_000, unit="weeks",
+    ),
+    Setting(
+        "backup.keep_monthly", "integer", 12,
+        "Of how many months the newest backup is kept.", minimum=0, maximum=10_000, unit="months",
+    ),
+    Setting(
         "ui.editor", "text", "vscode",
         "What the pages open a cited file with. Browsers refuse links to files (file), those can only be copied.",
         choices=("vscode", "cursor", "zed", "xcode", "file", "none"),

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
+from gardener.models.extractive import EXTRACTIVE
+
 RECEIPT_HEADINGS = "".join(f"<th>{name}</th>" for name in ("Place", "Symbol", "Found by", "Tokens", "Sent"))
 
 
@@ -50,7 +52,9 @@ def freshness_line(answer: Mapping[str, Any]) -> str:
 
 
 def usage_line(answer: Mapping[str, Any]) -> str:
-    """Tokens, time to the first one, and the rate at which the answer was written; only what was measured."""
+    """Tokens, time to the first one, and the rate at which a model wrote; nothing of what was only quoted."""
+    if answer.get("backend") == EXTRACTIVE:
+        return ""
     usage, timings = answer.get("usage") or {}, answer.get("timings_ms") or {}
     written, read = int(usage.get("completion_tokens") or 0), int(usage.get("prompt_tokens") or 0)
     if not written:

@@ -11,7 +11,15 @@ if TYPE_CHECKING:
     from gardener.app import Gardener
     from gardener.server.jobs import Job
 
-WORDS = {"index": "Indexing", "embed": "Making vectors for", "answer": "Answering", "pull": "Downloading"}
+WORDS = {
+    "index": "Indexing",
+    "embed": "Making vectors for",
+    "answer": "Answering",
+    "pull": "Downloading",
+    "backup": "Backup of",
+}
+UNSTOPPABLE = {"backup"}
+"""Short work that would leave nothing behind if it were stopped half way."""
 UNITS = {"index": "files/s", "embed": "chunks/s", "pull": "MB/s"}
 
 
@@ -46,7 +54,8 @@ def job_html(job: Job) -> str:
             rest.append(badge(f"paused: {said['paused']}", "warn"))
     if job.cancel.is_set():
         rest.append("stopping")
-    stop = button("Cancel", "cancel", job=job.id, name=f"Cancel: {title}") if not job.cancel.is_set() else ""
+    can_stop = job.kind not in UNSTOPPABLE and not job.cancel.is_set()
+    stop = button("Cancel", "cancel", job=job.id, name=f"Cancel: {title}") if can_stop else ""
     return (
         f'<div class="job" data-job="{text(job.kind)}"><div class="what"><strong>{text(title)}</strong>'
         f'<span class="quiet">{" · ".join(part for part in rest if part)}</span></div>'

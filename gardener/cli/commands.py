@@ -49,6 +49,7 @@ COMMANDS: dict[str, Command] = {
         Command("train", "train", "care", "teach the base model this project's code: an adapter, measured before use"),
         Command("adapters", "adapters", "care", "a project's own adapters on the base model: list, use, off, remove"),
         Command("usage", "usage", "care", "what answers took: tokens, times, cost, and the day's budget"),
+        Command("backup", "backup", "care", "make, prove, restore, thin out, export and import backups"),
         Command("doctor", "doctor", "care", "check everything a support thread would ask"),
         Command("disk", "disk", "care", "what takes how much room, and --clean for what nobody needs"),
         Command("completion", "completion", "care", "shell completion for bash, zsh and fish"),

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 
 from gardener.errors import BackendUnavailable, ConfigError, GardenerError
 from gardener.models.base import ChatBackend, Readiness
-from gardener.models.composition import HOW_TO_GET_A_MODEL
 from gardener.models.extractive import EXTRACTIVE, ExtractiveBackend
 from gardener.types import DegradationLevel
 
@@ -260,11 +259,7 @@ class BackendRegistry:
             reason = " ".join(f"{item.name}: {item.reason}" for item in passed_over)
             next_step = next((item.next_step for item in passed_over if item.next_step), "")
         else:
-            reason = (
-                f"The {backend.name} backend is configured."
-                if chosen
-                else f"No language model is set up. {HOW_TO_GET_A_MODEL}"
-            )
+            reason = f"The {backend.name} backend is configured." if chosen else "No language model is set up."
             next_step = "" if chosen else "gardener models recommend"
         return Choice(backend, "", "search only", reason, next_step, tuple(passed_over))
 

@@ -21,7 +21,7 @@ from gardener.server.events import JsonObject, error_json
 
 log = logging.getLogger("gardener.server")
 
-JobKind = Literal["answer", "index", "embed", "pull", "preview", "evaluation", "training", "clean", "health"]
+JobKind = Literal["answer", "index", "embed", "pull", "preview", "evaluation", "training", "clean", "health", "backup"]
 JobState = Literal["queued", "running", "done", "failed", "cancelled"]
 Work = Callable[["Job"], Iterator[JsonObject]]
 """Yields the job's events. It must watch `job.cancel` and end soon after it is set."""

@@ -138,6 +138,24 @@ def check_health(edge: Edge, *, deep: bool) -> Job:
     return _start(edge, "health", "deep" if deep else "", run)
 
 
+def make_backup(edge: Edge) -> Job:
+    """A backup of the whole home. It cannot be stopped half way, and takes seconds."""
+    from gardener.backup_service import BackupService
+
+    return _start(edge, "backup", "everything", lambda job: BackupService(edge.gardener).create().as_json())
+
+
+def prove_backup(edge: Edge, backup: str) -> Job:
+    """Compares every byte of a backup with its manifest, then opens a restored copy and queries it."""
+    from gardener.backup_service import BackupService
+
+    def run(job: Job) -> JsonObject:
+        entry, problems, _ = BackupService(edge.gardener).verify(backup, "restore")
+        return {"id": entry.id, "ok": not problems, "problems": list(problems)}
+
+    return _start(edge, "backup", backup, run)
+
+
 def findings(edge: Edge, *, deep: bool = False) -> JsonObject:
     """What `gardener doctor --json` prints."""
     from gardener.checks import all_checks

@@ -98,6 +98,7 @@ def _run(
 ) -> None:
     import uvicorn
 
+    from gardener.backup_service import BackupService
     from gardener.server.app import create_app
     from gardener.server.edge import Edge, Launch
     from gardener.server.protocol import MAX_HEADER_BYTES, PatientProtocol
@@ -106,6 +107,7 @@ def _run(
     launch = Launch(host, int(listener.getsockname()[1]), secrets.token_urlsafe(32), extra_hosts=extra_hosts)
     edge = Edge(gardener, launch)
     sweep = Sweep(gardener, make_vectors=edge.embed)
+    backups = BackupService(gardener).schedule()
     app = create_app(edge)
     if mount is not None:
         mount(app, edge)
@@ -119,6 +121,7 @@ def _run(
                 on_ready(edge)
             edge.catch_up()
             sweep.start()
+            backups.start()
             edge.watching.start()
             edge.warming.start()
 
@@ -128,6 +131,7 @@ def _run(
             edge.watching.ask_to_stop()
             edge.warming.ask_to_stop()
             await asyncio.to_thread(sweep.stop)
+            await asyncio.to_thread(backups.stop)
             await asyncio.to_thread(edge.jobs.close)
             await asyncio.to_thread(edge.watching.close)
             await asyncio.to_thread(edge.warming.close)

@@ -114,6 +114,21 @@ def router(edge: Edge) -> APIRouter:
     def clean(body: Empty | None = None) -> JsonObject:
         return long_work.clean_disk(edge).as_json()
 
+    @routes.get("/backups", summary="Backups, newest first, and when each was last proved")
+    def backups() -> JsonObject:
+        from gardener.backup_service import BackupService
+
+        store = BackupService(gardener).store
+        return {"folder": store.folder, "backups": [entry.as_json() for entry in store.entries()]}
+
+    @routes.post("/backups", status_code=202, summary="Make a backup of everything; follow the job")
+    def make_backup(body: Empty | None = None) -> JsonObject:
+        return long_work.make_backup(edge).as_json()
+
+    @routes.post("/backups/{backup}/prove", status_code=202, summary="Compare, restore and query it; follow the job")
+    def prove_backup(backup: str, body: Empty | None = None) -> JsonObject:
+        return long_work.prove_backup(edge, backup).as_json()
+
     @routes.get("/usage", summary="What answers took, and how much of the day's budget is left")
     def usage(
         days: int = Query(30, ge=1, le=400),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 
 import httpx
@@ -410,6 +411,7 @@ def test_strangers_reach_nothing_of_the_page(steered: Steered, method: str, path
 
 def test_nothing_of_the_users_environment_opens_the_library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(os, "environ", dict(os.environ))
+    monkeypatch.delitem(sys.modules, "gradio", raising=False)  # another test of this process may have imported it
     for name in ("GRADIO_SHARE", "GRADIO_ALLOWED_PATHS", "GRADIO_MCP_SERVER", "GRADIO_SERVER_NAME"):
         os.environ[name] = "True"
     scrub_environment(str(tmp_path / "run"))

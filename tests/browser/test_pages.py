@@ -243,6 +243,7 @@ def test_a_model_is_pulled_with_progress_stopped_and_used(
 ) -> None:
     ollama.layers["mine:latest"] = [("sha256:" + "a" * 64, 5_000_000)]
     ollama.pull_fault = Fault("silent", after=2)
+    steered.client.request("POST", "/api/switch", {"project": "lantern"})
     go(page, steered, "models")
     page.fill("#model", "mine")
     page.press("#model", "Enter")
@@ -272,3 +273,18 @@ def test_health_checks_again_and_deeply(page: Page, steered: Steered) -> None:
     page.wait_for_selector("#page-form button:not([aria-busy])")
     expect(page.locator("#page-main .sum")).to_contain_text("checks")
     expect(page.locator("#page-form")).to_contain_text("Checked just now")
+
+
+def test_a_backup_is_made_and_proved(page: Page, steered: Steered) -> None:
+    """The schedule may have made one before; the newest stands first."""
+    go(page, steered, "backups")
+    page.get_by_role("button", name="Back up now").click()
+    said(page, "was made.")
+    row = page.locator("table.data tbody tr").first
+    expect(row).to_contain_text("not proved yet")
+    row.get_by_role("button").click()
+    said(page, "can be restored from.")
+    expect(row).to_contain_text("proved restore")
+    known = steered.client.request("GET", "/api/backups")["backups"][0]
+    assert known["proof"]["ok"] and known["kind"] == "home"
+    assert serious(page) == []

@@ -84,6 +84,7 @@ def test_usage_says_only_what_was_measured() -> None:
         "about 1,200 tokens read (1,000 from the cache) · about 100 written"
     )
     assert usage_line({"usage": {"completion_tokens": 0}, "timings_ms": timings}) == ""
+    assert usage_line({"usage": usage, "timings_ms": timings, "backend": "extractive"}) == "", "it was only quoted"
 
 
 def test_places_in_addresses() -> None:
