@@ -4,6 +4,7 @@ off.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import warnings
@@ -21,8 +22,9 @@ if TYPE_CHECKING:
     from gardener.server.passage import App, Receive, Scope, Send
     from ui.pages import Page
 
+_JOIN = "/gradio_api/queue/join"
 _TAKEN_PATHS = (
-    "/gradio_api/queue/join",
+    _JOIN,
     "/gradio_api/queue/data",
     "/gradio_api/cancel",
     "/gradio_api/reset",
@@ -125,6 +127,9 @@ class OnlyPages:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
         known = path in self._pages or path in _TAKEN_PATHS or path.startswith(_TAKEN_PREFIXES)
+        if scope["type"] == "http" and path == _JOIN and scope["method"] == "POST":
+            await self._join(scope, receive, send)
+            return
         if scope["type"] == "lifespan" or (scope["type"] == "http" and known):
             await self.app(scope, receive, send)
             return
@@ -133,5 +138,54 @@ class OnlyPages:
 
         await send_refusal(send, Refusal(404, "not-found", "There is no such page."), page=False)
 
+    async def _join(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """An event of a page, looked at before Gradio takes a path in it for an upload and copies that file."""
+        body = b""
+        while True:
+            message = await receive()
+            if message["type"] != "http.request":
+                return  # the client has gone
+            body += message.get("body", b"")
+            if not message.get("more_body", False):
+                break
+        if not is_event(body, len(self.get_blocks().fns)):
+            from gardener.server.passage import send_refusal
+            from gardener.server.refusal import Refusal
+
+            await send_refusal(send, Refusal(400, "bad-event", "No page sends such an event."), page=False)
+            return
+        whole = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def again() -> Any:
+            return whole.pop() if whole else await receive()
+
+        await self.app(scope, again, send)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.app, name)
+
+
+def is_event(body: bytes, events: int) -> bool:
+    """Whether `body` is an event as our pages send them: one of `events`, with plain values and no file."""
+    try:
+        event = json.loads(body)
+        number, values, name = event["fn_index"], event["data"], event["session_hash"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return False
+    if type(number) is not int or not 0 <= number < events or type(values) is not list or type(name) is not str:
+        return False
+    return not any(isinstance(value, (dict, list)) for value in values) and not _names_a_file(event)
+
+
+def _names_a_file(value: object) -> bool:
+    # With a list of what is still to be seen: nesting must not use up the stack.
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            if "path" in one:
+                return True
+            left.extend(one.values())
+        elif isinstance(one, list):
+            left.extend(one)
+    return False

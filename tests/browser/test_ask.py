@@ -239,6 +239,30 @@ def test_a_link_in_an_answer_asks_before_it_leaves(page: Page, seen: Seen) -> No
     assert seen.foreign == [] and len(page.context.pages) == 1
 
 
+def test_a_link_in_an_answer_does_nothing_in_the_app_by_itself(page: Page, steered: Steered, seen: Seen) -> None:
+    ask(page)
+    answered(page)
+    jobs = len(steered.client.request("GET", "/api/jobs")["jobs"])
+    links = [
+        "[fresh](#do-new-0)", "[typed](#ask)", "[switch](/?project=compass)", "[query](?project=compass)",
+        f"[whole]({steered.app.url}/?project=compass)", "[by reference][there]", f"{steered.app.url}/?project=compass",
+    ]  # fmt: skip
+    (steered.control / "script.json").write_text(json.dumps(["\n\n".join([*links, "[there]: /?project=compass"])]))
+    ask(page, "What next?")
+    answered(page, 2)
+    before, address = page.inner_html("#key-holder"), page.url
+    page.click("#chat .bot a:text-is('fresh')")
+    page.click("#chat .bot a:text-is('typed')")
+    outward = page.locator("#chat .bot a[href*='project=compass']")
+    assert outward.count() == 5 and seen.dialogs == []
+    for number in range(outward.count()):
+        outward.nth(number).click()
+        assert len(seen.dialogs) == number + 1 and "project=compass" in seen.dialogs[-1]
+    assert page.url == address and page.inner_html("#key-holder") == before
+    assert page.input_value("#question textarea") == "" and len(page.context.pages) == 1
+    assert len(steered.client.request("GET", "/api/jobs")["jobs"]) == jobs + 1
+
+
 def test_a_lost_app_shows_a_banner_that_clears(browser: BrowserContext, garden: Gardener, tmp_path: Path) -> None:
     home = tmp_path / "home"
     own = Gardener(str(home))
@@ -346,6 +370,21 @@ def test_only_what_the_pages_use_of_the_library_can_be_reached(steered: Steered)
         upload = client.post("/gradio_api/upload", files={"files": ("a.txt", b"x")})
         assert upload.status_code == 404
         assert client.get("/").status_code == 200
+
+
+def test_an_event_cannot_name_a_file_and_wrong_ones_are_the_clients_error(steered: Steered, tmp_path: Path) -> None:
+    outside = tmp_path / "outside-every-project.txt"
+    outside.write_text("private")
+    file = {"path": str(outside), "meta": {"_type": "gradio.FileData"}}
+    good = {"fn_index": 0, "data": [None], "session_hash": "abc"}
+    with http(steered) as client:
+        events = [{"data": [file]}, {"event_data": {"fields": [file]}}, {"data": [[file]]}, {"data": {"path": "x"}}]
+        events += [{"fn_index": wrong} for wrong in (-1, 10**6, None, "0", {}, 1.5, True)] + [{"session_hash": 5}]
+        for event in events:
+            assert client.post("/gradio_api/queue/join", json=good | event).status_code == 400, event
+        assert client.post("/gradio_api/queue/join", content=b"[" * 50_000).status_code == 400
+        assert client.post("/gradio_api/queue/join", json=good).status_code == 200
+    assert not list(Path(steered.home, "run").rglob(outside.name))
 
 
 @pytest.mark.parametrize(

@@ -243,9 +243,11 @@
     const inChat = target.closest("#chat");
     if (target.dataset.cite) cite(Number(target.dataset.turn), Number(target.dataset.cite));
     else if (inChat && cited) cite(Number(cited[1]), Number(cited[2]));
-    else if (inChat && done) begin(done[1], done[2]);
-    else if (inChat && href.endsWith("#ask")) { write(target.textContent); box().focus(); }
-    else if (target.dataset.act) begin(target.dataset.act, target.dataset.argument);
+    else if (inChat && href.startsWith("#")) {
+      /* Only our own buttons act: an answer can hold such links too, under any words. Those would leave the page. */
+      if (done && target.closest("#chat .acts")) begin(done[1], done[2]);
+      else if (href === "#ask" && !target.closest("#chat .message")) { write(target.textContent); box().focus(); }
+    } else if (target.dataset.act) begin(target.dataset.act, target.dataset.argument);
     else if (target.dataset.copy) copy(target.dataset.copy);
     else if (target.id === "list-toggle") drawer(!document.body.classList.contains("list-open"));
     else return;

@@ -68,9 +68,13 @@
 
   function onClick(event) {
     const link = event.target.closest && event.target.closest("a[href]");
-    if (!link || (link.classList.contains("editor") && !link.closest("#chat")) || new URL(link.href, location.href).origin === location.origin) return;
+    if (!link) return;
+    const inChat = link.closest("#chat"), here = new URL(link.href, location.href).origin === location.origin;
+    /* An address of our own can switch the project: in an answer it asks, too, unless it only names a place on the page. */
+    if (here ? !inChat || link.getAttribute("href").startsWith("#") : link.classList.contains("editor") && !inChat) return;
     /* Text of a model or a repository wrote this link; following it is the reader's decision, with the address seen. */
-    if (!window.confirm(`This link leaves Gardener:\n\n${link.href}\n\nOpen it?`)) {
+    const where = here ? "This link was written in the answer" : "This link leaves Gardener";
+    if (!window.confirm(`${where}:\n\n${link.href}\n\nOpen it?`)) {
       event.preventDefault();
       event.stopPropagation();
     }
