@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install demo ui screenshots test check lint types layers browser-tools bench bench-retrieval docs-generated clean
+.PHONY: help install demo ui screenshots test coverage check lint types layers browser-tools bench bench-retrieval docs-generated clean
 .DEFAULT_GOAL := help
 
 help: ## what there is
@@ -33,9 +33,12 @@ demo: $(VENV)/.installed ## add a real repository, ask it, switch, ask again (RE
 ui: $(VENV)/.installed ## the app in the browser, with the demo's projects
 	@GARDENER_HOME="$${GARDENER_HOME:-$(CURDIR)/.demo/home}" $(BIN)/gardener ui
 
-test: $(VENV)/.installed-test browser-tools check ## everything that can fail: style, types, layers, tests, coverage
+test: $(VENV)/.installed-test browser-tools check ## everything that can fail: style, types, layers, tests
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+coverage: $(VENV)/.installed-test browser-tools ## the tests in one process, and what they do not reach
 	@$(BIN)/coverage erase
-	@$(BIN)/coverage run -m pytest -n 2 --dist loadfile
+	@$(BIN)/coverage run -m pytest
 	@$(BIN)/coverage combine --quiet
 	@$(BIN)/coverage report
 

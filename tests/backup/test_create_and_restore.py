@@ -339,7 +339,7 @@ def test_a_full_disk_leaves_no_half_backup(full_home: Path) -> None:
         assert titles(gardener) == ["Where are orders loaded?"]
         BackupService(gardener).create()
     done = subprocess.run(
-        [sys.executable, "-c", script, "restore", "--yes"], capture_output=True, text=True, timeout=60
+        [sys.executable, "-c", script, "restore", "--yes"], capture_output=True, text=True, timeout=60, env=environment
     )
     assert done.returncode == 1 and "Traceback" not in done.stderr, done.stderr
     assert state_of(full_home) == (1, 7)
