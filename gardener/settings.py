@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     Layer = Literal["default", "user file", "project file", "environment", "flag"]
     _T = TypeVar("_T")
 
-OTHER_VARIABLES = frozenset({"GARDENER_HOME", "GARDENER_REQUIRE_ALL"})
+OTHER_VARIABLES = frozenset({"GARDENER_HOME", "GARDENER_PROGRAM", "GARDENER_REQUIRE_ALL"})
 """Environment variables of ours that are not settings."""
 
 

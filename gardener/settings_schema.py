@@ -305,6 +305,11 @@ SETTINGS: tuple[Setting, ...] = (
         "Of how many months the newest backup is kept.", minimum=0, maximum=10_000, unit="months",
     ),
     Setting(
+        "upgrade.keep_versions", "integer", 3,
+        "How many installed versions are kept; the one in force and the one before always are.",
+        minimum=2, maximum=100, unit="versions",
+    ),
+    Setting(
         "ui.editor", "text", "vscode",
         "What the pages open a cited file with. Browsers refuse links to files (file), those can only be copied.",
         choices=("vscode", "cursor", "zed", "xcode", "file", "none"),
