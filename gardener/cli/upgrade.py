@@ -87,8 +87,8 @@ def rollback(args: argparse.Namespace, console: Console) -> int:
     console.note(f"Version {previous} would take the place of {current}.")
     if backup:
         console.note(
-            f"It cannot read the data as it is now: backup {backup} is restored, what was made since is carried over as "
-            "far as it can be, and the state as it is now is kept."
+            f"It cannot read the data as it is now: backup {backup} is restored, what was made since is carried over "
+            "as far as it can be, and the state as it is now is kept."
         )
     if not (args.yes or console.confirm(f"Go back to {previous}?")):
         if console.interactive:

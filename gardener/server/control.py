@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import time
+from contextlib import suppress
 from typing import Any
 
 from gardener.errors import AppUnreachable
@@ -57,10 +58,8 @@ class AppControl:
         holder = app_lock(self._paths).holder()
         pid = int(str(holder.get("pid") or 0)) if holder else 0
         if pid:
-            try:
+            with suppress(ProcessLookupError):  # it has just ended
                 os.kill(pid, signal.SIGTERM)
-            except ProcessLookupError:
-                pass  # it has just ended
         until = time.monotonic() + STOP_SECONDS
         while app_lock(self._paths).holder() is not None:
             if time.monotonic() > until:

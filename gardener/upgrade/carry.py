@@ -1,6 +1,6 @@
 """Carries what was made with a newer version over into the state that an older one can read.
 
-The older state comes from the backup made right before the upgrade, so what both have in common grew from the same rows.
+The older state comes from the backup made right before the upgrade, so what both have grew from the same rows.
 Each table that both know is made to hold, in the columns that both know, what the newer one holds: rows are added,
 changed and deleted by primary key. What only the newer version knows stays in the newer state, which is kept aside,
 and is named. Of the projects' folders, files that are not there yet are copied; indexes are updated by themselves.
