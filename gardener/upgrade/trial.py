@@ -206,7 +206,7 @@ def _answer(python: str, home: str, question: Question, commands: Commands, pati
     )  # fmt: skip
     try:
         answer = json.loads(said.out)
-        whole = bool(answer["complete"]) and bool(str(answer["text"]).strip())
+        whole = bool(answer["complete"]) and bool(str(answer["answer"]).strip())
     except (ValueError, KeyError, TypeError):
         whole = False
     return [] if said.code == 0 and whole else [f"a question is not answered: {_error(said.err) or said.out[:200]}"]
