@@ -9,6 +9,7 @@ proves what is there and keeps it or rolls it back.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import sqlite3
@@ -29,6 +30,8 @@ from gardener.upgrade.commands import Commands, gardener
 from gardener.upgrade.journal import Journal, Phase
 from gardener.upgrade.program import Program, Source, Version
 from gardener.upgrade.trial import Patience, Question
+
+_log = logging.getLogger("gardener.upgrade")
 
 KEPT_LOGS = 5
 RESTORE_SECONDS = 3_600.0
@@ -173,6 +176,7 @@ class UpgradeService:
             now = self._step(now._replace(app=how), "stopping")
             begun = time.monotonic()
             self._control.stop()
+            _log.debug("stopped")
             saved = self._save()
             now = self._step(now._replace(backup=saved.id if saved else ""), "flipping")
         except BaseException as error:
@@ -193,8 +197,8 @@ class UpgradeService:
 
     def _try(self, now: Journal, commands: Commands) -> tuple[tuple[Question, ...], int]:
         entry = self._save()
-        scratch = os.path.join(ensure_directory(self.paths.run), "upgrade-trial")
-        shutil.rmtree(scratch, ignore_errors=True)  # of one that was killed
+        scratch = self._trial_home()
+        shutil.rmtree(scratch, ignore_errors=True)
         try:
             trial.copy_home(self.paths, entry, scratch)
             expected = trial.reference(self.program.python(now.old), scratch, entry, commands, self._patience)
@@ -256,7 +260,9 @@ class UpgradeService:
     def _forget_new(self, now: Journal) -> None:
         if now.made:
             shutil.rmtree(self.program.environment(now.new), ignore_errors=True)
-        shutil.rmtree(os.path.join(self.paths.run, "upgrade-trial"), ignore_errors=True)
+        scratch = self._trial_home()
+        trial.end_left_over(scratch)
+        shutil.rmtree(scratch, ignore_errors=True)
 
     def _return(self, now: Journal, commands: Commands) -> None:
         """After the flip: the version before comes back, and the state if this version cannot read it any more."""
@@ -409,6 +415,10 @@ class UpgradeService:
         )  # fmt: skip
 
     # ---- small things ----------------------------------------------------------------------------------
+
+    def _trial_home(self) -> str:
+        """On the disk of the home, and not part of any backup."""
+        return os.path.join(ensure_directory(self.paths.run), "upgrade-trial")
 
     def _step(self, now: Journal, phase: Phase) -> Journal:
         self._tell(_STEP[phase])

@@ -11,7 +11,7 @@ from typing import Any
 
 from gardener.errors import AppUnreachable
 from gardener.paths import Paths, ensure_directory, open_private
-from gardener.server.runfile import app_lock, read_app
+from gardener.server.runfile import app_lock, read_app, upgrading_file
 from gardener.service.description import ServiceDescription, descriptions
 from gardener.service.manager import ServiceManager, manager
 from gardener.upgrade.commands import clean_environment, gardener
@@ -34,6 +34,7 @@ class AppControl:
         self._given = services
         self._ready_s = ready_s
         self._environment: dict[str, str] = {}
+        self._started: list[subprocess.Popen[bytes]] = []
 
     def how_it_runs(self) -> dict[str, Any] | None:
         """{"services": names of those that run, "app": whether the app does, "options", "host", "port"}, or None.
@@ -68,6 +69,9 @@ class AppControl:
                     next_step="gardener stop",
                 )
             time.sleep(_POLL_S)
+        for process in self._started:
+            process.wait(STOP_SECONDS)  # it has given up its lock, and is about to be gone
+        self._started.clear()
 
     def start(self, how: dict[str, Any] | None) -> str:
         """Starts it as it ran, or without `how` on a free port, and waits for /readyz. Returns its address.
@@ -98,11 +102,13 @@ class AppControl:
     def _spawn(self, options: list[str]) -> subprocess.Popen[bytes]:
         ensure_directory(self._paths.logs)
         with open(os.path.join(self._paths.logs, "app.out"), "ab", opener=open_private) as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 gardener(self._python, "serve", "--home", self._paths.home, *options),
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._paths.home, start_new_session=True,
                 env=clean_environment(self._environment),
             )  # fmt: skip
+        self._started.append(process)
+        return process
 
     def _wait(self, process: subprocess.Popen[bytes] | None) -> str:
         until = time.monotonic() + self._ready_s
@@ -149,7 +155,3 @@ class AppControl:
 
     def _manager(self) -> ServiceManager:
         return self._given or manager()
-
-
-def upgrading_file(paths: Paths) -> str:
-    return os.path.join(paths.run, "upgrading")

@@ -15,7 +15,7 @@ from contextlib import closing
 from typing import NamedTuple
 
 from gardener.errors import GardenerError
-from gardener.paths import Paths, ensure_directory, write_private
+from gardener.paths import Paths, ensure_directory, index_directory, write_private
 
 _DERIVED = ("index", "prompt-cache", "evaluation")
 """Folders of a project that are made again."""
@@ -35,7 +35,24 @@ def carry_over(newer: Paths, staged: str) -> Carried:
     older = Paths(staged)
     rows, left = carry_rows(newer.state_db, older.state_db)
     files, left_files = _carry_files(newer, older)
-    return Carried(rows, files, left + left_files + _carry_settings(newer, older))
+    left += left_files + _carry_settings(newer, older)
+    return Carried(
+        rows,
+        files,
+        left + [f"the index of {name}, which is made anew by `gardener index`" for name in _unindexed(newer, older)],
+    )
+
+
+def _unindexed(newer: Paths, older: Paths) -> list[str]:
+    """Projects that were indexed since the backup for the first time."""
+    with closing(sqlite3.connect(older.state_db)) as database:
+        rows = database.execute("SELECT id, name FROM projects WHERE removed_at IS NULL ORDER BY name").fetchall()
+    return [
+        name
+        for project, name in rows
+        if os.path.isdir(index_directory(newer.project_home(project)))
+        and not os.path.isdir(index_directory(older.project_home(project)))
+    ]
 
 
 def carry_rows(newer_db: str, older_db: str) -> tuple[dict[str, int], list[str]]:

@@ -13,6 +13,7 @@ Data is never in here, and nothing in here is needed to read data.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import shutil
@@ -23,6 +24,8 @@ from typing import Any, NamedTuple
 from gardener.errors import IntegrityError, NotFoundError, UsageError
 from gardener.locks import ProcessLock
 from gardener.paths import ensure_directory, sync_directory, translate_os_error, write_private
+
+_log = logging.getLogger("gardener.upgrade")
 
 SCHEMA = 1
 VERSION = re.compile(r"\d[0-9A-Za-z.+!_-]{0,99}")
@@ -176,6 +179,7 @@ class Program:
             os.symlink(os.path.join("versions", version), temporary)
             os.replace(temporary, self.pointer)
             sync_directory(self.folder)
+            _log.debug("flipped: %s", version)
         except OSError as error:
             if os.path.lexists(temporary):
                 os.unlink(temporary)

@@ -17,12 +17,13 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Any, NamedTuple
 
 from gardener.backup.store import Entry
 from gardener.backup.verify import ask_index, stage
 from gardener.errors import GardenerError, UpgradeFailed
+from gardener.locks import ProcessLock
 from gardener.paths import Paths, ensure_directory, index_directory, open_private
 from gardener.upgrade.commands import Commands, clean_environment, gardener, kill_group
 from gardener.upgrade.prepare import link
@@ -101,7 +102,12 @@ def reference(python: str, scratch: str, entry: Entry | None, commands: Commands
             continue
         _, probes = ask_index(index_directory(Paths(scratch).project_home(project.id)), project.name)
         questions += [Question(project.id, " ".join(probe.words), ()) for probe in probes[:MOST_QUESTIONS]]
-    answered = ask(python, scratch, questions, commands, patience)
+    answered: list[Question] = []
+    for project in dict.fromkeys(one.project for one in questions):
+        try:
+            answered += ask(python, scratch, [one for one in questions if one.project == project], commands, patience)
+        except UpgradeFailed as error:  # its folder is gone, say: nothing that a new version could get wrong
+            commands.note(f"not compared: {error.message}")
     return Reference(tuple(one for one in answered if one.paths), known, wrong)
 
 
@@ -234,6 +240,14 @@ def _app(python: str, home: str, commands: Commands, patience: Patience) -> Iter
     finally:
         kill_group(process)
         process.wait()
+
+
+def end_left_over(home: str) -> None:
+    """Ends the app that a killed trial has left running on its copy."""
+    holder = ProcessLock(os.path.join(Paths(home).run, "app.lock"), "gardener upgrade").holder()
+    if holder and holder["pid"]:
+        with suppress(ProcessLookupError):
+            os.kill(int(str(holder["pid"])), signal.SIGKILL)
 
 
 def _listening(process: subprocess.Popen[bytes], home: str, patience: Patience) -> str:
