@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import signal
 import sqlite3
+import subprocess
+import sys
 import threading
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
-from gardener.backup.store import Store
-from gardener.errors import GardenerError
+from gardener.errors import GardenerError, UpgradeFailed
 from gardener.paths import Paths
 from gardener.server.client import AppClient, find_app
 from gardener.server.control import AppControl
 from gardener.upgrade import journal
 from gardener.upgrade.program import Program
-from gardener.upgrade.trial import Patience
-from gardener.upgrade_service import UpgradeService, schema_of
-from tests.upgrade.versions import NEW, OLD, linked_install
-
-
-def service(home: Path, program: Program, control: AppControl | None = None) -> UpgradeService:
-    paths = Paths(str(home))
-    return UpgradeService(
-        paths, program, control or AppControl(paths, program.current_python), Store(paths.backups),
-        install=linked_install, patience=Patience(60, 60, 30),
-    )  # fmt: skip
+from gardener.upgrade_service import schema_of
+from tests.upgrade.killed import OpensTheData, upgrades
+from tests.upgrade.versions import BROKEN, NEW, OLD, REPOSITORY, newer
 
 
 class Asking(threading.Thread):
@@ -66,13 +62,13 @@ def test_there_and_back_while_people_ask(live_home: Path, program: Program, made
     asking = Asking(paths)
     asking.start()
     try:
-        upgrades = service(live_home, program, control)
-        done = upgrades.upgrade(str(made / "wheels" / f"gardener-{NEW}-py3-none-any.whl"))
+        service = upgrades(str(live_home), program.folder)
+        done = service.upgrade(wheel_of(made))
         assert (done.old, done.new, done.url) == (OLD, NEW, url) and done.questions == 3
         assert program.current() == NEW and program.read().previous == OLD and schema_of(paths.state_db) == 5
         while NEW not in asking.versions:
             asking.enough.wait(0.05)
-        back = upgrades.roll_back()
+        back = service.roll_back()
         assert (back.new, back.url) == (OLD, url) and back.restored == done.backup
         assert back.carried["messages"] >= 2 and schema_of(paths.state_db) == 4
         while asking.versions[-1] != OLD:
@@ -80,14 +76,84 @@ def test_there_and_back_while_people_ask(live_home: Path, program: Program, made
     finally:
         asking.enough.set()
         asking.join()
+        service._control.stop()
         control.stop()
     lost = set(asking.accepted) - questions_kept(live_home)
     assert not lost, f"{len(lost)} of {len(asking.accepted)}"
     assert journal.read(program) is None and program.current() == OLD and program.read().previous == NEW
 
 
-@pytest.mark.parametrize("wrong", ["import"])
-def test_a_version_that_does_not_hold_leaves_everything_as_it_was(
-    live_home: Path, program: Program, made: Path, wrong: str
+def tables(home: Path) -> dict[str, str]:
+    """A hash of every row of every table of every database that is not derived, by file and table."""
+    found = {}
+    for path in [home / "state.db", *sorted((home / "projects").rglob("*.db"))]:
+        with closing(sqlite3.connect(path)) as database:
+            for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+                rows = sorted(map(repr, database.execute(f'SELECT * FROM "{name}"')))
+                found[f"{path.relative_to(home)}:{name}"] = hashlib.sha256("\n".join(rows).encode()).hexdigest()
+    for path in sorted((home / "projects").rglob("*.lance")):
+        if path.is_file():
+            found[str(path.relative_to(home))] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found
+
+
+def wheel_of(made: Path, version: str = NEW) -> str:
+    return str(made / "wheels" / f"gardener-{version}-py3-none-any.whl")
+
+
+def test_a_version_that_does_not_start_is_not_put_in_force(live_home: Path, program: Program, made: Path) -> None:
+    broken = newer(Path(wheel_of(made, OLD)), "0.3.0", BROKEN["import"])
+    before = tables(live_home)
+    with pytest.raises(
+        UpgradeFailed, match=r"Upgrading to 0\.3\.0 failed: .*no_such_module.*Version 0\.1\.0 is in force"
+    ):
+        upgrades(str(live_home), program.folder).upgrade(str(broken))
+    assert program.current() == OLD and program.installed() == [OLD] and journal.read(program) is None
+    assert tables(live_home) == before
+
+
+def test_a_live_app_that_is_not_ready_brings_the_version_and_the_state_back(
+    live_home: Path, program: Program, made: Path
 ) -> None:
-    pass
+    before = tables(live_home)
+    control = OpensTheData(Paths(str(live_home)), program, broken=NEW)
+    with pytest.raises(UpgradeFailed, match="not say that it is ready"):
+        upgrades(str(live_home), program.folder, control).upgrade(wheel_of(made))
+    assert list(live_home.glob("before-restore-*/state.db.before-4")), "it had been migrated"
+    assert program.current() == OLD and program.installed() == [OLD] and journal.read(program) is None
+    assert control.running and tables(live_home) == before
+
+
+@pytest.mark.parametrize(("point", "in_force"), [("journal: trying", OLD), ("flipped", NEW)])
+def test_after_a_kill_the_next_command_works_and_upgrade_finishes_or_undoes(
+    live_home: Path, program: Program, made: Path, point: str, in_force: str
+) -> None:
+    at = 2 if in_force == OLD else 11
+    said = killed("upgrade", at, live_home, program, wheel_of(made))
+    assert said and said[-1].startswith(point), said
+    assert journal.read(program) is not None and program.current() == in_force
+    listed = subprocess.run(
+        [program.current_python, "-P", "-m", "gardener.cli.main", "list", "--json", "--home", str(live_home)],
+        capture_output=True, text=True, env={"PATH": os.environ["PATH"]}, cwd=live_home,
+    )  # fmt: skip
+    assert listed.returncode == 0 and "amber" in listed.stdout, listed.stderr
+    told: list[str] = []
+    control = OpensTheData(Paths(str(live_home)), program)
+    again = upgrades(str(live_home), program.folder, control)
+    again._tell = told.append
+    done = again.upgrade(wheel_of(made))
+    assert any(("finished" if in_force == NEW else "undone") in line for line in told)
+    assert done.new == NEW and done.changed == (in_force == OLD)
+    assert program.current() == NEW and journal.read(program) is None and schema_of(str(live_home / "state.db")) == 5
+
+
+def killed(action: str, at: int, home: Path, program: Program, wheel: str, *options: str) -> list[str] | None:
+    """What it said until it killed itself at its n-th point; None when it has no such point."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.upgrade.killed", action, str(at), str(home), program.folder, wheel, *options],
+        cwd=REPOSITORY, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    if done.returncode != -signal.SIGKILL:
+        assert done.returncode == 0 or "--broken" in options, done.stderr
+        return None
+    return done.stdout.splitlines()

@@ -1,4 +1,4 @@
-"""Versions to upgrade to: the wheel of this repository, and wheels made of it with another number and one more migration.
+"""Versions to upgrade to: the wheel of this repository, and wheels made of it with another number and a migration more.
 
 The stand-in of these tests is one function: `linked_install` unpacks a wheel and links the packages of the environment
 that the tests run in, where pip would install them.
