@@ -103,9 +103,10 @@ def reference(python: str, scratch: str, entry: Entry | None, commands: Commands
         _, probes = ask_index(index_directory(Paths(scratch).project_home(project.id)), project.name)
         questions += [Question(project.id, " ".join(probe.words), ()) for probe in probes[:MOST_QUESTIONS]]
     answered: list[Question] = []
-    for project in dict.fromkeys(one.project for one in questions):
+    for project_id in dict.fromkeys(one.project for one in questions):
+        of_one = [one for one in questions if one.project == project_id]
         try:
-            answered += ask(python, scratch, [one for one in questions if one.project == project], commands, patience)
+            answered += ask(python, scratch, of_one, commands, patience)
         except UpgradeFailed as error:  # its folder is gone, say: nothing that a new version could get wrong
             commands.note(f"not compared: {error.message}")
     return Reference(tuple(one for one in answered if one.paths), known, wrong)
