@@ -25,6 +25,7 @@ def all_checks(
     from gardener.health.backups import backup_checks
     from gardener.health.builtin import builtin_checks
     from gardener.health.indexes import index_checks
+    from gardener.upgrade_service import upgrade_checks
 
     checks = builtin_checks(
         gardener.paths,
@@ -42,6 +43,7 @@ def all_checks(
         lambda: orphans(gardener),
         deep=deep,
     )
+    checks += upgrade_checks()
     return checks + backup_checks(
         lambda: BackupService(gardener).store,
         lambda: gardener.settings.integer("backup.every_hours"),

@@ -16,7 +16,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import closing
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from gardener.backup import snapshot
 from gardener.backup.restore import Restored, restore_home, undo
@@ -28,8 +28,11 @@ from gardener.upgrade import prepare, trial
 from gardener.upgrade.carry import Carried, carry_over
 from gardener.upgrade.commands import Commands, gardener
 from gardener.upgrade.journal import Journal, Phase
-from gardener.upgrade.program import Program, Source, Version
+from gardener.upgrade.program import Program, Source, Version, running_program
 from gardener.upgrade.trial import Patience, Question
+
+if TYPE_CHECKING:
+    from gardener.health.check import Check
 
 _log = logging.getLogger("gardener.upgrade")
 
@@ -136,8 +139,10 @@ class UpgradeService:
     def upgrade(self, given: str = "", to: str = "", *, allow_index: bool = False) -> Upgraded:
         """Puts another version in force, or says that there is none. Raises UpgradeFailed when it did not hold."""
         with self.program.lock("gardener upgrade"):
-            self._recover()
+            recovered = self._recover()
             installation, old = self.program.read(), self.program.current()
+            if isinstance(recovered, RolledBack):  # nobody who went back wants to go forward by finishing that
+                return Upgraded(old, old, 0, 0.0, "", [], recovered.url, recovered.log, changed=False)
             commands = Commands(self._log_path())
             with _scratch(self.program) as scratch:
                 wanted = prepare.look(prepare.source_of(given, installation.source), to, commands, scratch)
@@ -310,11 +315,15 @@ class UpgradeService:
 
     # ---- after a kill ----------------------------------------------------------------------------------
 
-    def _recover(self) -> None:
-        """Finishes or undoes what a kill has interrupted. Call it under the lock."""
+    def unfinished(self) -> Journal | None:
+        """What a kill has interrupted; the next upgrade or rollback finishes or undoes it first."""
+        return journals.interrupted(self.program)
+
+    def _recover(self) -> Upgraded | RolledBack | None:
+        """Finishes or undoes what a kill has interrupted; None when nothing was. Call it under the lock."""
         now = journals.read(self.program)
         if now is None:
-            return
+            return None
         if now.home != self.paths.home:
             raise ConflictError(
                 f"An upgrade of the data in {now.home} is unfinished; that comes first.",
@@ -323,24 +332,26 @@ class UpgradeService:
         commands = Commands(now.log)
         commands.note(f"going on after an interruption in the phase {now.phase}")
         if now.kind == "rollback":
-            self._roll_forward(now, commands)
+            back = self._roll_forward(now, commands)
             self._tell(f"The unfinished rollback to {now.new} was finished.")
-            return
+            return back
         at_new = self.program.current() == now.new
+        undone = Upgraded(now.old, now.old, 0, 0.0, now.backup, [], "", now.log, changed=False)
         if not now.flipped or (now.phase == "flipping" and not at_new):
             self._undo(now)
             self._tell(f"An unfinished upgrade to {now.new} was undone; {now.old} is in force.")
-            return
+            return undone
         if now.phase in ("flipping", "proving"):
             try:
-                self._prove(now, (), commands)
-                self._keep_it(now, None)
+                url = self._prove(now, (), commands)
+                pruned = self._keep_it(now, None)
                 self._tell(f"An unfinished upgrade to {now.new} was finished.")
-                return
+                return Upgraded(now.old, now.new, 0, 0.0, now.backup, pruned, url, now.log)
             except GardenerError as error:
                 now = now._replace(problem=_sentence(error))
         self._return(now, commands)
         self._tell(f"An unfinished upgrade to {now.new} was rolled back; {now.old} is in force.")
+        return undone
 
     # ---- rolling back ----------------------------------------------------------------------------------
 
@@ -372,7 +383,11 @@ class UpgradeService:
     def roll_back(self) -> RolledBack:
         """Puts the version before back in force, with the state that it can read. Raises UpgradeFailed."""
         with self.program.lock("gardener rollback"):
-            self._recover()
+            recovered = self._recover()
+            if isinstance(recovered, RolledBack):
+                return recovered
+            if recovered is not None and not recovered.changed:  # the upgrade that was to be undone has not happened
+                return RolledBack(recovered.new, recovered.new, "", "", {}, [], "", recovered.log)
             current, previous, backup = self.plan_rollback()
             commands = Commands(self._log_path())
             now = Journal(
@@ -440,6 +455,26 @@ def restore_older(paths: Paths, store: Store, backup: str) -> tuple[Restored, Ca
     carried: list[Carried] = []
     done = restore_home(paths, store, backup, amend=lambda staged: carried.append(carry_over(paths, staged)))
     return done, carried[0]
+
+
+def upgrade_checks() -> list[Check]:
+    """For the doctor: an upgrade that was interrupted. Nothing to say outside of a program folder."""
+    from gardener.health.check import Check, Finding
+
+    def unfinished() -> list[Finding]:
+        program = running_program()
+        now = None if program is None else journals.interrupted(program)
+        if now is None:
+            return []
+        return [Finding("upgrade-unfinished", "warning", unfinished_sentence(now), "gardener upgrade")]
+
+    return [Check("upgrade-unfinished", unfinished)]
+
+
+def unfinished_sentence(now: Journal) -> str:
+    """What was interrupted, and how far it had come."""
+    what = "A rollback" if now.kind == "rollback" else "An upgrade"
+    return f"{what} from {now.old} to {now.new} was interrupted ({now.phase})."
 
 
 def schema_of(state_db: str) -> int:

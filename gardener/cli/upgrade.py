@@ -83,8 +83,12 @@ def rollback(args: argparse.Namespace, console: Console) -> int:
     if args.state_from:
         return _restore_state(args.state_from, console)
     service = _service(console)
-    current, previous, backup = service.plan_rollback()
-    console.note(f"Version {previous} would take the place of {current}.")
+    backup, previous = "", "the version before"
+    if (unfinished := service.unfinished()) is not None:
+        console.note(f"The {unfinished.kind} to {unfinished.new} was interrupted; that is settled first.")
+    else:
+        current, previous, backup = service.plan_rollback()
+        console.note(f"Version {previous} would take the place of {current}.")
     if backup:
         console.note(
             f"It cannot read the data as it is now: backup {backup} is restored, what was made since is carried over "
@@ -100,7 +104,7 @@ def rollback(args: argparse.Namespace, console: Console) -> int:
     if console.as_json:
         console.json(done.as_json())
         return 0
-    console.line(f"Version {done.new} is in force again; it was {done.old}.")
+    console.line(f"Version {done.new} is in force" + (f"; it was {done.old}." if done.old != done.new else "."))
     if done.restored:
         carried = ", ".join(f"{count} of {table}" for table, count in done.carried.items()) or "nothing"
         console.note(f"Backup {done.restored} was restored. Carried over: {carried}.")

@@ -76,6 +76,14 @@ def read(program: Program) -> Journal | None:
         ) from error
 
 
+def interrupted(program: Program) -> Journal | None:
+    """An upgrade that died on its way: there is a journal, and nobody is at work on it."""
+    found = read(program)
+    if found is None or program.lock_holder() is not None:
+        return None
+    return found
+
+
 def remove(program: Program) -> None:
     os.unlink(path(program))
     sync_directory(program.folder)

@@ -101,9 +101,16 @@ class Program:
     def lock(self, purpose: str) -> ProcessLock:
         """Raises LockedError while another process upgrades. Use the result as a context manager."""
         ensure_directory(self.folder)
-        lock = ProcessLock(os.path.join(self.folder, "upgrade.lock"), purpose, subject="the installed versions")
+        lock = self._lock(purpose)
         lock.acquire()
         return lock
+
+    def lock_holder(self) -> dict[str, object] | None:
+        """Who upgrades now; see ProcessLock.holder."""
+        return self._lock("gardener upgrade").holder()
+
+    def _lock(self, purpose: str) -> ProcessLock:
+        return ProcessLock(os.path.join(self.folder, "upgrade.lock"), purpose, subject="the installed versions")
 
     # ---- what is there ---------------------------------------------------------------------------------
 

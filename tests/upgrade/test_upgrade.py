@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 from contextlib import closing
 from pathlib import Path
@@ -21,8 +18,9 @@ from gardener.server.control import AppControl
 from gardener.upgrade import journal
 from gardener.upgrade.program import Program
 from gardener.upgrade_service import schema_of
+from tests.upgrade.homes import killed, tables
 from tests.upgrade.killed import OpensTheData, upgrades
-from tests.upgrade.versions import BROKEN, NEW, OLD, REPOSITORY, newer
+from tests.upgrade.versions import BROKEN, NEW, OLD, newer
 
 
 class Asking(threading.Thread):
@@ -83,20 +81,6 @@ def test_there_and_back_while_people_ask(live_home: Path, program: Program, made
     assert journal.read(program) is None and program.current() == OLD and program.read().previous == NEW
 
 
-def tables(home: Path) -> dict[str, str]:
-    """A hash of every row of every table of every database that is not derived, by file and table."""
-    found = {}
-    for path in [home / "state.db", *sorted((home / "projects").rglob("*.db"))]:
-        with closing(sqlite3.connect(path)) as database:
-            for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
-                rows = sorted(map(repr, database.execute(f'SELECT * FROM "{name}"')))
-                found[f"{path.relative_to(home)}:{name}"] = hashlib.sha256("\n".join(rows).encode()).hexdigest()
-    for path in sorted((home / "projects").rglob("*.lance")):
-        if path.is_file():
-            found[str(path.relative_to(home))] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return found
-
-
 def wheel_of(made: Path, version: str = NEW) -> str:
     return str(made / "wheels" / f"gardener-{version}-py3-none-any.whl")
 
@@ -145,15 +129,3 @@ def test_after_a_kill_the_next_command_works_and_upgrade_finishes_or_undoes(
     assert any(("finished" if in_force == NEW else "undone") in line for line in told)
     assert done.new == NEW and done.changed == (in_force == OLD)
     assert program.current() == NEW and journal.read(program) is None and schema_of(str(live_home / "state.db")) == 5
-
-
-def killed(action: str, at: int, home: Path, program: Program, wheel: str, *options: str) -> list[str] | None:
-    """What it said until it killed itself at its n-th point; None when it has no such point."""
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.upgrade.killed", action, str(at), str(home), program.folder, wheel, *options],
-        cwd=REPOSITORY, capture_output=True, text=True, timeout=300,
-    )  # fmt: skip
-    if done.returncode != -signal.SIGKILL:
-        assert done.returncode == 0 or "--broken" in options, done.stderr
-        return None
-    return done.stdout.splitlines()
