@@ -62,23 +62,23 @@ def carry_rows(newer_db: str, older_db: str) -> tuple[dict[str, int], list[str]]
     with closing(sqlite3.connect(older_db, isolation_level=None)) as database:
         database.execute("ATTACH ? AS newer", (newer_db,))
         database.execute("PRAGMA main.secure_delete = ON")  # what was deleted since must not stay in free pages
-        database.execute("PRAGMA foreign_keys = ON")
+        # Off, so that nothing cascades while tables are brought up to date one after the other; checked at the end.
+        database.execute("PRAGMA foreign_keys = OFF")
         database.execute("BEGIN IMMEDIATE")
-        database.execute("PRAGMA defer_foreign_keys = ON")
         try:
             ours, theirs = _tables(database, "main"), _tables(database, "newer")
             for table in theirs:
                 if table not in ours and _count(database, f"newer.{_quoted(table)}"):
                     left.append(f"the table {table}, which this version does not know")
-            for table in _parents_first(database, [name for name in ours if name in theirs]):
+            for table in (name for name in ours if name in theirs):
                 changed, problems = _carry_table(database, table)
                 left += problems
                 if changed:
                     counts[table] = changed
-            broken = database.execute("PRAGMA foreign_key_check").fetchall()
-            for name, row, parent, _ in broken:
-                database.execute(f"DELETE FROM main.{_quoted(name)} WHERE rowid = ?", (row,))
-                left.append(f"row {row} of {name}, which refers to a missing row of {parent}")
+            while broken := database.execute("PRAGMA main.foreign_key_check").fetchall():
+                for name, row, parent, _ in broken:
+                    database.execute(f"DELETE FROM main.{_quoted(name)} WHERE rowid = ?", (row,))
+                    left.append(f"row {row} of {name}, which refers to a missing row of {parent}")
             database.execute("COMMIT")
         except BaseException:
             if database.in_transaction:
@@ -106,20 +106,28 @@ def _carry_table(database: sqlite3.Connection, table: str) -> tuple[int, list[st
     updates = ", ".join(f"{_quoted(part)} = excluded.{_quoted(part)}" for part in common if part not in key)
     places = ", ".join("?" for _ in common)
     conflict = f"ON CONFLICT ({', '.join(map(_quoted, key))}) DO " + (f"UPDATE SET {updates}" if updates else "NOTHING")
-    refused: list[str] = []
-    while rows:  # again, as one row may have a name that another one still has to give up
-        waiting, refused = [], []
-        for row in rows:
-            try:
-                database.execute(f"INSERT INTO main.{name} ({listed}) VALUES ({places}) {conflict}", row)
-                changed += 1
-            except sqlite3.IntegrityError as error:
-                waiting.append(row)
-                refused.append(f"row {row[common.index(key[0])]!r} of {table}: {error}")
-        if len(waiting) == len(rows):
-            break
+    insert = f"INSERT INTO main.{name} ({listed}) VALUES ({places}) {conflict}"
+    while rows and len(waiting := [row for row in rows if not _done(database, insert, row)]) < len(rows):
+        changed += len(rows) - len(waiting)  # again, as one may have a name that another one still had to give up
         rows = waiting
-    return changed, left + refused
+    given = " AND ".join(f"{_quoted(part)} IS ?" for part in key)
+    for row in rows:  # two that exchange their names
+        database.execute(f"DELETE FROM main.{name} WHERE {given}", [row[common.index(part)] for part in key])
+    for row in rows:
+        try:
+            database.execute(insert, row)
+            changed += 1
+        except sqlite3.IntegrityError as error:
+            left.append(f"row {row[common.index(key[0])]!r} of {table}: {error}")
+    return changed, left
+
+
+def _done(database: sqlite3.Connection, statement: str, row: tuple[object, ...]) -> bool:
+    try:
+        database.execute(statement, row)
+    except sqlite3.IntegrityError:
+        return False
+    return True
 
 
 def _tables(database: sqlite3.Connection, schema: str) -> list[str]:
@@ -152,22 +160,6 @@ def _is_filled(database: sqlite3.Connection, table: str, column: str, default: s
         f"SELECT 1 FROM newer.{_quoted(table)} WHERE {name} IS NOT NULL AND {name} IS NOT ({default or 'NULL'}) LIMIT 1"
     )
     return database.execute(query).fetchone() is not None
-
-
-def _parents_first(database: sqlite3.Connection, tables: list[str]) -> list[str]:
-    order: list[str] = []
-
-    def add(table: str) -> None:
-        if table in order or table not in tables:
-            return
-        for row in database.execute(f"PRAGMA main.foreign_key_list({_quoted(table)})").fetchall():
-            if row[2] != table:
-                add(row[2])
-        order.append(table)
-
-    for table in tables:
-        add(table)
-    return order
 
 
 def _count(database: sqlite3.Connection, table: str) -> int:
