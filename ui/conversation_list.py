@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from gardener.projects.conversations import UNTITLED, Conversation
 from gardener.server.conversation_key import LISTED
+from gardener.sizes import counted
 
 if TYPE_CHECKING:
     from gardener.projects.history import History
@@ -94,7 +95,7 @@ def earlier_html(tab: Tab) -> str:
         return ""
     return (
         '<button type="button" data-act="earlier" data-argument="0">'
-        f"Load earlier ({tab.transcript.earlier:,} messages)</button>"
+        f"Load earlier ({counted(tab.transcript.earlier, 'message')})</button>"
     )
 
 
@@ -110,7 +111,7 @@ def _item(one: Conversation, branches: int, is_open: bool) -> str:
 
 
 def _messages(count: int) -> str:
-    return "1 message" if count == 1 else f"{count:,} messages"
+    return counted(count, "message")
 
 
 def ago(at: float, now: float | None = None) -> str:

@@ -261,8 +261,16 @@
   }
 
   /* ---- the source that was just opened: to its lines, and to the reader on a narrow screen ---- */
-  let placed = null;
+  let placed = null, pressed = null;
   function onSource() {
+    const list = one("#sources"), chosen = one("#sources [aria-pressed=true]");
+    if (list && chosen && pressed !== chosen) {
+      pressed = chosen;
+      /* Only the list moves: scrollIntoView would move the page as well. */
+      const at = chosen.getBoundingClientRect(), seen = list.getBoundingClientRect();
+      if (at.top < seen.top) list.scrollTop -= seen.top - at.top + 4;
+      else if (at.bottom > seen.bottom) list.scrollTop += at.bottom - seen.bottom + 4;
+    }
     const code = one("#source .code"), line = one("#source tr.cited");
     if (code && line && placed !== code) { placed = code; code.scrollTop = Math.max(0, line.offsetTop - 60); }
     if (!window.gardener.opened) return;
