@@ -263,7 +263,7 @@ class ModelsPage:
             if fit.label == "too large" and here:  # as `pull` would refuse it
                 over = f"needs {size(fit.needs.total)}, {size(-fit.leaves)} more than there is"
                 get = (
-                    f'<button type="button" class="act" disabled aria-label="Pull {text(model.id)}: {over}">Pull</button>'
+                    f'<button type="button" class="act" disabled aria-label="Pull {text(model.id)}">Pull</button>'
                     f'<br><span class="quiet">{over}</span>'
                 )
         else:

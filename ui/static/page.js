@@ -80,10 +80,6 @@
     }
   }
 
-  /* Gradio closes its streams here and logs each as an error; the browser closes them itself when the page really goes,
-     and when it stays after all (a download, a cancelled navigation) they are still needed. Ours is registered first. */
-  window.addEventListener("beforeunload", (event) => event.stopImmediatePropagation());
-
   document.documentElement.lang = "en";
   document.addEventListener("click", onClick, true);
   document.addEventListener("auxclick", onClick, true);
