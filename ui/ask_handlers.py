@@ -165,7 +165,9 @@ class Handlers:
         tab.messages += SHOWN_MESSAGES
 
     def _do_rename(self, tab: Tab, conversation: str, title: str) -> Updates:
-        self.gardener.history.retitle(_id(tab), conversation, title)
+        # The branches stand in the list as one, under the title of the newest.
+        for one in kin_ids(branches.family(self.gardener.state, _id(tab), conversation)):
+            self.gardener.history.retitle(_id(tab), one, title)
         return self._listing(tab)
 
     def _do_delete(self, tab: Tab, conversation: str, _: str) -> None:

@@ -38,9 +38,9 @@ _TAKEN_PAGES = frozenset({"/", "/config", "/config/", "/theme.css", "/favicon.ic
 
 
 _STAY = """<script>addEventListener("beforeunload", (event) => event.stopImmediatePropagation());</script>"""
-"""Gradio closes its streams when the browser asks to leave, also for a link into an editor, which leaves nothing: what the
-page was following is lost; and it logs each as an error. When a page really goes, the browser closes them itself. Listeners
-of the window run in the order of their making, so this one must be there before Gradio's own script is."""
+"""Gradio closes its streams when the browser asks to leave, also for a link into an editor, which leaves nothing: what
+the page was following is lost; and it logs each as an error. When a page really goes, the browser closes them itself.
+Listeners of the window run in the order of their making: this one must be there before Gradio's own script is."""
 
 
 def mount(app: FastAPI, edge: Edge) -> FastAPI:

@@ -112,6 +112,7 @@
 
   function act(what, argument, text) { tell("act", { what, argument: String(argument || ""), text: text || "" }); }
 
+  let next = "";  /* what gets the focus when it is there: the button that was pressed is gone then */
   async function begin(what, argument) {
     if (what === "rename") {
       const title = one("#head h2");
@@ -123,6 +124,8 @@
       if (why !== null) act(what, argument, why);
     } else {
       if (what === "earlier") rememberPlace();
+      if (what === "delete") next = ".undo button";
+      if (what === "undelete") next = "#question textarea";
       act(what, argument);
     }
   }
@@ -316,6 +319,7 @@
     const page = shown(), now = page ? JSON.stringify(page) : "";
     if (now && now !== last) { last = now; turned(); }
     if (one("#source")) onSource();
+    if (next && document.activeElement === document.body && one(next)) { one(next).focus(); next = ""; }
   }).observe(document.documentElement, { childList: true, subtree: true, attributes: true,
     attributeFilter: ["data-key", "data-conversation", "data-conversation-key", "data-path", "data-lines", "data-list-key"] });
 })();
