@@ -59,8 +59,10 @@
   function refocus() {
     if (!acted || document.activeElement !== document.body || one("dialog[open]")) return;
     const said = one("#page-notice .notice");
-    const again = [...document.querySelectorAll("#page-form .act, #page-main .act")].find((each) => nameOf(each) === acted.name) ||
-      (acted.near && document.getElementById(acted.near)) || said;
+    const seen = (element) => element && element.offsetParent;
+    const same = [...document.querySelectorAll("#page-form .act, #page-main .act")].filter((each) => seen(each) && nameOf(each) === acted.name);
+    const near = acted.near && document.getElementById(acted.near);
+    const again = same.length === 1 ? same[0] : seen(near) ? near : said;
     if (again === said && said) said.tabIndex = -1;
     if (again) { acted = null; again.focus({ preventScroll: true }); }
   }
@@ -214,7 +216,8 @@
       none.setAttribute("role", "status");
       input.closest(".card").after(none);
     }
-    none.textContent = one("#page-main section:not([hidden])") ? "" : "Nothing here has these words.";
+    const said = one("#page-main section:not([hidden])") ? "" : "Nothing here has these words.";
+    if (none.textContent !== said) none.textContent = said;  /* each change is taken for an answer, see watchParts */
   }
   document.addEventListener("input", (event) => { if (event.target.dataset.filters) filter(event.target); });
 
