@@ -47,7 +47,7 @@
     if (!window.gardener || !window.gardener.act) return;
     if (busy) {
       const near = one("[id]", busy.closest(".setting, .card, li, tr") || busy);
-      acted = { name: nameOf(busy), near: near && near.id };
+      acted = { button: busy, name: nameOf(busy), near: near && near.id };
     }
     if (busy) { busy.setAttribute("aria-busy", "true"); busy.setAttribute("aria-disabled", "true"); }
     window.gardener.act(what, fields);
@@ -57,15 +57,20 @@
 
   /* What was pressed is often replaced by the answer: the keyboard goes on where it was, else at what is said. */
   function refocus() {
-    if (!acted || document.activeElement !== document.body || one("dialog[open]")) return;
+    const now = document.activeElement;
+    /* Gradio changes what is there: what had the focus may be hidden now, or stand for something else. */
+    const lost = acted && (now === document.body || !now.checkVisibility() || (now === acted.button && nameOf(now) !== acted.name));
+    if (!lost || one("dialog[open]")) return;
     const said = one("#page-notice .notice");
-    const seen = (element) => element && element.offsetParent;
+    const seen = (element) => element && element.checkVisibility();
     const same = [...document.querySelectorAll("#page-form .act, #page-main .act")].filter((each) => seen(each) && nameOf(each) === acted.name);
     const near = acted.near && document.getElementById(acted.near);
     const again = same.length === 1 ? same[0] : seen(near) ? near : said;
     if (again === said && said) said.tabIndex = -1;
-    if (again) { acted = null; again.focus({ preventScroll: true }); }
+    if (again) again.focus({ preventScroll: true });
   }
+  /* Until the reader goes on: an answer may come in several parts. */
+  for (const kind of ["keydown", "pointerdown"]) document.addEventListener(kind, () => { acted = null; }, true);
 
   function own(element) {
     const fields = {};
