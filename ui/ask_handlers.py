@@ -332,7 +332,7 @@ class Handlers:
         if not self.gardener.status().get("updated_at"):
             return f'## `{name}` has no index yet\n\nIn a terminal:\n\n`gardener index --project "{name}"`'
         examples = "\n\n".join(f"[{example}](#ask)" for example in EXAMPLES)
-        keys = "`/` jumps to the question, `Ctrl+P` to the projects, `Esc` stops an answer."
+        keys = "`/` jumps to the question, `Ctrl+P` to the projects, `Esc` stops an answer, `?` shows all keys."
         return f"## Ask about `{name}`\n\n{examples}\n\n{keys}"
 
 

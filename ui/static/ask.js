@@ -291,6 +291,28 @@
     return element && (element.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(element.tagName));
   }
 
+  const KEYS = [["/ or Ctrl+K", "to the question"], ["Ctrl+P", "to the projects"], ["Ctrl+Shift+O", "new conversation"],
+    ["\u2191 in an empty question", "edit the last question"], ["Enter", "ask"], ["Shift+Enter", "new line"],
+    ["Esc", "stop the answer"], ["?", "this list"]];
+
+  function showKeys() {
+    const dialog = document.createElement("dialog"), list = document.createElement("dl"), close = document.createElement("button");
+    dialog.className = "typed keys";
+    dialog.setAttribute("aria-label", "Keys");
+    for (const [key, what] of KEYS) {
+      const row = document.createElement("div"), name = document.createElement("dt");
+      name.append(Object.assign(document.createElement("kbd"), { textContent: key }));
+      row.append(name, Object.assign(document.createElement("dd"), { textContent: what }));
+      list.append(row);
+    }
+    close.textContent = "Close";
+    close.addEventListener("click", () => dialog.close());
+    dialog.append(Object.assign(document.createElement("h2"), { textContent: "Keys" }), list, close);
+    dialog.addEventListener("close", () => dialog.remove());
+    document.body.append(dialog);
+    dialog.showModal();
+  }
+
   function onKey(event) {
     if (location.pathname !== "/" || one("dialog[open]")) return;
     const command = event.ctrlKey || event.metaKey, key = event.key.toLowerCase();
@@ -302,6 +324,16 @@
       event.preventDefault();
       const project = one("#project input");
       if (project) { project.focus(); project.select(); }
+    } else if (command && event.shiftKey && key === "o") {
+      event.preventDefault();
+      const anew = one("#anew");
+      if (anew) { anew.click(); if (box()) box().focus(); }
+    } else if (event.key === "ArrowUp" && event.target === box() && !box().value && !command) {
+      const edits = document.querySelectorAll("#chat .acts a[href*='#do-edit']");
+      if (edits.length) { event.preventDefault(); edits[edits.length - 1].click(); }
+    } else if (event.key === "?" && !command && !typing(event.target)) {
+      event.preventDefault();
+      showKeys();
     } else if (event.key === "Escape") {
       if (document.body.classList.contains("list-open")) { drawer(false); return; }
       const stop = one("#stop");
