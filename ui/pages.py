@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,12 +26,15 @@ log = logging.getLogger("gardener.ui")
 
 FOLLOW_SECONDS = 0.25
 """Between two looks at running work: progress moves, and the page's server does not notice."""
+BREATH_SECONDS = 5.0
+"""Gradio ends the handler of a page that was left, but only when it yields; until then it holds one of its places."""
 ACTOR_JS = """
 window.gardener = window.gardener || {};
 window.gardener.act = (what, fields) => trigger('act', { what, fields: Object.entries(fields) });
-window.gardener.follow = () => trigger('follow', {});
+window.gardener.follow = (again) => trigger('follow', { again: Boolean(again) });
+window.gardener.rest = () => trigger('rest', {});
 document.dispatchEvent(new Event("gardener-page"));
-/* The events that pages.js sends: 'act' 'follow' */
+/* The events that pages.js sends: 'act' 'follow' 'rest' */
 """
 Fields = Mapping[str, str]
 
@@ -119,20 +123,28 @@ def _build(page: Page, edge: Edge) -> None:
 
     newest: dict[str, object] = {}
 
-    async def follow(request: gr.Request) -> AsyncIterator[list[Any]]:
-        """Shows the work as long as the tab is open. One that was overtaken by a newer one says nothing more.
+    def rest(request: gr.Request) -> None:
+        """Nobody looks at the tab: its stream is given up, because a browser has six for all tabs together."""
+        newest.pop(str(request.session_hash), None)
+
+    async def follow(event: gr.EventData, request: gr.Request) -> AsyncIterator[list[Any]]:
+        """Shows the work as long as the tab is looked at. One that was overtaken by a newer one says nothing more.
 
         It never ends by itself, idle or not: while one event of a tab is open Gradio keeps its stream, and an action
         right behind another would be lost with a stream that is just being closed.
         """
         tab, mine = str(request.session_hash), object()
-        stale = tab in newest  # asked for again: another project is active, or its index has changed
+        # Asked for again: another project is active, its index has changed, or nobody has looked for a while.
+        stale = tab in newest or getattr(event, "again", False) is True
         newest[tab] = mine
         nothing = [gr.skip()] * 4
-        before, worked, seen = "", False, ended()
+        before, worked, seen, breath = "", False, ended(), time.monotonic()
         try:
             while newest.get(tab) is mine and not edge.closing.is_set():
                 now = await asyncio.to_thread(page.live)
+                if time.monotonic() - breath > BREATH_SECONDS:
+                    yield nothing
+                    breath = time.monotonic()
                 if now != before:
                     yield [now, *nothing[1:]]
                 before, worked = now, worked or bool(now)
@@ -151,6 +163,7 @@ def _build(page: Page, edge: Edge) -> None:
     followed = [live, said, form, main]
     actor.act(act, None, [said, form, main], trigger_mode="multiple", **quiet)
     actor.follow(follow, None, followed, trigger_mode="multiple", **quiet)
+    actor.rest(rest, None, None, trigger_mode="multiple", **quiet)
 
 
 def _parts(shown: Shown) -> list[Any]:
