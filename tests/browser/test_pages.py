@@ -190,7 +190,7 @@ def test_a_hidden_page_gives_its_stream_up_and_comes_back(page: Page, steered: S
     go(page, steered, "projects")
     hide = "hidden => { Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden }); "
     hide += "document.dispatchEvent(new Event('visibilitychange')); }"
-    with page.expect_event("requestfinished", lambda request: "/queue/data" in request.url):
+    with page.expect_event("requestfailed", lambda request: "/queue/data" in request.url):
         page.evaluate(hide, True)
     garden.registry.rename("compass", "needle")
     page.evaluate(hide, False)
