@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import gradio as gr
 
-from gardener.errors import GardenerError
+from gardener.errors import GardenerError, UsageError
 from ui.markup import notice, text
 
 if TYPE_CHECKING:
@@ -37,6 +37,22 @@ document.dispatchEvent(new Event("gardener-page"));
 /* The events that pages.js sends: 'act' 'follow' 'rest' */
 """
 Fields = Mapping[str, str]
+
+
+class Given(dict[str, str]):
+    """The fields of one event. Whoever sends it may leave some out: that is the sender's mistake."""
+
+    def __missing__(self, name: str) -> str:
+        raise UsageError(f"This action needs {name!r}.", next_step="reload the page")
+
+
+def number(typed: str, otherwise: int | None = None) -> int:
+    """A typed number from 0 to 999,999,999; for anything else `otherwise`. Raises UsageError without that."""
+    if typed.isascii() and typed.isdigit() and len(typed) < 10:
+        return int(typed)
+    if otherwise is None:
+        raise UsageError(f"{typed[:40]!r} is no number.", next_step="reload the page")
+    return otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,19 +115,18 @@ def _build(page: Page, edge: Edge) -> None:
             """Of an action that was overtaken only what it did is said: the page belongs to the newer one."""
             return _parts(shown if newest_action.get(tab) is mine else Shown(notice=shown.notice or None))
 
-        # Pairs: of an object with the key "path" Gradio thinks that it names an uploaded file.
-        fields = {str(name): str(value) for name, value in event.fields}
         try:
-            if event.what == "open":
+            fields = _given(event)
+            if getattr(event, "what", "") == "open":
                 yield parts(page.open(fields))
             else:
-                for shown in page.act(str(event.what), fields):
+                for shown in page.act(str(getattr(event, "what", "")), fields):
                     yield parts(shown)
         except GardenerError as error:
             yield _parts(Shown(notice=notice(error.message, error.next_step, bad=True)))
         except Exception:
             # The last frame below Gradio, which would show its own toast and no next step.
-            log.exception("the page %s could not do %s", page.path, event.what)
+            log.exception("the page %s could not do %s", page.path, getattr(event, "what", ""))
             yield _parts(
                 Shown(notice=notice("Something unexpected went wrong; the log has it.", "gardener doctor", bad=True))
             )
@@ -164,6 +179,14 @@ def _build(page: Page, edge: Edge) -> None:
     actor.act(act, None, [said, form, main], trigger_mode="multiple", **quiet)
     actor.follow(follow, None, followed, trigger_mode="multiple", **quiet)
     actor.rest(rest, None, None, trigger_mode="multiple", **quiet)
+
+
+def _given(event: gr.EventData) -> Given:
+    try:
+        # Pairs: of an object with the key "path" Gradio thinks that it names an uploaded file.
+        return Given((str(name), str(value)) for name, value in event.fields)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UsageError("No page sends such an event.", next_step="reload the page") from error
 
 
 def _parts(shown: Shown) -> list[Any]:
