@@ -13,8 +13,8 @@ from gardener.projects.conversations import UNTITLED
 from gardener.usage import day_limits
 from gardener.usage_report import UsageLine, percentile, usage_report
 from ui.job_view import WORDS, job_html
-from ui.markup import ago, badge, count, empty, facts, notice, seconds, section, table, text
-from ui.pages import Fields, Shown
+from ui.markup import ago, badge, count, empty, exact, facts, notice, seconds, section, table, text
+from ui.pages import Fields, Shown, number
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
@@ -64,7 +64,7 @@ class ActivityPage:
             for number in RANGES
         )
         projects = "".join(
-            f'<option value="{text(context.id)}"{" selected" if context.id == wanted else ""}>'
+            f'<option value="{exact(context.id)}"{" selected" if context.id == wanted else ""}>'
             f"{text(context.name)}</option>"
             for context in self._gardener.registry.list()
         )
@@ -190,7 +190,7 @@ class ActivityPage:
 
 def _days(query: Fields) -> int:
     typed = query.get("days", "")
-    return int(typed) if typed.isdigit() and int(typed) in RANGES else 30
+    return days if (days := number(typed, 30)) in RANGES else 30
 
 
 def _daily(lines: Sequence[UsageLine], days: int) -> str:
@@ -255,8 +255,8 @@ def _milliseconds(value: float | None) -> str:
 def _sum(many: Iterator[Mapping[str, int]]) -> dict[str, int]:
     total: dict[str, int] = {}
     for counts in many:
-        for name, number in counts.items():
-            total[name] = total.get(name, 0) + number
+        for name, times in counts.items():
+            total[name] = total.get(name, 0) + times
     return total
 
 

@@ -20,6 +20,7 @@ from gardener.server.json_api import page_key
 from ui.conversation_list import earlier_html, head_html, kin_ids, list_html
 from ui.desk import SHOWN_MESSAGES, Desk, Tab
 from ui.live import frames
+from ui.markup import text
 from ui.source import citations_html, source_html
 
 if TYPE_CHECKING:
@@ -362,8 +363,8 @@ def key_html(tab: Tab) -> str:
 
 
 def notice_html(error: GardenerError) -> str:
-    step = f" <code>{escape(error.next_step)}</code>" if error.next_step else ""
-    return f'<p class="warning" role="alert">{escape(error.message)}{step}</p>'
+    step = f" <code>{text(error.next_step)}</code>" if error.next_step else ""
+    return f'<p class="warning" role="alert">{text(error.message)}{step}</p>'
 
 
 def _as_cited(turns: list[list[dict[str, Any]]], place: tuple[str, int, int]) -> dict[str, Any] | None:

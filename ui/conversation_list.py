@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
 from gardener.projects.conversations import UNTITLED, Conversation
 from gardener.server.conversation_key import LISTED
 from gardener.sizes import counted
+from ui.markup import text
 
 if TYPE_CHECKING:
     from gardener.projects.history import History
@@ -30,7 +30,7 @@ def list_html(history: History, tab: Tab) -> str:
     if tab.deleted:
         undo = (
             '<p class="undo" role="status">Deleted. '
-            f'<button type="button" data-act="undelete" data-argument="{escape(tab.deleted[0])}">Undo</button></p>'
+            f'<button type="button" data-act="undelete" data-argument="{text(tab.deleted[0])}">Undo</button></p>'
         )
     if not found:
         what = "No conversation has these words." if tab.query.strip() else "No conversations yet."
@@ -76,10 +76,10 @@ def search(history: History, project_id: str, query: str) -> list[tuple[Conversa
 def head_html(history: History, tab: Tab) -> str:
     """The open conversation's title and what can be done with it."""
     if tab.project is None or not tab.conversation:
-        return f"<h2>{escape(UNTITLED)}</h2>"
+        return f"<h2>{text(UNTITLED)}</h2>"
     title = history.find(tab.project.id, tab.conversation).title
     buttons = "".join(
-        f'<button type="button" data-act="{what}" data-argument="{escape(tab.conversation)}">{name}</button>'
+        f'<button type="button" data-act="{what}" data-argument="{text(tab.conversation)}">{name}</button>'
         for what, name in (
             ("rename", "Rename"),
             ("markdown", "Export .md"),
@@ -87,7 +87,7 @@ def head_html(history: History, tab: Tab) -> str:
             ("delete", "Delete"),
         )
     )
-    return f'<h2 title="{escape(title, quote=True)}">{escape(title)}</h2><div class="acts">{buttons}</div>'
+    return f'<h2 title="{text(title)}">{text(title)}</h2><div class="acts">{buttons}</div>'
 
 
 def earlier_html(tab: Tab) -> str:
@@ -103,9 +103,9 @@ def _item(one: Conversation, branches: int, is_open: bool) -> str:
     extra = f" · {branches} branches" if branches > 1 else ""
     current = ' aria-current="true"' if is_open else ""
     return (
-        f'<li><button type="button" data-act="open" data-argument="{escape(one.id)}"{current}'
-        f' title="{escape(one.title, quote=True)}">'
-        f'<span class="title">{escape(one.title)}</span>'
+        f'<li><button type="button" data-act="open" data-argument="{text(one.id)}"{current}'
+        f' title="{text(one.title)}">'
+        f'<span class="title">{text(one.title)}</span>'
         f'<span class="when">{ago(one.updated_at)} · {_messages(one.messages)}{extra}</span></button></li>'
     )
 

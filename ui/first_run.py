@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import threading
@@ -11,12 +12,14 @@ from typing import TYPE_CHECKING
 from gardener.errors import GardenerError, UsageError
 from gardener.preview import Preview, keep_patterns, patterns_in, preview
 from gardener.sizes import counted
-from ui.markup import badge, bar, button, count, size, table, text
+from ui.markup import badge, bar, button, count, exact, size, table, text
 from ui.pages import Fields, Shown
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
     from gardener.types import ProjectContext
+
+log = logging.getLogger("gardener.ui")
 
 LOOK_SECONDS = 0.2
 SHOWN_LANGUAGES = 8
@@ -36,7 +39,7 @@ def folder_form(path: str = "", *, first: bool = False) -> str:
         f'<form data-do="preview" class="line"><label for="folder">Folder</label>'
         f'<div class="combo"><input id="folder" name="path" type="text" required autocomplete="off" spellcheck="false"'
         f' role="combobox" aria-expanded="false" aria-controls="folder-list" aria-autocomplete="list"'
-        f' data-complete="folders" placeholder="~/code/shop" value="{text(path)}"{focus}>'
+        f' data-complete="folders" placeholder="~/code/shop" value="{exact(path)}"{focus}>'
         f'<ul id="folder-list" role="listbox" aria-label="Folders" hidden></ul></div>'
         f'<button type="submit" class="act primary">Look at it</button></form></section>'
     )
@@ -67,6 +70,8 @@ def previewed(edge: Edge, fields: Fields) -> Iterator[Shown]:
             )
         except GardenerError as error:
             outcome.append(error)
+        except Exception:  # the last frame of this thread
+            log.exception("a folder could not be looked at")
         finally:
             ended.set()
 
@@ -147,13 +152,13 @@ def preview_form(found: Preview, name: str, patterns: str) -> str:
         f"<strong>{len(found.languages)}</strong> {'language' if len(found.languages) == 1 else 'languages'}</p>"
         f"{notes}{_secrets(found)}"
         f'<div class="two">{languages}{left}</div>'
-        f'<form data-do="add" class="stack"><input type="hidden" name="path" value="{text(found.root)}">'
+        f'<form data-do="add" class="stack"><input type="hidden" name="path" value="{exact(found.root)}">'
         f'<label for="name">Name</label><input id="name" name="name" type="text" autocomplete="off" '
-        f'value="{text(name or os.path.basename(found.root))}">'
+        f'value="{exact(name or os.path.basename(found.root))}">'
         f'<label for="patterns">Leave out more <span class="quiet">one pattern a line, as in .gitignore; '
         f"they are written to <code>{rules_file(found.root)}</code></span></label>"
         f'<textarea id="patterns" name="patterns" rows="3" spellcheck="false" placeholder="docs/archive/&#10;*.csv">'
-        f"{text(patterns)}</textarea>"
+        f"{exact(patterns)}</textarea>"
         f'<label class="check"><input type="checkbox" name="nested"> '
         f"Allow a folder inside another project, or around one</label>"
         f'<div class="line"><button type="submit" class="act primary"{"" if found.files else " disabled"}>'

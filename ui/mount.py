@@ -32,9 +32,13 @@ _TAKEN_PATHS = (
     "/gradio_api/app_id",
     "/gradio_api/info",
 )
-_TAKEN_PREFIXES = ("/assets/", "/static/", "/gradio_api/heartbeat/")
+_TAKEN_PREFIXES = ("/assets/", "/static/")
 _TAKEN_PAGES = frozenset({"/", "/config", "/config/", "/theme.css", "/favicon.ico", "/robots.txt"})
 """The pages themselves are added to them, see OnlyPages."""
+EVENTS_AT_ONCE = 256
+"""As many as the guard lets in: every page that is looked at keeps one open for its running work."""
+SESSIONS_KEPT = 300
+"""Pages whose state Gradio holds, a quarter of a megabyte each; it makes one with every load and ends none itself."""
 
 
 _STAY = """<script>addEventListener("beforeunload", (event) => event.stopImmediatePropagation());</script>"""
@@ -66,11 +70,14 @@ def mount(app: FastAPI, edge: Edge) -> FastAPI:
 
     demo = build(edge)
     add_routes(demo, pages, edge)
+    demo.max_threads, demo.state_session_capacity = EVENTS_AT_ONCE, SESSIONS_KEPT
     demo.queue(max_size=64, api_open=False, default_concurrency_limit=None)
     with warnings.catch_warnings():
         # It is off anyway, and several pages make Gradio say so.
         warnings.filterwarnings("ignore", message="SSR mode is not supported with multi-page apps")
         _mount(gr, app, demo, edge, pages)
+    # It would hold one of the six connections that a browser has for all tabs together, only to tell when a tab closes.
+    demo.config["connect_heartbeat"] = False
     route: Any = app.router.routes[-1]
     route.app = OnlyPages(route.app, [page.path for page in pages])
     return app
@@ -127,6 +134,9 @@ def scrub_environment(run_directory: str) -> None:
     os.environ |= {
         "GRADIO_ANALYTICS_ENABLED": "False",
         "GRADIO_RUN_HISTORY": "False",
+        # After every event it makes a table of the last so many, for a page that is off.
+        "GRADIO_ANALYTICS_MAX_EVENTS": "1",
+        "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**12),
         "GRADIO_TEMP_DIR": temporary,
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_OFFLINE": "1",

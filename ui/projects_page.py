@@ -13,7 +13,7 @@ from gardener.projects import checkout
 from gardener.sizes import counted
 from ui import first_run
 from ui.job_view import jobs_html
-from ui.markup import ago, badge, button, count, empty, notice, size, table, text
+from ui.markup import ago, badge, button, count, empty, exact, notice, size, table, text
 from ui.pages import Fields, Shown
 
 if TYPE_CHECKING:
@@ -180,9 +180,9 @@ class ProjectsPage:
             label = "Update index" if indexed else "Index"
             parts.append(button(label, "update", name=f"{label}: {context.name}", **who))
         rename = (
-            f'<form data-do="rename" class="line"><input type="hidden" name="project" value="{text(context.id)}">'
+            f'<form data-do="rename" class="line"><input type="hidden" name="project" value="{exact(context.id)}">'
             f'<label for="name-{text(context.id)}">New name</label><input type="text" id="name-{text(context.id)}" '
-            f'name="name" required value="{text(context.name)}">'
+            f'name="name" required value="{exact(context.name)}">'
             f'<button type="submit" class="act">Rename</button></form>'
         )
         rebuild = button(

@@ -183,6 +183,21 @@ def test_projects_are_switched_renamed_removed_and_brought_back(page: Page, stee
     garden.registry.rename("lamp", "lantern")
 
 
+def test_a_hidden_page_gives_its_stream_up_and_comes_back(page: Page, steered: Steered, garden: Gardener) -> None:
+    """A browser has six connections for all tabs of one server; five idle ones would lock out the next."""
+    go(page, steered, "projects")
+    hide = "hidden => { Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden }); "
+    hide += "document.dispatchEvent(new Event('visibilitychange')); }"
+    with page.expect_event("requestfailed", lambda request: "/queue/data" in request.url):
+        page.evaluate(hide, True)
+    garden.registry.rename("compass", "needle")
+    page.evaluate(hide, False)
+    expect(page.get_by_role("heading", name="needle")).to_be_visible()
+    garden.registry.rename("needle", "compass")
+    page.get_by_role("button", name="Switch to needle").click()
+    said(page, "compass is the active project now.")
+
+
 def test_a_rebuild_goes_on_when_the_page_is_left(page: Page, steered: Steered) -> None:
     go(page, steered, "projects")
     card = page.locator("li.card.active")
