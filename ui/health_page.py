@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from gardener.checks import all_checks
 from gardener.errors import UsageError
 from gardener.health.check import Check, Finding, run_checks
+from gardener.server.app_state import own_state
 from ui.markup import ago, badge, bar, button, count, seconds, section, text
 from ui.pages import Fields, Shown
 
@@ -34,7 +35,7 @@ class HealthPage:
         self._checked_at = 0.0
 
     def open(self, query: Fields) -> Shown:
-        self._check(all_checks(self._edge.gardener, lambda: self._edge.launch.url, self._watching))
+        self._check(all_checks(self._edge.gardener, lambda: own_state(self._edge)))
         return Shown("", self._form(), self._main())
 
     def refresh(self, worked: bool) -> Shown:
@@ -47,7 +48,7 @@ class HealthPage:
         if what not in ("check", "deep"):
             raise UsageError(f"This page cannot do {what!r}.", next_step="gardener help doctor")
         deep = what == "deep"
-        checks = all_checks(self._edge.gardener, lambda: self._edge.launch.url, self._watching, deep=deep)
+        checks = all_checks(self._edge.gardener, lambda: own_state(self._edge), deep=deep)
         found: list[Finding] = []
         for number, check in enumerate(checks):
             label = f"Checking {check.name}: {number + 1} of {len(checks)}"
@@ -56,12 +57,6 @@ class HealthPage:
             found += run_checks([check])
         self._keep(found)
         yield Shown("", self._form(), self._main())
-
-    def _watching(self) -> dict[str, str]:
-        return {
-            context.name: str(self._edge.watching.state(context.id))
-            for context in self._edge.gardener.projects_by_use()
-        }
 
     def _check(self, checks: Sequence[Check]) -> None:
         self._keep(run_checks(checks))
