@@ -19,12 +19,11 @@ from gardener.health.check import Check
 from gardener.health.database import HealthDatabase
 from gardener.health.delivery import Delivery
 from gardener.health.issues import Issue, Rule
-from gardener.health.ledger import LAST_ROUND, record
+from gardener.health.ledger import monitor_lock, record
 from gardener.health.machine import Gauge
 from gardener.health.rounds import Round, Rounds
 from gardener.health.sinks import configured
-from gardener.locks import ProcessLock
-from gardener.paths import Paths, ensure_directory
+from gardener.paths import ensure_directory
 from gardener.settings import SettingsWatcher
 
 if TYPE_CHECKING:
@@ -37,13 +36,6 @@ if TYPE_CHECKING:
     from gardener.types import ProjectContext
 
 _log = logging.getLogger("gardener.health")
-
-LATE_ROUNDS = 3
-"""A monitor whose last round is older than so many is not at work, whatever holds its lock."""
-
-
-def monitor_lock(paths: Paths) -> ProcessLock:
-    return ProcessLock(os.path.join(paths.run, "monitor.lock"), "gardener monitor", subject="the monitor")
 
 
 class Monitor:
@@ -132,16 +124,3 @@ class Monitor:
         """Looks every minute, as the app does; whoever has the schedule's lock does what is due."""
         while not self._stop.wait(60.0):
             self._schedule.look()
-
-
-def running_monitor(paths: Paths) -> int:
-    """The process that is this home's monitor; 0 when none is."""
-    holder = monitor_lock(paths).holder() if os.path.isdir(paths.run) else None
-    pid = holder.get("pid") if holder else 0
-    return pid if isinstance(pid, int) else 0
-
-
-def last_round(database: HealthDatabase) -> dict[str, object] | None:
-    """{"at", "took_s", "pid", "findings"} of the last round; None before the first."""
-    found = database.fact(LAST_ROUND)
-    return found if isinstance(found, dict) else None

@@ -11,6 +11,7 @@ from gardener.checks import all_checks
 from gardener.errors import UsageError
 from gardener.health.check import Check, Finding, run_checks
 from gardener.server.app_state import own_state
+from ui.issue_list import act_on_issue, issues_html
 from ui.markup import ago, badge, bar, button, count, seconds, section, text
 from ui.pages import Fields, Shown
 
@@ -45,6 +46,10 @@ class HealthPage:
         return ""
 
     def act(self, what: str, fields: Fields) -> Iterator[Shown]:
+        if what in ("acknowledge", "snooze"):
+            said = act_on_issue(self._edge.health, what, fields)
+            yield Shown(said, None, self._main())
+            return
         if what not in ("check", "deep"):
             raise UsageError(f"This page cannot do {what!r}.", next_step="gardener help doctor")
         deep = what == "deep"
@@ -78,7 +83,7 @@ class HealthPage:
     def _main(self) -> str:
         with self._lock:
             findings = sorted(self._findings, key=lambda finding: ORDER[finding.severity])
-        parts = [_verdict(findings)]
+        parts = [issues_html(self._edge.health), _verdict(findings)]
         for severity, heading in HEADINGS.items():
             these = [finding for finding in findings if finding.severity == severity]
             if these:

@@ -65,7 +65,7 @@ def health(args: argparse.Namespace, console: Console) -> int:
 def _show(database: HealthDatabase, paths: Paths, console: Console) -> int:
     import time
 
-    from gardener.monitor import last_round, running_monitor
+    from gardener.health.ledger import last_round, running_monitor
 
     issues, last, pid, now = database.open_issues(), last_round(database), running_monitor(paths), time.time()
     windows = database.windows(now)

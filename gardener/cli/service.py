@@ -69,7 +69,7 @@ def _run(
     with_manager: ServiceManager, services: tuple[ServiceDescription, ...], paths: Paths, console: Console, action: str
 ) -> int:
     """Installs, starts or restarts, and waits until app and monitor are there: anything else would be a guess."""
-    from gardener.monitor import running_monitor
+    from gardener.health.ledger import running_monitor
     from gardener.server.client import find_app
 
     running, monitor = find_app(paths), running_monitor(paths)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,8 @@ from gardener.health import issues
 from gardener.health.check import BAD
 from gardener.health.database import Alert, HealthDatabase
 from gardener.health.issues import Issue, Rule
+from gardener.locks import ProcessLock
+from gardener.paths import Paths
 
 if TYPE_CHECKING:
     from gardener.health.check import Asked
@@ -75,3 +78,20 @@ def _after(current: dict[tuple[str, str], Issue], round_: Round, rule: Rule) -> 
 def _is_over(asked: Asked | None, exists: bool) -> bool:
     """Whether the round says that an issue is not there: its check was made and ended, or is none any more."""
     return not exists if asked is None else asked.whole
+
+
+def last_round(database: HealthDatabase) -> dict[str, object] | None:
+    """{"at", "took_s", "pid", "findings"} of the last round; None before the first."""
+    found = database.fact(LAST_ROUND)
+    return found if isinstance(found, dict) else None
+
+
+def monitor_lock(paths: Paths) -> ProcessLock:
+    return ProcessLock(os.path.join(paths.run, "monitor.lock"), "gardener monitor", subject="the monitor")
+
+
+def running_monitor(paths: Paths) -> int:
+    """The process that is this home's monitor; 0 when none is."""
+    holder = monitor_lock(paths).holder() if os.path.isdir(paths.run) else None
+    pid = holder.get("pid") if holder else 0
+    return pid if isinstance(pid, int) else 0
