@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from gardener.errors import ConfigError, GardenerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from gardener.app import Gardener
-    from gardener.health.app import AppState
+    from gardener.health.app import AppState, MonitorState
     from gardener.health.check import Check
     from gardener.health.machine import Gauge
     from gardener.models.registry import Choice
@@ -37,10 +37,10 @@ def all_checks(
     from gardener.backup_service import BackupService
     from gardener.disk import orphans
     from gardener.health.answers import answer_checks
-    from gardener.health.app import app_checks
+    from gardener.health.app import app_checks, monitor_check
     from gardener.health.backups import backup_checks
     from gardener.health.builtin import builtin_checks
-    from gardener.health.indexes import freshness_checks, index_checks
+    from gardener.health.indexes import freshness_checks, index_checks, vectors_check
     from gardener.health.machine import Gauge, machine_checks
 
     settings = settings or (lambda: good_settings(gardener))
@@ -66,6 +66,8 @@ def all_checks(
             deep=deep,
         ),
         *freshness_checks(contexts, lambda context: gardener.index(context).compare().files, lambda: once().watching),
+        vectors_check(contexts, lambda: _wanted(gardener), _made_by),
+        monitor_check(lambda: _monitor(gardener, settings())),
         *backup_checks(lambda: BackupService(gardener).store, settings, lambda: BackupService(gardener).second),
     ]
 
@@ -86,6 +88,37 @@ def good_settings(gardener: Gardener) -> Settings:
         return gardener.settings
     except ConfigError:
         return load_good_parts(Sources(gardener.paths))[0]
+
+
+def _wanted(gardener: Gardener) -> str:
+    from gardener.embedding_service import UNKNOWN
+
+    found = gardener.embedding.glance()
+    return "" if found == UNKNOWN else found
+
+
+def _made_by(facts: Mapping[str, str]) -> str:
+    from gardener.models.embedder_registry import packaged
+
+    return facts.get("vectors_of") or packaged().fingerprint
+
+
+def _monitor(gardener: Gardener, settings: Settings) -> MonitorState:
+    import time
+
+    from gardener.health.app import MonitorState
+    from gardener.health.database import HealthDatabase
+    from gardener.health.ledger import last_round, running_monitor
+    from gardener.service.manager import is_installed
+
+    last = last_round(HealthDatabase(gardener.paths.health_db))
+    at = last.get("at") if last else None
+    return MonitorState(
+        is_installed(gardener.paths, "monitor"),
+        running_monitor(gardener.paths),
+        time.time() - at if isinstance(at, float | int) else None,
+        settings.integer("health.every_seconds"),
+    )
 
 
 class _Once:

@@ -59,12 +59,12 @@ class HealthPage:
             label = f"Checking {check.name}: {number + 1} of {len(checks)}"
             progress = bar(number, len(checks), "Checks done")
             yield Shown(notice=f'<div class="notice" role="status">{progress}<span>{text(label)}</span></div>')
-            found += run_checks([check])
+            found += run_checks([check], self._edge.health.runner)
         self._keep(found)
         yield Shown("", self._form(), self._main())
 
     def _check(self, checks: Sequence[Check]) -> None:
-        self._keep(run_checks(checks))
+        self._keep(run_checks(checks, self._edge.health.runner))
 
     def _keep(self, findings: list[Finding]) -> None:
         with self._lock:

@@ -27,6 +27,37 @@ class AppState:
     """How it keeps each project fresh, by name."""
 
 
+@dataclass(frozen=True, slots=True)
+class MonitorState:
+    expected: bool
+    """It is installed as a service."""
+    pid: int
+    """0 when none runs."""
+    last_round_s: float | None
+    """Seconds since it looked last; None before the first time."""
+    every_s: float
+
+
+LATE_ROUNDS = 3
+"""A monitor that has not looked for so many rounds is not at work, whatever holds its lock."""
+
+
+def monitor_check(state: Callable[[], MonitorState]) -> Check:
+    return Check("monitor", lambda: _monitor(state()))
+
+
+def _monitor(state: MonitorState) -> Finding:
+    start = "gardener service restart"
+    if not state.pid:
+        if state.expected:
+            return Finding("monitor-down", "warning", "The service is installed, and the monitor does not run.", start)
+        return note("none runs: nothing is noticed by itself, and no alerts are sent", "gardener service install")
+    if state.last_round_s is not None and state.last_round_s > LATE_ROUNDS * state.every_s + 60:
+        detail = f"Process {state.pid} has not looked for {state.last_round_s:.0f} s."
+        return Finding("monitor-down", "warning", detail, start)
+    return fine(f"process {state.pid}")
+
+
 def app_checks(state: Callable[[], AppState], version: str, port: Callable[[], int]) -> list[Check]:
     """`version` is that of the program that asks; `port` the one that the settings give the app."""
     return [

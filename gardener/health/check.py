@@ -87,10 +87,17 @@ class Check:
         return (self.name, self.subject)
 
 
-def run_checks(checks: Iterable[Check]) -> list[Finding]:
-    """Every check's findings in order, now. A check that fails or takes too long is itself a finding."""
-    runner = Runner()
-    return [finding for check in checks for finding in runner.ask(check).findings]
+def run_checks(checks: Iterable[Check], runner: Runner | None = None) -> list[Finding]:
+    """Every check's findings in order, now. A check that fails or takes too long is itself a finding.
+
+    A process that does this again and again keeps its `runner`, so that what hangs is not started again.
+    """
+    own = runner or Runner()
+    try:
+        return [finding for check in checks for finding in own.ask(check).findings]
+    finally:
+        if runner is None:
+            own.close()
 
 
 class Asked(NamedTuple):
@@ -100,14 +107,15 @@ class Asked(NamedTuple):
 
 
 class Runner:
-    """Runs checks one after the other on a thread that is given up when a check does not end in time.
+    """Runs each check on a thread that is given up when the check does not end in time. Thread-safe.
 
     The check that hangs keeps the abandoned thread, and is not started again before that has ended: however often it
-    is asked, it costs one thread. Not thread-safe.
+    is asked, it costs one thread.
     """
 
     def __init__(self) -> None:
-        self._worker: _Worker | None = None
+        self._lock = threading.Lock()
+        self._idle: list[_Worker] = []
         self._hung: dict[tuple[str, str], tuple[_Worker, float]] = {}
 
     def ask(self, check: Check) -> Asked:
@@ -117,28 +125,37 @@ class Runner:
         took = (time.monotonic() - begun) * 1000
         return Asked(tuple(replace(item, check=check.name, took_ms=took) for item in asked.findings), asked.whole)
 
+    def close(self) -> None:
+        """Lets the threads go that wait for work. It may be used again."""
+        with self._lock:
+            idle, self._idle = self._idle, []
+        for worker in idle:
+            worker.let_go()
+
     def _ask(self, check: Check) -> Asked:
         now = time.monotonic()
-        if check.key in self._hung:
-            worker, since = self._hung[check.key]
-            if worker.busy:
-                return _does_not_end(check, now - since)
-            del self._hung[check.key]
-        if self._worker is None:
-            self._worker = _Worker()
-        asked = self._worker.do(lambda: run_check(check), check.limit_s)
-        if asked is None:
-            self._hung[check.key] = (self._worker, now)
-            self._worker = None
-            return _does_not_end(check, check.limit_s)
-        return asked
+        with self._lock:
+            if check.key in self._hung:
+                hung, since = self._hung[check.key]
+                if hung.busy:
+                    return _does_not_end(check, now - since)
+                del self._hung[check.key]
+            worker = self._idle.pop() if self._idle else _Worker()
+        asked = worker.do(lambda: run_check(check), check.limit_s)
+        with self._lock:
+            if asked is not None:
+                self._idle.append(worker)
+                return asked
+            self._hung[check.key] = (worker, now)
+        worker.let_go()
+        return _does_not_end(check, check.limit_s)
 
 
 class _Worker:
     """A daemon thread, as a process that ends must not wait for a check that hangs."""
 
     def __init__(self) -> None:
-        self._work: SimpleQueue[tuple[Callable[[], Asked], Future[Asked]]] = SimpleQueue()
+        self._work: SimpleQueue[tuple[Callable[[], Asked], Future[Asked]] | None] = SimpleQueue()
         self._last: Future[Asked] | None = None
         threading.Thread(target=self._run, name="health-check", daemon=True).start()
 
@@ -155,9 +172,13 @@ class _Worker:
         except TimeoutError:
             return None
 
+    def let_go(self) -> None:
+        """The thread ends, after what it is at."""
+        self._work.put(None)
+
     def _run(self) -> None:
-        while True:
-            work, result = self._work.get()
+        while (item := self._work.get()) is not None:
+            work, result = item
             result.set_result(work())  # run_check never raises
 
 

@@ -81,6 +81,29 @@ def freshness_checks(
     ]
 
 
+def vectors_check(
+    projects: Sequence[ProjectContext], wanted: Callable[[], str], made_by: Callable[[Mapping[str, str]], str]
+) -> Check:
+    """Whether the vectors that searches use are those of the wanted embedder. `wanted` gives its fingerprint, "" when
+    it is not known; `made_by` that of an index with these facts."""
+
+    def check() -> Finding | list[Finding]:
+        fingerprint = wanted()
+        findings = []
+        for context in projects:
+            try:
+                facts = summary(index_directory(context.home))
+            except GardenerError:
+                continue  # the check of projects says so
+            if fingerprint and facts.get("vectors_complete") == "1" and made_by(facts) != fingerprint:
+                make = f"gardener index --wait --project {shell_word(context.name)}"
+                detail = "Searches still use the vectors of another embedder than the one that is set."
+                findings.append(Finding("embedder-changed", "warning", detail, make, context.name))
+        return findings or fine("all of the embedder that is set")
+
+    return Check("vectors of", check, every_s=FRESH_EVERY_S)
+
+
 def _if_indexed(context: ProjectContext, check: Callable[[], Finding | list[Finding]]) -> Finding | list[Finding]:
     """[] where there is nothing to look at: the check of projects says why."""
     try:

@@ -64,7 +64,7 @@ _ROWS = (
     # models
     Kind("embedder-damaged", "The packaged embedder is damaged", _ERROR),
     Kind("embedder-unreachable", "The embedder cannot be used", _ERROR, noisy=True),
-    Kind("embedder-changed", "The embedder is not the one that made the vectors", _WARNING),
+    Kind("embedder-changed", "The embedder is not the one that made the vectors", _WARNING, noisy=True),
     Kind("model-unreachable", "The model server cannot be reached", _WARNING, noisy=True),
     Kind("model-missing", "The chosen model is not there", _WARNING),
     Kind("model-damaged", "The chosen model's files are damaged", _WARNING),

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
-from gardener.errors import GardenerError, UsageError
+from gardener.errors import GardenerError
 from gardener.health.app import AppState
 from gardener.paths import Paths
 from gardener.server.client import AppClient
 from gardener.server.runfile import read_app
+from gardener.service.manager import is_installed
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
@@ -20,7 +20,7 @@ ASK_S = 2.0
 
 def ask_app(paths: Paths) -> AppState:
     """Asks /readyz and /api/watch of the app of this home, if one runs."""
-    expected = service_installed(paths, "app")
+    expected = is_installed(paths, "app")
     app = read_app(paths)
     if app is None:
         return AppState(expected)
@@ -49,22 +49,10 @@ def own_state(edge: Edge) -> AppState:
     failed = next((check for check in readiness(edge) if not check["ok"]), None)
     watching = {context.name: str(edge.watching.state(context.id)) for context in edge.gardener.projects_by_use()}
     return AppState(
-        service_installed(edge.gardener.paths, "app"),
+        is_installed(edge.gardener.paths, "app"),
         edge.launch.url,
         __version__,
         unready=str(failed["detail"]) if failed else "",
         next_step=str(failed["next_step"]) if failed else "",
         watching=watching,
     )
-
-
-def service_installed(paths: Paths, name: str) -> bool:
-    """Whether the service's file is there; nothing is asked of launchd or systemd."""
-    from gardener.service.description import descriptions
-    from gardener.service.manager import manager
-
-    try:
-        with_manager = manager()
-    except UsageError:
-        return False
-    return any(os.path.exists(with_manager.file(one)) for one in descriptions(paths) if one.name == name)

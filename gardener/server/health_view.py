@@ -10,6 +10,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from gardener.errors import GardenerError
+from gardener.health.check import Runner
 from gardener.health.database import HealthDatabase
 from gardener.health.ledger import last_round, running_monitor
 from gardener.server.events import JsonObject
@@ -29,6 +30,8 @@ class HealthView:
     def __init__(self, paths: Paths) -> None:
         self.paths = paths
         self.database = HealthDatabase(paths.health_db)
+        self.runner = Runner()
+        """Of every check that this process makes."""
         self._lock = threading.Lock()
         self._looked_at = float("-inf")
         self._stamp: tuple[int, int] | None = None

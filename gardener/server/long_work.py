@@ -162,7 +162,7 @@ def findings(edge: Edge, *, deep: bool = False) -> JsonObject:
     from gardener.health.check import run_checks
     from gardener.server.app_state import own_state
 
-    found = run_checks(all_checks(edge.gardener, lambda: own_state(edge), deep=deep))
+    found = run_checks(all_checks(edge.gardener, lambda: own_state(edge), deep=deep), edge.health.runner)
     return {
         "ok": not any(finding.severity == "error" for finding in found),
         "findings": [finding.as_json() for finding in found],
