@@ -265,7 +265,11 @@ class HealthDatabase:
             self._put_aside(error)
             connection = self._open()
         with closing(connection):
-            yield connection
+            try:
+                yield connection
+            except StateDamaged as error:
+                self._put_aside(error)  # for the next one; what this one wanted is lost
+                raise
 
     def _open(self) -> sqlite3.Connection:
         with self._lock:
