@@ -44,16 +44,22 @@ def descriptions(paths: Paths, python: str = sys.executable) -> tuple[ServiceDes
     for name in ("LANG", "LC_ALL", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"):  # the keyring needs the last two
         if os.environ.get(name):
             environment[name] = os.environ[name]
-    return (
-        ServiceDescription(
-            name="app",
-            label=label(paths, "app"),
-            summary="Gardener: pages, API and resident model",
-            arguments=(python, "-m", "gardener.cli.main", "serve", "--home", paths.home),
+
+    def described(name: str, command: str, summary: str, *, background: bool = False) -> ServiceDescription:
+        return ServiceDescription(
+            name=name,
+            label=label(paths, name),
+            summary=summary,
+            arguments=(python, "-m", "gardener.cli.main", command, "--home", paths.home),
             environment=environment,
             folder=paths.home,
-            output=os.path.join(paths.logs, "app.out"),
-        ),
+            output=os.path.join(paths.logs, f"{name}.out"),
+            background=background,
+        )
+
+    return (
+        described("app", "serve", "Gardener: pages, API and resident model"),
+        described("monitor", "monitor", "Gardener: health, alerts and backups", background=True),
     )
 
 

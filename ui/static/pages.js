@@ -168,8 +168,23 @@
     if (ready) { if (document.hidden) leave(); else comeBack(); }
   });
 
+  /* How many issues are open stands beside Health on every page. */
+  function badge(issues) {
+    const link = one('#rail a[href="/health"]');
+    if (!link) return;
+    const errors = issues.error || 0, count = errors + (issues.warning || 0);
+    let mark = one(".issues", link);
+    if (!count) { if (mark) mark.remove(); return; }
+    if (!mark) { mark = document.createElement("span"); link.append(mark); }
+    mark.className = errors ? "issues bad" : "issues";
+    const text = String(count), said = count === 1 ? "1 open issue" : `${count} open issues`;
+    if (mark.textContent !== text) mark.textContent = text;
+    mark.setAttribute("role", "img"); mark.setAttribute("aria-label", said); mark.title = said;
+  }
+
   /* The heartbeat: work that begins anywhere is followed; another active project is shown. */
   document.addEventListener("gardener-pulse", (event) => {
+    badge(event.detail.issues || {});
     if (!ready || left) return;
     const now = event.detail.page + (event.detail.index ? event.detail.index.updated_at : "");
     if (key !== null && key !== now) window.gardener.follow();
