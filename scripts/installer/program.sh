@@ -1,0 +1,148 @@
+# shellcheck shell=bash disable=SC2034
+# The program folder: one virtual environment for each version, `current` leading to the one that runs, and the record.
+# A step is done when what it makes is there and works, not because it was once written down that it was.
+
+layout() { "$PYTHON" "$INSTALLER/layout.py" "$@"; }
+
+current_version() { # the folder's name below versions/, or nothing
+  if [ -L "$PROGRAM/current" ]; then basename "$(readlink "$PROGRAM/current")"; fi
+}
+
+take_lock() {
+  local holder
+  mkdir -p "$PROGRAM/versions"
+  chmod 700 "$PROGRAM" "$PROGRAM/versions"
+  if ! mkdir "$PROGRAM/.lock" 2>/dev/null; then
+    holder=$(cat "$PROGRAM/.lock/pid" 2>/dev/null || true)
+    if [ -n "$holder" ] && ps -p "$holder" -o command= 2>/dev/null | grep -q install_; then
+      fail "Another installation is running (process $holder)." "ps -p $holder"
+    fi
+    rm -rf "$PROGRAM/.lock" # its process is dead
+    mkdir "$PROGRAM/.lock" || fail "$PROGRAM/.lock cannot be made." "ls -ld $(shown "$PROGRAM")"
+  fi
+  LOCKED=yes
+  echo $$ >"$PROGRAM/.lock/pid"
+}
+
+release() { # at every end, Ctrl-C included: what is left is whole or has no name that anything reads
+  [ -n "${LOCKED:-}" ] || return 0
+  rm -rf "$PROGRAM/.staging" "$PROGRAM/.lock"
+  rmdir "$PROGRAM/versions" "$PROGRAM" 2>/dev/null || true # when nothing came of it
+  LOCKED=
+}
+
+build_wheel() { # sets WHEEL, VERSION, CONSTRAINTS and DIGEST
+  local staging=$PROGRAM/.staging beside
+  rm -rf "$staging"
+  mkdir -p "$staging/wheels"
+  quietly "$PYTHON" -m venv "$staging/tools" ||
+    fail "$PYTHON cannot make a virtual environment; what it said is above." "$(python_advice)"
+  quietly "$staging/tools/bin/python" -m pip wheel --disable-pip-version-check --no-deps --wheel-dir "$staging/wheels" "$FROM" ||
+    fail "$FROM could not be built; what pip said is above." "ls $(shown "$FROM")"
+  WHEEL=$(ls "$staging"/wheels/gardener-*.whl 2>/dev/null) || fail "$FROM is not Gardener." "$0 --from PATH"
+  VERSION=$(basename "$WHEEL" | cut -d- -f2)
+  CONSTRAINTS=$staging/constraints.txt
+  beside=$FROM
+  [ -d "$beside" ] || beside=$(dirname "$beside")
+  if ! layout constraints "$WHEEL" "$CONSTRAINTS"; then
+    [ -f "$beside/constraints.txt" ] || beside=$CHECKOUT
+    cp "$beside/constraints.txt" "$CONSTRAINTS" || fail "There is no constraints.txt with $FROM." "ls $(shown "$beside")"
+  fi
+  DIGEST=$(layout digest "$WHEEL" "$CONSTRAINTS")
+}
+
+version_works() { # FOLDER: it is whole, made of the same files, and its command runs
+  [ "$(cat "$1/.complete" 2>/dev/null)" = "$DIGEST" ] &&
+    [ "$("$1/bin/gardener" --version 2>/dev/null)" = "gardener $VERSION" ]
+}
+
+choose_folder() { # sets NAME: the version, with a mark when other contents have that version already
+  NAME=$VERSION
+  version_works "$PROGRAM/versions/$NAME" && return 0
+  if [ -f "$PROGRAM/versions/$NAME/.complete" ] && [ "$(cat "$PROGRAM/versions/$NAME/.complete")" != "$DIGEST" ]; then
+    NAME="$VERSION+$(printf '%.8s' "$DIGEST")"
+  fi
+}
+
+make_version() {
+  local folder=$PROGRAM/versions/$NAME
+  if version_works "$folder"; then
+    already "$folder is complete"
+    return 0
+  fi
+  if [ -e "$folder" ]; then note "$folder is not complete: it is made anew"; fi
+  run rm -rf "$folder"
+  quietly "$PYTHON" -m venv "$folder" || fail "$folder could not be made; what Python said is above." "$(python_advice)"
+  say "  The libraries come now (about $DISK_MEGABYTES MB on the disk); this takes minutes."
+  visibly "$folder/bin/python" -m pip install --disable-pip-version-check --no-input -c "$CONSTRAINTS" "$WHEEL" ||
+    fail "The libraries could not be installed; what pip said is above. Nothing that ran before was touched." "$0"
+  prove "$folder"
+  printf '%s\n' "$DIGEST" >"$folder/.complete"
+}
+
+prove() { # FOLDER: starts and is healthy, on a data folder of its own; nobody's data is opened by an unproven version
+  local said
+  said=$("$1/bin/gardener" --version 2>&1) || true
+  [ "$said" = "gardener $VERSION" ] || fail "$1/bin/gardener says ${said:-nothing} instead of gardener $VERSION." "$0"
+  quietly env GARDENER_HOME="$PROGRAM/.staging/home" "$1/bin/gardener" doctor ||
+    fail "The new version's own check found errors; they are above. What ran before still runs." "$0"
+}
+
+back_up_before_change() { # another version may change the data's form
+  local before=$1
+  [ -f "$DATA/state.db" ] || return 0
+  quietly "$PROGRAM/versions/$before/bin/gardener" backup create ||
+    fail "No backup could be made before the change from $before to $NAME, so nothing was changed." "gardener backup create"
+}
+
+flip() { # the last step, and one rename: before it the old version runs, after it the new one
+  local before
+  before=$(current_version)
+  if [ "$before" = "$NAME" ]; then
+    already "current leads to $NAME"
+    return 0
+  fi
+  if [ -n "$before" ] && [ "${before%%+*}" != "$VERSION" ]; then back_up_before_change "$before"; fi
+  run layout record "$PROGRAM" "$NAME" "$SOURCE" "$DIGEST" "$PYTHON_VERSION"
+  run layout link "versions/$NAME" "$PROGRAM/current"
+  FLIPPED=${before:-}
+}
+
+install_program() {
+  if [ -n "$DRY_RUN" ]; then
+    plan_program
+    return 0
+  fi
+  take_lock
+  build_wheel
+  choose_folder
+  make_version
+  flip
+  link_command
+}
+
+plan_program() {
+  local version="VERSION"
+  if [ -f "$FROM/gardener/__init__.py" ]; then version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$FROM/gardener/__init__.py"); fi
+  run mkdir -p "$PROGRAM/versions"
+  run "$PYTHON" -m pip wheel --no-deps "$FROM"
+  if [ -f "$PROGRAM/versions/$version/.complete" ]; then note "versions/$version is there: kept if it was made of the same files"; fi
+  run "$PYTHON" -m venv "$PROGRAM/versions/$version"
+  run "$PROGRAM/versions/$version/bin/python" -m pip install -c constraints.txt "gardener-$version.whl"
+  run "$PROGRAM/versions/$version/bin/gardener" doctor
+  if [ -f "$DATA/state.db" ] && [ -n "$(current_version)" ]; then note "a backup comes first when the version is another one than $(current_version)"; fi
+  run ln -s "versions/$version" "$PROGRAM/current"
+  link_command
+}
+
+link_command() {
+  local target=$PROGRAM/current/bin/gardener
+  if [ "$(readlink "$COMMAND" 2>/dev/null)" = "$target" ]; then
+    already "$COMMAND"
+  elif [ -e "$COMMAND" ] || [ -L "$COMMAND" ]; then
+    problem "$COMMAND is there already and is not this installation's, so it was left alone." "$target --help"
+  else
+    run mkdir -p "$(dirname "$COMMAND")"
+    run ln -s "$target" "$COMMAND"
+  fi
+}
