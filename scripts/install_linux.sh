@@ -19,7 +19,7 @@ check_system() {
   if [ "${libc%%.*}" -lt 2 ] || { [ "${libc%%.*}" -eq 2 ] && [ "${libc#*.}" -lt 28 ]; }; then
     fail "glibc $libc is older than 2.28, which the libraries need." "ldd --version"
   fi
-  check_common "$(awk '/^MemTotal:/ { printf "%d", $2 / 1024 }' "${GARDENER_INSTALL_MEMINFO:-/proc/meminfo}")"
+  check_common "$(awk '/^MemTotal:/ { printf "%d", $2 / 1024 }' /proc/meminfo)"
 }
 
 python_commands() { printf '%s\n' "$PYTHON_NAMES"; }

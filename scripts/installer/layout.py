@@ -6,15 +6,16 @@ Runs on any Python 3.8 or newer, before Gardener is installed: the standard libr
     layout.py constraints WHEEL TARGET                the pins that the wheel carries; exit code 1 when it carries none
     layout.py link TARGET LINK                        LINK leads to TARGET, replaced atomically
     layout.py has-models | recommended | pulled       read what `gardener models ... --json` says on standard input
-    layout.py record PROGRAM NAME SOURCE DIGEST PYTHON   installation.json: NAME is ready, and what was current is the one before
+    layout.py ready PROGRAM NAME                      exit code 0 when installation.json says that NAME is ready
+    layout.py record PROGRAM NAME KIND VALUE          writes there: NAME is ready, and came from a folder, wheel or index
 """
 
 import hashlib
 import json
 import os
 import sys
+import time
 import zipfile
-from datetime import datetime, timezone
 
 SCHEMA = 1
 
@@ -47,42 +48,48 @@ def link(target, name):
         raise
 
 
-def record(program, name, source, identity, python):
-    """The pointer `current` says which version runs; this says where versions came from and which was before."""
+def read(program):
+    """What installation.json says, in the form that gardener/upgrade/program.py keeps; {} without one."""
     path = os.path.join(program, "installation.json")
     try:
         with open(path, encoding="utf-8") as file:
             known = json.load(file)
+        schema = int(known["schema"])
+        if schema <= SCHEMA and all(one["version"] for one in known["versions"]):
+            return known
     except FileNotFoundError:
-        known = {}
-    except ValueError:
+        return {}
+    except (ValueError, KeyError, TypeError):
         os.replace(path, path + ".damaged")  # versions/ and current are what counts; they are still there
-        known = {}
-    if known.get("schema", SCHEMA) != SCHEMA:
-        raise SystemExit(f"{path} was written by a newer version (schema {known['schema']}).")
+        return {}
+    raise SystemExit(f"{path} was written by a newer version (schema {schema}).")
+
+
+def ready(program, name):
+    """Exit code 0 when a version was once whole, whoever made it."""
+    known = read(program).get("versions", [])
+    raise SystemExit(not any(one["version"] == name and one.get("state") == "ready" for one in known))
+
+
+def record(program, name, kind, value):
+    """The pointer `current` says which version runs; this says where versions came from and which was before."""
+    path = os.path.join(program, "installation.json")
+    known = read(program)
     try:
         current = os.path.basename(os.readlink(os.path.join(program, "current")))
     except OSError:
-        current = None
-    versions = known.get("versions", {})
-    versions[name] = {
-        "installed": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "state": "ready",
-        "source": source,
-        "digest": identity,
-        "python": python,
-    }
+        current = name
+    others = [one for one in known.get("versions", []) if one["version"] != name]
     document = {
         **known,
         "schema": SCHEMA,
-        "source": source,
-        "previous": current if current not in (None, name) else known.get("previous"),
-        "versions": {key: value for key, value in versions.items() if os.path.isdir(f"{program}/versions/{key}")},
+        "source": {"kind": kind, "value": value},
+        "previous": current if current != name else known.get("previous", ""),
+        "versions": [*others, {"version": name, "installed_at": time.time(), "state": "ready"}],
     }
     temporary = f"{path}.{os.getpid()}.new"
     with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        json.dump(document, file, indent=2)
-        file.write("\n")
+        json.dump(document, file, indent=1)
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)
@@ -108,5 +115,5 @@ def pulled():
 
 
 if __name__ == "__main__":
-    {"digest": digest, "constraints": constraints, "link": link, "record": record,
+    {"digest": digest, "ready": ready, "constraints": constraints, "link": link, "record": record,
      "has-models": has_models, "recommended": recommended, "pulled": pulled}[sys.argv[1]](*sys.argv[2:])

@@ -106,17 +106,17 @@ check_common() { # memory in megabytes
   if git_works; then already "git"; else note "git is not here; history and .gitignore rules of git are then not used. $(git_advice)"; fi
 }
 
-set_source() { # FROM as pip takes it; SOURCE as the record keeps it
+set_source() { # FROM as pip takes it, and SOURCE_KIND as gardener/upgrade/program.py names it
   FROM=${FROM:-$CHECKOUT}
   if [ -d "$FROM" ]; then
-    FROM=$(cd "$FROM" && pwd)
+    FROM=$(cd "$FROM" && pwd) SOURCE_KIND=folder
     [ -f "$FROM/pyproject.toml" ] || fail "$FROM has no pyproject.toml: it is not a checkout of Gardener." "$0 --from PATH"
   elif [ -f "$FROM" ]; then
-    FROM=$(cd "$(dirname "$FROM")" && pwd)/$(basename "$FROM")
+    FROM=$(cd "$(dirname "$FROM")" && pwd)/$(basename "$FROM") SOURCE_KIND=wheel
   else
     case $FROM in */* | *.whl) case $FROM in *://* | *@*) ;; *) fail "$FROM does not exist." "$0 --from PATH" ;; esac ;; esac
+    SOURCE_KIND=index
   fi
-  SOURCE=$FROM
 }
 
 finish() {
@@ -142,6 +142,10 @@ main() {
   options "$@"
   case $PROGRAM in /*) ;; *) wrong_usage "GARDENER_PROGRAM must be an absolute path." ;; esac
   case $DATA in /*) ;; *) wrong_usage "GARDENER_HOME must be an absolute path." ;; esac
+  # What would have pip or Python put things elsewhere, or find other things.
+  unset PYTHONPATH PYTHONHOME VIRTUAL_ENV PIP_TARGET PIP_PREFIX PIP_USER PIP_REQUIRE_VIRTUALENV PIP_NO_BINARY
+  export PIP_USER=0
+  umask 077
   trap release EXIT
   trap 'printf "\nInterrupted. What ran before still runs; the same command goes on.\n" >&2; exit 130' INT TERM HUP
   if [ -n "$UNINSTALL" ]; then

@@ -10,6 +10,9 @@ current_version() { # the folder's name below versions/, or nothing
 
 take_lock() {
   local holder
+  if [ -e "$PROGRAM/upgrade.json" ] && [ -z "$UNINSTALL" ]; then
+    fail "An upgrade in $PROGRAM is under way or was cut off." "gardener upgrade"
+  fi
   mkdir -p "$PROGRAM/versions"
   chmod 700 "$PROGRAM" "$PROGRAM/versions"
   if ! mkdir "$PROGRAM/.lock" 2>/dev/null; then
@@ -56,11 +59,15 @@ version_works() { # FOLDER: it is whole, made of the same files, and its command
     [ "$("$1/bin/gardener" --version 2>/dev/null)" = "gardener $VERSION" ]
 }
 
-choose_folder() { # sets NAME: the version, with a mark when other contents have that version already
+choose_folder() { # sets NAME: the version, with a mark when other contents have that version and work
+  local marked
+  marked="$VERSION+$(printf '%.8s' "$DIGEST")"
+  for NAME in "$VERSION" "$marked"; do
+    if version_works "$PROGRAM/versions/$NAME"; then return 0; fi
+  done
   NAME=$VERSION
-  version_works "$PROGRAM/versions/$NAME" && return 0
-  if [ -f "$PROGRAM/versions/$NAME/.complete" ] && [ "$(cat "$PROGRAM/versions/$NAME/.complete")" != "$DIGEST" ]; then
-    NAME="$VERSION+$(printf '%.8s' "$DIGEST")"
+  if layout ready "$PROGRAM" "$VERSION" && "$PROGRAM/versions/$VERSION/bin/gardener" --version >/dev/null 2>&1; then
+    NAME=$marked
   fi
 }
 
@@ -103,7 +110,7 @@ flip() { # the last step, and one rename: before it the old version runs, after 
     return 0
   fi
   if [ -n "$before" ] && [ "${before%%+*}" != "$VERSION" ]; then back_up_before_change "$before"; fi
-  run layout record "$PROGRAM" "$NAME" "$SOURCE" "$DIGEST" "$PYTHON_VERSION"
+  run layout record "$PROGRAM" "$NAME" "$SOURCE_KIND" "$FROM"
   run layout link "versions/$NAME" "$PROGRAM/current"
   FLIPPED=${before:-}
 }

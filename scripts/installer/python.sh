@@ -4,7 +4,7 @@
 PYTHON_NAMES="python3.11 python3.12 python3.13 python3" # as pyproject.toml's requires-python; a test holds them equal
 PYTHON_TO_BRING=3.12
 
-python_usable() { # COMMAND: prints "PATH VERSION" of one that works, whatever its name promises
+python_usable() { # COMMAND: prints the version of one that works, whatever its name promises
   MACHINE=${MACHINE:-} "$1" - <<'END' 2>/dev/null
 import os, platform, sys
 if not (3, 11) <= sys.version_info[:2] < (3, 14):
@@ -13,15 +13,12 @@ wanted = os.environ["MACHINE"]
 if wanted and platform.machine() != wanted:  # an Intel Python on Apple Silicon finds no libraries
     raise SystemExit(1)
 import ctypes, ensurepip, sqlite3, ssl, venv
-print(f"{sys.executable} {platform.python_version()}")
+print(platform.python_version())
 END
 }
 
-try_python() { # COMMAND
-  local found
-  found=$(python_usable "$1") || return 1
-  PYTHON=${found% *}
-  PYTHON_VERSION=${found##* }
+try_python() { # COMMAND; its own path is kept, not where it leads: Homebrew's changes with every patch release
+  PYTHON_VERSION=$(python_usable "$1") && PYTHON=$(command -v "$1")
 }
 
 find_python() { # sets PYTHON and PYTHON_VERSION; PYTHON_GIVEN is what --python said

@@ -56,7 +56,7 @@ remove_program() {
   case $PROGRAM in / | "$HOME" | "$HOME/") fail "$PROGRAM is no folder to remove." "echo \$GARDENER_PROGRAM" ;; esac
   [ -e "$PROGRAM" ] || return 0
   # Only what the installer made: the folder may have been given by the user and hold other things.
-  for entry in current installation.json versions python uv .staging .lock; do
+  for entry in current installation.json upgrade.json upgrade.lock versions python uv .staging .lock; do
     if [ -e "$PROGRAM/$entry" ] || [ -L "$PROGRAM/$entry" ]; then
       run rm -rf "$PROGRAM/$entry" || problem "$PROGRAM/$entry could not be removed." "rm -rf $(shown "$PROGRAM/$entry")"
     fi
