@@ -7,7 +7,7 @@ Runs on any Python 3.8 or newer, before Gardener is installed: the standard libr
     layout.py link TARGET LINK                        LINK leads to TARGET, replaced atomically
     layout.py has-models | recommended | pulled       read what `gardener models ... --json` says on standard input
     layout.py ready PROGRAM NAME                      exit code 0 when installation.json says that NAME is ready
-    layout.py record PROGRAM NAME KIND VALUE          writes there: NAME is ready, and came from a folder, wheel or index
+    layout.py record PROGRAM NAME KIND VALUE          writes there that NAME is ready, from a folder, wheel or index
 """
 
 import hashlib
@@ -115,5 +115,13 @@ def pulled():
 
 
 if __name__ == "__main__":
-    {"digest": digest, "ready": ready, "constraints": constraints, "link": link, "record": record,
-     "has-models": has_models, "recommended": recommended, "pulled": pulled}[sys.argv[1]](*sys.argv[2:])
+    {
+        "digest": digest,
+        "ready": ready,
+        "constraints": constraints,
+        "link": link,
+        "record": record,
+        "has-models": has_models,
+        "recommended": recommended,
+        "pulled": pulled,
+    }[sys.argv[1]](*sys.argv[2:])

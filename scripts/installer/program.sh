@@ -110,8 +110,8 @@ flip() { # the last step, and one rename: before it the old version runs, after 
     return 0
   fi
   if [ -n "$before" ] && [ "${before%%+*}" != "$VERSION" ]; then back_up_before_change "$before"; fi
-  run layout record "$PROGRAM" "$NAME" "$SOURCE_KIND" "$FROM"
-  run layout link "versions/$NAME" "$PROGRAM/current"
+  perform "note in $PROGRAM/installation.json that $NAME is ready" layout record "$PROGRAM" "$NAME" "$SOURCE_KIND" "$FROM"
+  perform "ln -s versions/$NAME $(shown "$PROGRAM/current"), by one rename" layout link "versions/$NAME" "$PROGRAM/current"
   FLIPPED=${before:-}
 }
 

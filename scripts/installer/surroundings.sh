@@ -104,7 +104,7 @@ forget_surroundings() { # --uninstall
   for file in "${ZDOTDIR:-$HOME}/.zshrc" "$HOME/.bashrc" "$HOME/.bash_profile" "$HOME/.profile" \
     "${XDG_CONFIG_HOME:-$HOME/.config}/fish/conf.d/gardener.fish"; do
     has_line "$file" "$MARK" || continue
-    run drop_lines "$file" "$MARK" || { problem "The lines that end in \"$MARK\" are still in $file." "ls -l $(shown "$file")"; continue; }
+    perform "take the lines that end in \"$MARK\" out of $file" drop_lines "$file" "$MARK" || { problem "The lines that end in \"$MARK\" are still in $file." "ls -l $(shown "$file")"; continue; }
     [ -n "$DRY_RUN" ] || [ -s "$file" ] || [ -L "$file" ] || run rm -f "$file"
   done
   for shell in bash zsh fish; do
