@@ -2,8 +2,8 @@
 
 Runs on any Python 3.8 or newer, before Gardener is installed: the standard library only.
 
-    layout.py digest FILE...                          one SHA-256 over the contents of the files
-    layout.py constraints WHEEL TARGET                the pins that the wheel carries; exit code 1 when it carries none
+    layout.py pins WHEEL OTHERWISE TARGET             writes the pins that the wheel carries (without any, the file
+                                                      OTHERWISE) to TARGET; prints a SHA-256 over wheel and pins
     layout.py link TARGET LINK                        LINK leads to TARGET, replaced atomically
     layout.py has-models | recommended | pulled       read what `gardener models ... --json` says on standard input
     layout.py ready PROGRAM NAME                      exit code 0 when installation.json says that NAME is ready
@@ -20,22 +20,17 @@ import zipfile
 SCHEMA = 1
 
 
-def digest(*files):
-    total = hashlib.sha256()
-    for name in files:
-        with open(name, "rb") as file:
-            total.update(hashlib.sha256(file.read()).digest())
-    print(total.hexdigest())
-
-
-def constraints(wheel, target):
+def pins(wheel, otherwise, target):
     with zipfile.ZipFile(wheel) as archive:
         try:
-            data = archive.read("gardener/constraints.txt")
+            pinned = archive.read("gardener/constraints.txt")
         except KeyError:
-            raise SystemExit(1) from None
+            with open(otherwise, "rb") as file:
+                pinned = file.read()
     with open(target, "wb") as file:
-        file.write(data)
+        file.write(pinned)
+    with open(wheel, "rb") as file:
+        print(hashlib.sha256(hashlib.sha256(file.read()).digest() + pinned).hexdigest())
 
 
 def link(target, name):
@@ -114,14 +109,15 @@ def pulled():
     print(json.load(sys.stdin)["name"])
 
 
+COMMANDS = {
+    "pins": pins,
+    "link": link,
+    "ready": ready,
+    "record": record,
+    "has-models": has_models,
+    "recommended": recommended,
+    "pulled": pulled,
+}
+
 if __name__ == "__main__":
-    {
-        "digest": digest,
-        "ready": ready,
-        "constraints": constraints,
-        "link": link,
-        "record": record,
-        "has-models": has_models,
-        "recommended": recommended,
-        "pulled": pulled,
-    }[sys.argv[1]](*sys.argv[2:])
+    COMMANDS[sys.argv[1]](*sys.argv[2:])

@@ -34,7 +34,7 @@ release() { # at every end, Ctrl-C included: what is left is whole or has no nam
   LOCKED=
 }
 
-build_wheel() { # sets WHEEL, VERSION, CONSTRAINTS and DIGEST
+build_wheel() { # sets WHEEL, VERSION, CONSTRAINTS and DIGEST, which says what both contain
   local staging=$PROGRAM/.staging beside
   rm -rf "$staging"
   mkdir -p "$staging/wheels"
@@ -47,11 +47,9 @@ build_wheel() { # sets WHEEL, VERSION, CONSTRAINTS and DIGEST
   CONSTRAINTS=$staging/constraints.txt
   beside=$FROM
   [ -d "$beside" ] || beside=$(dirname "$beside")
-  if ! layout constraints "$WHEEL" "$CONSTRAINTS"; then
-    [ -f "$beside/constraints.txt" ] || beside=$CHECKOUT
-    cp "$beside/constraints.txt" "$CONSTRAINTS" || fail "There is no constraints.txt with $FROM." "ls $(shown "$beside")"
-  fi
-  DIGEST=$(layout digest "$WHEEL" "$CONSTRAINTS")
+  [ -f "$beside/constraints.txt" ] || beside=$CHECKOUT
+  DIGEST=$(layout pins "$WHEEL" "$beside/constraints.txt" "$CONSTRAINTS") ||
+    fail "There are no pins with $FROM." "ls $(shown "$beside")"
 }
 
 version_works() { # FOLDER: it is whole, made of the same files, and its command runs

@@ -10,10 +10,11 @@ setup_file() {
 }
 
 setup() {
-  export HOME="$BATS_TEST_TMPDIR/home of mine" SHELL=/bin/zsh CALLS=$BATS_TEST_TMPDIR/calls TOOLS=$BATS_TEST_TMPDIR/tools
+  export HOME="$BATS_FILE_TMPDIR/home of mine" SHELL=/bin/zsh CALLS=$BATS_TEST_TMPDIR/calls TOOLS=$BATS_TEST_TMPDIR/tools
   export STANDIN_OS=Darwin STANDIN_ARCH=arm64 STANDIN_PYTHON_ARCH=arm64 TMPDIR=$BATS_TEST_TMPDIR
   unset GARDENER_HOME GARDENER_PROGRAM XDG_DATA_HOME XDG_CONFIG_HOME ZDOTDIR SUDO_USER
   PROGRAM=$HOME/.local/opt/gardener DATA="$HOME/Library/Application Support/gardener"
+  rm -rf "$HOME"
   mkdir -p "$HOME" "$TOOLS"
   : >"$CALLS"
   # Only what both systems have, so that nothing else is relied upon.
@@ -28,6 +29,15 @@ setup() {
 
 teardown() { PATH=$REAL_PATH; }
 
+installed() { # version 0.1.0 without a service, made once
+  if [ ! -d "$BATS_FILE_TMPDIR/installed" ]; then
+    run macos --yes --no-service
+    works
+    PATH=$REAL_PATH cp -Rp "$HOME" "$BATS_FILE_TMPDIR/installed"
+  fi
+  PATH=$REAL_PATH rm -rf "$HOME"
+  PATH=$REAL_PATH cp -Rp "$BATS_FILE_TMPDIR/installed" "$HOME"
+}
 with_python() { ln -sf "$STAND_INS/python-that-works" "$TOOLS/python3.12"; }
 without_python() { PATH=$REAL_PATH rm -f "$TOOLS"/python3.12; }
 macos() { "${BASH_UNDER_TEST:-bash}" "$REPOSITORY/scripts/install_macos.sh" "$@"; }
@@ -115,8 +125,7 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
 }
 
 @test "a new version comes beside the old one, after a backup, and the pointer is flipped last" {
-  run macos --yes --no-service
-  works
+  installed
   mkdir -p "$DATA"
   : >"$DATA/state.db"
   STANDIN_VERSION=0.2.0 STANDIN_DOCTOR=fail run macos --yes
@@ -141,8 +150,7 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
 }
 
 @test "other contents of the same version do not replace the one that runs" {
-  run macos --yes --no-service
-  works
+  installed
   STANDIN_CONTENT=changed run macos --yes --no-service
   works
   [[ $(readlink "$PROGRAM/current") == versions/0.1.0+???????? ]]
@@ -161,8 +169,7 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
 }
 
 @test "Ctrl-C in the middle leaves what ran, and the same command goes on" {
-  run macos --yes --no-service
-  works
+  installed
   STANDIN_VERSION=0.2.0 STANDIN_PIP=interrupted run macos --yes
   fails 130
   says "the same command goes on"
@@ -174,6 +181,7 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
 }
 
 @test "a killed installer's lock is taken over, a living one's is not" {
+  installed
   mkdir -p "$PROGRAM/.lock"
   echo 999999 >"$PROGRAM/.lock/pid"
   run macos --yes --no-service
@@ -247,10 +255,11 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
   PATH=$TOOLS:/usr/bin # where these stubs are
   STANDIN_NO_XCODE=yes run macos --dry-run
   PATH=$TOOLS
-  ! grep -q "a dialogue" "$CALLS"
+  if grep -q "a dialogue" "$CALLS"; then false; fi
 }
 
 @test "a model is downloaded for --model, and a failed download does not cost the installation" {
+  installed
   STANDIN_NO_NETWORK=yes run macos --yes --no-service --model qwen2.5-coder-7b
   fails
   says "Gardener 0.1.0 is installed, but:"
@@ -262,10 +271,12 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
 }
 
 @test "every question can be answered with no" {
+  installed
+  rm "$HOME/.zshrc"
   run macos < <(printf 'y\nn\nn\nn\nn\n')
   works
   [ ! -e "$HOME/.zshrc" ]
-  ! called "gardener service install"
+  if called "gardener service install"; then false; fi
   says "Later: gardener service install"
   run macos < <(printf 'y\ny\ny\ny\ny\n')
   works
@@ -274,6 +285,7 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
 }
 
 @test "a service that launchd refuses, as over ssh, is told with what to do" {
+  installed
   STANDIN_SSH=yes run macos --yes
   fails
   says "no graphical session"
@@ -281,8 +293,7 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
 }
 
 @test "uninstalling without the program takes services by their files, and keeps data unless the word is typed" {
-  run macos --yes
-  works
+  installed
   agents=$HOME/Library/LaunchAgents
   mkdir -p "$agents" "$DATA"
   echo "<string>$PROGRAM/current/bin/python</string>" >"$agents/dev.gardener.app.plist"
@@ -313,6 +324,8 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
 }
 
 @test "a shell file that is a link stays one, with its own lines and mode" {
+  installed
+  PATH=$REAL_PATH rm "$HOME/.zshrc"
   mkdir "$HOME/dotfiles"
   printf 'a line without an end' >"$HOME/dotfiles/zshrc"
   chmod 644 "$HOME/dotfiles/zshrc"

@@ -34,11 +34,9 @@ def install(constraints: Path, wheel: Path) -> None:
     site = Path(sysconfig.get_paths()["purelib"])
     (site / "half").touch()
     if how == "unreachable":
-        sys.exit(
-            "WARNING: Retrying (Retry(total=0)) after connection broken\nERROR: No matching distribution found for torch==2.13.0"
-        )
+        sys.exit("WARNING: Retrying after connection broken\nERROR: No matching distribution found for torch==2.13.0")
     if how == "interrupted":
-        os.kill(int(os.environ["INSTALLER_PID"]) if "INSTALLER_PID" in os.environ else os.getppid(), signal.SIGINT)
+        os.kill(os.getppid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
     command = Path(sys.prefix, "bin", "gardener")
     if os.environ.get("STANDIN_REAL"):
@@ -54,11 +52,8 @@ def install(constraints: Path, wheel: Path) -> None:
 
 
 if __name__ == "__main__":
-    words = [
-        word
-        for word in sys.argv[1:]
-        if word not in ("--disable-pip-version-check", "--no-input", "--no-deps", "--quiet")
-    ]
+    ignored = ("--disable-pip-version-check", "--no-input", "--no-deps", "--quiet")
+    words = [word for word in sys.argv[1:] if word not in ignored]
     if words[0] == "wheel":
         assert words[1] == "--wheel-dir"
         wheel(Path(words[2]), Path(words[3]))
