@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shutil
@@ -70,3 +71,23 @@ def test_a_service_names_the_version_in_force(tmp_path: Path) -> None:
     assert lasting_python(wanted) == wanted
     for service in descriptions(Paths(str(tmp_path / "home")), str(python)):
         assert service.arguments[0] == wanted
+
+
+def test_the_formula_of_a_release(tmp_path: Path) -> None:
+    """Its hash is the archive's; its service runs what `gardener service install` runs. Homebrew itself is not here."""
+    archive = tmp_path / "gardener-1.2.3.tar.gz"
+    archive.write_bytes(b"a source archive")
+    given = ["https://gardener.invalid/", "https://gardener.invalid/get?v=1.2.3&kind=tar", str(archive)]
+    formula = subprocess.run([TOP / "scripts/formula.sh", *given], capture_output=True, text=True, check=True).stdout
+    assert hashlib.sha256(archive.read_bytes()).hexdigest() in formula
+    assert f'url "{given[1]}"' in formula and f'homepage "{given[0]}"' in formula
+    assert "@HOMEPAGE@" not in formula and "@URL@" not in formula and "@SHA256@" not in formula
+    for words in ([], given[:2], [*given[:2], str(tmp_path / "none")]):
+        assert subprocess.run([TOP / "scripts/formula.sh", *words], capture_output=True).returncode in (2, 4)
+    app = next(one for one in descriptions(Paths(str(tmp_path / "home"))) if one.name == "app")
+    service = formula.split("service do", 1)[1].split("  end\n", 1)[0]
+    run = re.findall(r'"([^"]*)"', service.split("run ", 1)[1].splitlines()[0])
+    assert ["bin/python", *app.arguments[1 : app.arguments.index("--home")]] == run
+    if ruby := shutil.which("ruby"):
+        (tmp_path / "gardener.rb").write_text(formula)
+        assert subprocess.run([ruby, "-wc", tmp_path / "gardener.rb"], capture_output=True).returncode == 0
