@@ -4,12 +4,14 @@ Runs on any Python 3.8 or newer, before Gardener is installed: the standard libr
 
     layout.py pins WHEEL OTHERWISE TARGET             writes the pins that the wheel carries (without any, the file
                                                       OTHERWISE) to TARGET; prints a SHA-256 over wheel and pins
+    layout.py same WHEEL ENVIRONMENT                  exit code 0 when the environment has every file of the wheel
     layout.py link TARGET LINK                        LINK leads to TARGET, replaced atomically
     layout.py has-models | recommended | pulled       read what `gardener models ... --json` says on standard input
     layout.py ready PROGRAM NAME                      exit code 0 when installation.json says that NAME is ready
     layout.py record PROGRAM NAME KIND VALUE          writes there that NAME is ready, from a folder, wheel or index
 """
 
+import glob
 import hashlib
 import json
 import os
@@ -31,6 +33,21 @@ def pins(wheel, otherwise, target):
         file.write(pinned)
     with open(wheel, "rb") as file:
         print(hashlib.sha256(hashlib.sha256(file.read()).digest() + pinned).hexdigest())
+
+
+def same(wheel, environment):
+    """Exit code 0 when every file of the wheel was installed there (RECORD of the binary distribution format)."""
+
+    def hashed(lines):
+        return {tuple(line.rsplit(",", 2)[:2]) for line in lines.splitlines() if ",sha256=" in line}
+
+    with zipfile.ZipFile(wheel) as archive:
+        (name,) = [one for one in archive.namelist() if one.endswith(".dist-info/RECORD")]
+        wanted = hashed(archive.read(name).decode())
+    for path in glob.glob(os.path.join(glob.escape(environment), "lib", "python3.*", "site-packages", name)):
+        with open(path, encoding="utf-8") as file:
+            raise SystemExit(not wanted <= hashed(file.read()))
+    raise SystemExit(1)
 
 
 def link(target, name):
@@ -111,6 +128,7 @@ def pulled():
 
 COMMANDS = {
     "pins": pins,
+    "same": same,
     "link": link,
     "ready": ready,
     "record": record,

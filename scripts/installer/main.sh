@@ -98,7 +98,7 @@ check_common() { # memory in megabytes
   fi
   for where in "$PROGRAM" "${TMPDIR:-/tmp}"; do
     free=$(megabytes_free "$where")
-    if [ "$free" -lt "$DISK_MEGABYTES" ] && [ ! -f "$PROGRAM/versions/$(current_version)/.complete" ]; then
+    if [ "$free" -lt "$DISK_MEGABYTES" ] && [ ! -x "$PROGRAM/current/bin/gardener" ]; then
       fail "The disk of $where has $free MB free; $DISK_MEGABYTES MB are needed." "df -h $(shown "$where")"
     fi
   done

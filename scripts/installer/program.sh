@@ -52,16 +52,17 @@ build_wheel() { # sets WHEEL, VERSION, CONSTRAINTS and DIGEST, which says what b
     fail "There are no pins with $FROM." "ls $(shown "$beside")"
 }
 
-version_works() { # FOLDER: it is whole, made of the same files, and its command runs
-  [ "$(cat "$1/.complete" 2>/dev/null)" = "$DIGEST" ] &&
-    [ "$("$1/bin/gardener" --version 2>/dev/null)" = "gardener $VERSION" ]
+version_works() { # NAME: it was once whole, whoever made it, has the same files, and its command runs
+  local folder=$PROGRAM/versions/$1
+  layout ready "$PROGRAM" "$1" && layout same "$WHEEL" "$folder" &&
+    [ "$("$folder/bin/gardener" --version 2>/dev/null)" = "gardener $VERSION" ]
 }
 
 choose_folder() { # sets NAME: the version, with a mark when other contents have that version and work
   local marked
   marked="$VERSION+$(printf '%.8s' "$DIGEST")"
   for NAME in "$VERSION" "$marked"; do
-    if version_works "$PROGRAM/versions/$NAME"; then return 0; fi
+    if version_works "$NAME"; then return 0; fi
   done
   NAME=$VERSION
   if layout ready "$PROGRAM" "$VERSION" && "$PROGRAM/versions/$VERSION/bin/gardener" --version >/dev/null 2>&1; then
@@ -71,7 +72,7 @@ choose_folder() { # sets NAME: the version, with a mark when other contents have
 
 make_version() {
   local folder=$PROGRAM/versions/$NAME
-  if version_works "$folder"; then
+  if version_works "$NAME"; then
     already "$folder is complete"
     return 0
   fi
@@ -82,7 +83,6 @@ make_version() {
   visibly "$folder/bin/python" -m pip install --disable-pip-version-check --no-input -c "$CONSTRAINTS" "$WHEEL" ||
     fail "The libraries could not be installed; what pip said is above. Nothing that ran before was touched." "$0"
   prove "$folder"
-  printf '%s\n' "$DIGEST" >"$folder/.complete"
 }
 
 prove() { # FOLDER: starts and is healthy, on a data folder of its own; nobody's data is opened by an unproven version
@@ -93,21 +93,31 @@ prove() { # FOLDER: starts and is healthy, on a data folder of its own; nobody's
     fail "The new version's own check found errors; they are above. What ran before still runs." "$0"
 }
 
-back_up_before_change() { # another version may change the data's form
-  local before=$1
-  [ -f "$DATA/state.db" ] || return 0
-  quietly "$PROGRAM/versions/$before/bin/gardener" backup create ||
-    fail "No backup could be made before the change from $before to $NAME, so nothing was changed." "gardener backup create"
+upgrade_is_for_program() { # another version is in force and works: its data wants a backup and a trial first
+  local before
+  before=$(current_version)
+  [ -n "$before" ] && [ "${before%%+*}" != "$VERSION" ] || return 1
+  if "$PROGRAM/current/bin/gardener" upgrade --help >/dev/null 2>&1; then return 0; fi
+  note "Version $before does not start any more: $VERSION takes its place, and its data as it is."
+  return 1
+}
+
+upgrade_program() {
+  local before
+  before=$(current_version)
+  ask "Upgrade from $before to $VERSION? gardener upgrade backs up and tries it on a copy first." || fail "$before stays in force." "$0"
+  gardener upgrade --from "$FROM" --index ||
+    fail "The upgrade was not done, or was undone; the reason is above. $(current_version) is in force." "gardener upgrade --check"
+  [ "$(current_version)" != "$before" ] || fail "$before is still in force." "gardener upgrade --check"
 }
 
 flip() { # the last step, and one rename: before it the old version runs, after it the new one
   local before
   before=$(current_version)
-  if [ "$before" = "$NAME" ]; then
+  if [ "$before" = "$NAME" ] && layout ready "$PROGRAM" "$NAME"; then
     already "current leads to $NAME"
     return 0
   fi
-  if [ -n "$before" ] && [ "${before%%+*}" != "$VERSION" ]; then back_up_before_change "$before"; fi
   perform "note in $PROGRAM/installation.json that $NAME is ready" layout record "$PROGRAM" "$NAME" "$SOURCE_KIND" "$FROM"
   perform "ln -s versions/$NAME $(shown "$PROGRAM/current"), by one rename" layout link "versions/$NAME" "$PROGRAM/current"
   FLIPPED=${before:-}
@@ -120,22 +130,29 @@ install_program() {
   fi
   take_lock
   build_wheel
-  choose_folder
-  make_version
-  flip
+  if upgrade_is_for_program; then
+    upgrade_program
+  else
+    choose_folder
+    make_version
+    flip
+  fi
   link_command
 }
 
 plan_program() {
   local version="VERSION"
   if [ -f "$FROM/gardener/__init__.py" ]; then version=$(sed -n 's/^__version__ = "\(.*\)"/\1/p' "$FROM/gardener/__init__.py"); fi
+  if [ -n "$(current_version)" ] && [ "$(current_version | cut -d+ -f1)" != "$version" ]; then
+    run gardener upgrade --from "$FROM" --index
+    return 0
+  fi
   run mkdir -p "$PROGRAM/versions"
   run "$PYTHON" -m pip wheel --no-deps "$FROM"
-  if [ -f "$PROGRAM/versions/$version/.complete" ]; then note "versions/$version is there: kept if it was made of the same files"; fi
+  if [ -d "$PROGRAM/versions/$version" ]; then note "versions/$version is there: kept if it has the same files and starts"; fi
   run "$PYTHON" -m venv "$PROGRAM/versions/$version"
   run "$PROGRAM/versions/$version/bin/python" -m pip install -c constraints.txt "gardener-$version.whl"
   run "$PROGRAM/versions/$version/bin/gardener" doctor
-  if [ -f "$DATA/state.db" ] && [ -n "$(current_version)" ]; then note "a backup comes first when the version is another one than $(current_version)"; fi
   run ln -s "versions/$version" "$PROGRAM/current"
   link_command
 }

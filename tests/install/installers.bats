@@ -124,28 +124,43 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
   [ -f "$HOME/shop/orders.py" ]
 }
 
-@test "a new version comes beside the old one, after a backup, and the pointer is flipped last" {
+@test "another version is left to gardener upgrade, which is asked for and whose failure is told" {
   installed
-  mkdir -p "$DATA"
-  : >"$DATA/state.db"
-  STANDIN_VERSION=0.2.0 STANDIN_DOCTOR=fail run macos --yes
+  STANDIN_VERSION=0.2.0 run macos < <(printf 'y\nn\n')
+  fails
+  says "0.1.0 stays in force"
+  STANDIN_VERSION=0.2.0 STANDIN_UPGRADE=undone run macos --yes --no-service
+  fails
+  says "0.1.0 is in force"
+  STANDIN_VERSION=0.2.0 run macos --yes --no-service
+  works
+  called "gardener upgrade --from $REPOSITORY --index"
+  [ "$("$HOME/.local/bin/gardener" --version)" = "gardener 0.2.0" ]
+  [ ! -e "$PROGRAM/.lock" ]
+  echo '{}' >"$PROGRAM/upgrade.json"
+  run macos --yes
+  fails
+  says "An upgrade in $PROGRAM is under way or was cut off"
+}
+
+@test "what does not prove itself is not put in force; what does not start any more is replaced" {
+  installed
+  STANDIN_CONTENT=changed STANDIN_DOCTOR=fail run macos --yes
   fails
   says "What ran before still runs"
-  [ "$(readlink "$PROGRAM/current")" = versions/0.1.0 ]
-  STANDIN_VERSION=0.2.0 STANDIN_SAYS=0.1.9 run macos --yes
+  STANDIN_CONTENT=changed STANDIN_SAYS=0.0.9 run macos --yes
   fails
-  says "says gardener 0.1.9 instead of gardener 0.2.0"
-  STANDIN_VERSION=0.2.0 STANDIN_BACKUP=full run macos --yes
-  fails
-  says "No backup could be made"
+  says "says gardener 0.0.9 instead of gardener 0.1.0"
   [ "$(readlink "$PROGRAM/current")" = versions/0.1.0 ]
+  rm "$PROGRAM/versions/0.1.0/bin/gardener"
+  run macos --yes --no-service
+  works
+  says "is not complete: it is made anew"
+  rm "$PROGRAM/versions/0.1.0/bin/gardener"
   STANDIN_VERSION=0.2.0 run macos --yes
   works
-  called "gardener backup create"
+  says "0.1.0 does not start any more"
   called "gardener service restart"
-  [ "$(readlink "$PROGRAM/current")" = versions/0.2.0 ]
-  [ "$("$HOME/.local/bin/gardener" --version)" = "gardener 0.2.0" ]
-  "$PROGRAM/versions/0.1.0/bin/gardener" --version
   grep -q '"previous": "0.1.0"' "$PROGRAM/installation.json"
 }
 
@@ -170,14 +185,14 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
 
 @test "Ctrl-C in the middle leaves what ran, and the same command goes on" {
   installed
-  STANDIN_VERSION=0.2.0 STANDIN_PIP=interrupted run macos --yes
+  STANDIN_CONTENT=changed STANDIN_PIP=interrupted run macos --yes
   fails 130
   says "the same command goes on"
   [ "$(readlink "$PROGRAM/current")" = versions/0.1.0 ]
   [ ! -e "$PROGRAM/.lock" ] && [ ! -e "$PROGRAM/.staging" ]
-  STANDIN_VERSION=0.2.0 run macos --yes --no-service
+  STANDIN_CONTENT=changed run macos --yes --no-service
   works
-  [ "$(readlink "$PROGRAM/current")" = versions/0.2.0 ]
+  [[ $(readlink "$PROGRAM/current") == versions/0.1.0+???????? ]]
 }
 
 @test "a killed installer's lock is taken over, a living one's is not" {

@@ -17,6 +17,13 @@ case "$*" in
     echo '{"runtime": "mlx", "name": "Qwen2.5-Coder-7B-Instruct-4bit"}' ;;
   "service install")
     [ -z "${STANDIN_SSH:-}" ] || { echo "error: launchd has no graphical session for you." >&2; exit 1; } ;;
-  "backup create") [ -z "${STANDIN_BACKUP:-}" ] || { echo "error: The disk is full." >&2; exit 1; } ;;
+  "upgrade --help") ;;
+  "upgrade --from "*)
+    [ -z "${STANDIN_UPGRADE:-}" ] || { echo "error: Version $STANDIN_VERSION answered otherwise." >&2; exit 1; }
+    versions=${0%/current/*}/versions
+    cp -R "$versions/$VERSION" "$versions/$STANDIN_VERSION"
+    sed "s/^VERSION=.*/VERSION=$STANDIN_VERSION/" "$versions/$VERSION/bin/gardener" >"$versions/$STANDIN_VERSION/bin/gardener"
+    rm "${versions%/*}/current"
+    ln -s "versions/$STANDIN_VERSION" "${versions%/*}/current" ;;
   *) ;;
 esac

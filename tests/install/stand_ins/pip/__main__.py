@@ -5,6 +5,7 @@ of a few lines that writes down how it was called. STANDIN_PIP: `unreachable` fa
 of the files, `interrupted` ends by Ctrl-C in the middle. STANDIN_VERSION and STANDIN_CONTENT make another wheel.
 """
 
+import hashlib
 import os
 import signal
 import sys
@@ -25,6 +26,8 @@ def wheel(target: Path, source: Path) -> None:
     with zipfile.ZipFile(target / f"gardener-{version}-py3-none-any.whl", "w") as archive:
         content = f"{version} {os.environ.get('STANDIN_CONTENT', '')}"
         archive.writestr(zipfile.ZipInfo("gardener/content.txt"), content)
+        record = f"gardener/content.txt,sha256={hashlib.sha256(content.encode()).hexdigest()},9\n"
+        archive.writestr(zipfile.ZipInfo(f"gardener-{version}.dist-info/RECORD"), record)
         archive.writestr(zipfile.ZipInfo("gardener/constraints.txt"), "torch==2.13.0\n")
 
 
@@ -38,6 +41,9 @@ def install(constraints: Path, wheel: Path) -> None:
     if how == "interrupted":
         os.kill(os.getppid(), signal.SIGINT)
         os.kill(os.getpid(), signal.SIGINT)
+    with zipfile.ZipFile(wheel) as archive:
+        (record,) = [name for name in archive.namelist() if name.endswith("RECORD")]
+        archive.extract(record, site)
     command = Path(sys.prefix, "bin", "gardener")
     if os.environ.get("STANDIN_REAL"):
         (site / "real.pth").write_text(os.environ["STANDIN_REAL"].replace(":", "\n") + "\n")
