@@ -83,6 +83,7 @@ make_version() {
   visibly "$folder/bin/python" -m pip install --disable-pip-version-check --no-input -c "$CONSTRAINTS" "$WHEEL" ||
     fail "The libraries could not be installed; what pip said is above. Nothing that ran before was touched." "$0"
   prove "$folder"
+  FLIPPED=$(current_version) # a service that runs from a folder of this name has to start anew
 }
 
 prove() { # FOLDER: starts and is healthy, on a data folder of its own; nobody's data is opened by an unproven version
