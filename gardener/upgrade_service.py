@@ -459,16 +459,19 @@ def restore_older(paths: Paths, store: Store, backup: str) -> tuple[Restored, Ca
 
 def upgrade_checks() -> list[Check]:
     """For the doctor: an upgrade that was interrupted. Nothing to say outside of a program folder."""
-    from gardener.health.check import Check, Finding
+    from gardener.health.check import Check, Finding, fine
 
-    def unfinished() -> list[Finding]:
-        program = running_program()
-        now = None if program is None else journals.interrupted(program)
+    program = running_program()
+    if program is None:
+        return []
+
+    def unfinished() -> Finding:
+        now = journals.interrupted(program)
         if now is None:
-            return []
-        return [Finding("upgrade-unfinished", "warning", unfinished_sentence(now), "gardener upgrade")]
+            return fine(f"version {program.current()}; before it {program.read().previous or 'none'}")
+        return Finding("upgrade-unfinished", "warning", unfinished_sentence(now), "gardener upgrade")
 
-    return [Check("upgrade-unfinished", unfinished)]
+    return [Check("upgrade", unfinished)]
 
 
 def unfinished_sentence(now: Journal) -> str:

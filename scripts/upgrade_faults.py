@@ -162,7 +162,8 @@ def main() -> int:
                 count += number
                 lost += found
         shutil.rmtree(made / "program", ignore_errors=True)
-    print(f"{len(BROKEN)} broken versions, {count} kills; lost: {'; '.join(lost) or 'nothing'}")
+    tried = len(BROKEN) if given.broken or everything else 0
+    print(f"{tried} broken versions, {count} kills; lost: {'; '.join(lost) or 'nothing'}")
     return 1 if lost else 0
 
 

@@ -181,6 +181,7 @@ def pulse_json(edge: Edge, conversation: str | None = None) -> JsonObject:
     pulse: JsonObject = {"started": edge.launch.started, "page": page_key(edge, status), "active": None, "work": None}
     if os.path.exists(upgrading_file(edge.gardener.paths)):
         pulse["upgrading"] = True  # when the pages lose this app, they know why
+    pulse["issues"] = dict(edge.health.counts())
     if active is None:
         return pulse
     pulse["active"] = {"id": active.id, "name": active.name}

@@ -46,6 +46,7 @@ QUIET = {
     "GARDENER_BACKUP_SECOND_FOLDER": "",
     "GARDENER_BACKUP_EVERY_HOURS": "0",
     "GARDENER_BACKUP_DRILL_DAYS": "0",
+    "GARDENER_HEALTH_ALERTS": "none",
 }
 """Settings of a trial: it asks no model, writes nowhere else, and does nothing by itself."""
 
@@ -196,7 +197,7 @@ def _doctor(python: str, home: str, commands: Commands, patience: Patience) -> t
     )  # fmt: skip
     try:
         findings: list[dict[str, Any]] = json.loads(said.out)["findings"]
-        names = [(f"{one['id']} {one.get('subject') or ''}".strip(), one["severity"]) for one in findings]
+        names = [(f"{one['check']} {one.get('subject') or ''}".strip(), one["severity"]) for one in findings]
     except (ValueError, KeyError, TypeError) as error:
         raise UpgradeFailed(f"gardener doctor failed: {_error(said.err)}") from error
     return frozenset(name for name, _ in names), frozenset(name for name, severity in names if severity == "error")
