@@ -12,23 +12,22 @@ import json
 import logging
 import os
 import shutil
-import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any
 
 from gardener.backup import snapshot
-from gardener.backup.restore import Restored, restore_home, undo
+from gardener.backup.restore import undo
 from gardener.backup.store import Entry, Store
 from gardener.errors import ConflictError, GardenerError, LockedError, UpgradeFailed
 from gardener.paths import Paths, ensure_directory, translate_os_error
 from gardener.upgrade import journal as journals
 from gardener.upgrade import prepare, trial
-from gardener.upgrade.carry import Carried, carry_over
 from gardener.upgrade.commands import Commands, gardener
 from gardener.upgrade.journal import Journal, Phase
+from gardener.upgrade.older_state import schema_of
 from gardener.upgrade.program import Program, Source, Version, running_program
+from gardener.upgrade.result import Control, RolledBack, Upgraded
 from gardener.upgrade.trial import Patience, Question
 
 if TYPE_CHECKING:
@@ -49,48 +48,6 @@ _STEP: dict[Phase, str] = {
     "restoring": "Putting the state from before back …",
     "returning": "Putting the version from before back …",
 }
-
-
-class Control(Protocol):
-    """The live app seen from outside; gardener.server.control has the real one."""
-
-    def how_it_runs(self) -> dict[str, Any] | None: ...
-    def stop(self) -> None: ...
-    def start(self, how: dict[str, Any] | None) -> str: ...
-    def say_upgrading(self, say: bool) -> None: ...
-
-
-class Upgraded(NamedTuple):
-    """What was done. `questions` were answered on the copy as before; `down_s` is how long no app could be reached."""
-
-    old: str
-    new: str
-    questions: int
-    down_s: float
-    backup: str
-    pruned: list[str]
-    url: str
-    log: str
-    changed: bool = True
-
-    def as_json(self) -> dict[str, object]:
-        return {**self._asdict(), "down_s": round(self.down_s, 3)}
-
-
-class RolledBack(NamedTuple):
-    """`restored` is the backup that was put back, "" when the data stayed; `left` says what was not carried over."""
-
-    old: str
-    new: str
-    restored: str
-    kept: str
-    carried: dict[str, int]
-    left: list[str]
-    url: str
-    log: str
-
-    def as_json(self) -> dict[str, object]:
-        return self._asdict()
 
 
 class UpgradeService:
@@ -447,16 +404,6 @@ class UpgradeService:
         return os.path.join(folder, f"upgrade-{time.strftime('%Y%m%d-%H%M%S')}.log")
 
 
-def restore_older(paths: Paths, store: Store, backup: str) -> tuple[Restored, Carried]:
-    """Puts the state of a backup in the place of a newer one that this version cannot read, with what was made since.
-
-    The newer state is kept aside. Raises as `restore_home`.
-    """
-    carried: list[Carried] = []
-    done = restore_home(paths, store, backup, amend=lambda staged: carried.append(carry_over(paths, staged)))
-    return done, carried[0]
-
-
 def upgrade_checks() -> list[Check]:
     """For the doctor: an upgrade that was interrupted. Nothing to say outside of a program folder."""
     from gardener.health.check import Check, Finding, fine
@@ -478,14 +425,6 @@ def unfinished_sentence(now: Journal) -> str:
     """What was interrupted, and how far it had come."""
     what = "A rollback" if now.kind == "rollback" else "An upgrade"
     return f"{what} from {now.old} to {now.new} was interrupted ({now.phase})."
-
-
-def schema_of(state_db: str) -> int:
-    """The schema version of a state.db of any version; 0 when there is none."""
-    if not os.path.exists(state_db):
-        return 0
-    with closing(sqlite3.connect(f"file:{state_db}?mode=ro", uri=True, timeout=10)) as database:
-        return int(database.execute("PRAGMA user_version").fetchone()[0])
 
 
 class _scratch:  # noqa: N801 - reads as the statement that it is

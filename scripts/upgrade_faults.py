@@ -25,9 +25,9 @@ from gardener.models.embeddings import load_embedder
 from gardener.paths import Paths
 from gardener.server.control import AppControl
 from gardener.upgrade import journal
+from gardener.upgrade.older_state import schema_of
 from gardener.upgrade.program import Program
 from gardener.upgrade.trial import Patience, ready
-from gardener.upgrade_service import schema_of
 from tests.upgrade.homes import copy_home, killed, make_home, tables
 from tests.upgrade.killed import OpensTheData, upgrades
 from tests.upgrade.versions import BROKEN, NEW, OLD, build_wheel, copy_program, make_program, newer
@@ -69,14 +69,15 @@ def broken_version(made: Path, name: str) -> str:
             said = "IT WAS PUT IN FORCE"
         except UpgradeFailed as error:
             said = error.message
-        now = service._control.how_it_runs()
+        now, after = service._control.how_it_runs(), tables(home)
+        changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
         lost = [
             text
             for wrong, text in (
                 (program.current() != OLD, "the version"),
                 (journal.read(program) is not None, "an end"),
                 (not now or f"http://{now['host']}:{now['port']}" != url or not ready(url), "the app"),
-                (tables(home) != before, "data"),
+                (changed, f"data: {changed}"),
                 (program.installed() != [OLD], "room"),
             )
             if wrong

@@ -120,7 +120,7 @@ def _restore_state(backup: str, console: Console) -> int:
     """For `gardener rollback` of a newer version: only the version that will read the state can say how it is to be."""
     from gardener.backup_service import BackupService
     from gardener.cli.target import open_gardener
-    from gardener.upgrade_service import restore_older
+    from gardener.upgrade.older_state import restore_older
 
     with open_gardener(console) as gardener:
         store = BackupService(gardener).store

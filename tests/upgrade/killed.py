@@ -17,8 +17,9 @@ from gardener.errors import AppUnreachable
 from gardener.paths import Paths
 from gardener.server.control import AppControl
 from gardener.upgrade.program import Program
+from gardener.upgrade.result import Control
 from gardener.upgrade.trial import Patience
-from gardener.upgrade_service import Control, UpgradeService
+from gardener.upgrade_service import UpgradeService
 from tests.upgrade.versions import NEW, linked_install
 
 

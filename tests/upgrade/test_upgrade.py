@@ -16,8 +16,8 @@ from gardener.paths import Paths
 from gardener.server.client import AppClient, find_app
 from gardener.server.control import AppControl
 from gardener.upgrade import journal
+from gardener.upgrade.older_state import schema_of
 from gardener.upgrade.program import Program
-from gardener.upgrade_service import schema_of
 from tests.upgrade.homes import killed, tables
 from tests.upgrade.killed import OpensTheData, upgrades
 from tests.upgrade.versions import BROKEN, NEW, OLD, newer
