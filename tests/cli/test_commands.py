@@ -393,12 +393,12 @@ def test_doctor_names_each_check(gardener: Run, added: Path) -> None:
 
 
 def test_doctor_finds_what_is_wrong(gardener: Run, added: Path, home: Path) -> None:
-    os.chmod(home / "state.db", 0o644)
+    os.chmod(home / "projects", 0o755)
     added.rename(added.with_name("gone"))
     said = gardener("doctor")
     assert said.code == 1
-    assert "XX  home" in said.out
-    assert "XX  project json" in said.out
+    assert "XX  modes-open" in said.out
+    assert "XX  project-folder-gone json" in said.out
     assert "gardener move" in said.out
 
 
