@@ -166,7 +166,9 @@ class Handlers:
         tab.messages += SHOWN_MESSAGES
 
     def _do_rename(self, tab: Tab, conversation: str, title: str) -> Updates:
-        self.gardener.history.retitle(_id(tab), conversation, title)
+        # The branches stand in the list as one, under the title of the newest.
+        for one in kin_ids(branches.family(self.gardener.state, _id(tab), conversation)):
+            self.gardener.history.retitle(_id(tab), one, title)
         return self._listing(tab)
 
     def _do_delete(self, tab: Tab, conversation: str, _: str) -> None:
@@ -331,7 +333,7 @@ class Handlers:
         if not self.gardener.status().get("updated_at"):
             return f'## `{name}` has no index yet\n\nIn a terminal:\n\n`gardener index --project "{name}"`'
         examples = "\n\n".join(f"[{example}](#ask)" for example in EXAMPLES)
-        keys = "`/` jumps to the question, `Ctrl+P` to the projects, `Esc` stops an answer."
+        keys = "`/` jumps to the question, `Ctrl+P` to the projects, `Esc` stops an answer, `?` shows all keys."
         return f"## Ask about `{name}`\n\n{examples}\n\n{keys}"
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from gardener.models.extractive import EXTRACTIVE
+from gardener.sizes import counted
 from ui.markup import text
 
 RECEIPT_HEADINGS = "".join(f"<th>{name}</th>" for name in ("Place", "Symbol", "Found by", "Tokens", "Sent"))
@@ -61,7 +62,7 @@ def usage_line(answer: Mapping[str, Any]) -> str:
         return ""
     about = "about " if usage.get("estimated") else ""
     cached = int(usage.get("cached_tokens") or 0)
-    parts = [f"{about}{read:,} tokens read" + (f" ({cached:,} from the cache)" if cached else "")]
+    parts = [f"{about}{counted(read, 'token')} read" + (f" ({cached:,} from the cache)" if cached else "")]
     parts.append(f"{about}{written:,} written")
     first, total = float(timings.get("first_token") or 0.0), float(timings.get("total") or 0.0)
     if first:

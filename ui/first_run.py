@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from gardener.errors import GardenerError, UsageError
 from gardener.preview import Preview, keep_patterns, patterns_in, preview
+from gardener.sizes import counted
 from ui.markup import badge, bar, button, count, exact, size, table, text
 from ui.pages import Fields, Shown
 
@@ -161,7 +162,7 @@ def preview_form(found: Preview, name: str, patterns: str) -> str:
         f'<label class="check"><input type="checkbox" name="nested"> '
         f"Allow a folder inside another project, or around one</label>"
         f'<div class="line"><button type="submit" class="act primary"{"" if found.files else " disabled"}>'
-        f"Index {count(found.files)} files</button>"
+        f"Index {counted(found.files, 'file')}</button>"
         f'<button type="submit" class="act" data-do="preview">Look again</button>'
         f"{button('Another folder', 'again')}</div>"
         f"{remark}</form></section>"
@@ -176,7 +177,7 @@ def _secrets(found: Preview) -> str:
     if not found.secrets:
         return '<p class="quiet">No secrets were recognised in these files.</p>'
     rows = [[f"<code>{text(path)}</code>", text(where)] for path, where in found.secret_files]
-    number = "1 secret" if found.secrets == 1 else f"{count(found.secrets)} secrets"
+    number = counted(found.secrets, "secret")
     listed = table(["File", "Line: kind"], rows, caption="Files with secrets")
     return (
         f"<details class='warnbox'><summary>{badge(number, 'warn')} recognised; "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gardener.errors import GardenerError
 from gardener.health.check import Check, Finding
 from gardener.paths import Paths, index_directory
+from gardener.sizes import counted
 from gardener.types import ProjectContext
 
 if TYPE_CHECKING:
@@ -202,6 +203,8 @@ def _watching(watching: Callable[[], Mapping[str, str]]) -> list[Finding]:
     ]
     watched = sum(state.startswith("watching") for state in states.values())
     if watched or not findings:
-        detail = f"{watched} projects are watched" if watched else "no project is watched; a search looks by itself"
+        detail = (
+            f"{counted(watched, 'project')} watched" if watched else "no project is watched; a search looks by itself"
+        )
         findings.insert(0, Finding("watching", "ok" if watched else "info", detail))
     return findings

@@ -206,6 +206,21 @@ def test_the_keyboard_reaches_the_question(page: Page) -> None:
     page.keyboard.press("Shift+Enter")
     page.keyboard.type("two")
     expect(question).to_have_value("one\ntwo")
+    page.evaluate("document.activeElement.blur()")
+    page.keyboard.press("?")
+    expect(page.get_by_role("dialog", name="Keys")).to_contain_text("stop the answer")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    question.fill("Where is the lantern?")
+    page.keyboard.press("Enter")
+    answered(page)
+    question.focus()
+    page.keyboard.press("ArrowUp")
+    expect(page.locator("#typed-field")).to_have_value("Where is the lantern?")
+    page.keyboard.press("Escape")
+    page.keyboard.press("Control+Shift+o")
+    expect(page.locator("#chat .message.user")).to_have_count(0)
+    expect(question).to_be_focused()
 
 
 def test_repository_and_model_text_is_inert(page: Page, seen: Seen) -> None:
