@@ -81,6 +81,8 @@ class Check:
     """The monitor makes it so many seconds after the last time; 0 in every round."""
     limit_s: float = 5.0
     """After so many seconds it is a finding that the check does not end, and nobody waits for it any more."""
+    heavy: bool = False
+    """It loads what takes much memory: the monitor has it made by a process that ends."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -123,7 +125,12 @@ class Runner:
         begun = time.monotonic()
         asked = self._ask(check)
         took = (time.monotonic() - begun) * 1000
-        return Asked(tuple(replace(item, check=check.name, took_ms=took) for item in asked.findings), asked.whole)
+        return Asked(
+            tuple(
+                replace(item, check=item.check or check.name, took_ms=item.took_ms or took) for item in asked.findings
+            ),
+            asked.whole,
+        )
 
     def close(self) -> None:
         """Lets the threads go that wait for work. It may be used again."""
