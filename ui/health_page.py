@@ -11,6 +11,7 @@ from gardener.checks import all_checks
 from gardener.errors import UsageError
 from gardener.health.check import Check, Finding, run_checks
 from gardener.server.app_state import own_state
+from gardener.sizes import counted
 from ui.issue_list import act_on_issue, issues_html
 from ui.markup import ago, badge, bar, button, count, seconds, section, text
 from ui.pages import Fields, Shown
@@ -100,13 +101,14 @@ def _verdict(findings: Sequence[Finding]) -> str:
     problems = sum(finding.severity == "error" for finding in findings)
     warnings = sum(finding.severity == "warning" for finding in findings)
     if not problems and not warnings:
-        return f'<p class="sum">{badge("all fine", "good")} {len(findings)} checks, nothing to do.</p>'
+        every = counted(len(findings), "check")
+        return f'<p class="sum">{badge("all fine", "good")} {every}, nothing to do.</p>'
     marks = []
     if problems:
-        marks.append(badge(f"{problems} {'problem' if problems == 1 else 'problems'}", "bad"))
+        marks.append(badge(counted(problems, "problem"), "bad"))
     if warnings:
-        marks.append(badge(f"{warnings} {'warning' if warnings == 1 else 'warnings'}", "warn"))
-    return f'<p class="sum">{" ".join(marks)} in {len(findings)} checks.</p>'
+        marks.append(badge(counted(warnings, "warning"), "warn"))
+    return f'<p class="sum">{" ".join(marks)} in {counted(len(findings), "check")}.</p>'
 
 
 def _finding_html(finding: Finding) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gardener.health.check import Check, Finding, fine, note
+from gardener.sizes import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +105,7 @@ def _watching(states: Mapping[str, str]) -> list[Finding]:
     ]
     watched = sum(state.startswith("watching") for state in states.values())
     if watched or not findings:
-        detail = f"{watched} projects are watched" if watched else "no project is watched; a search looks by itself"
+        unwatched = "no project is watched; a search looks by itself"
+        detail = f"{counted(watched, 'project')} watched" if watched else unwatched
         findings.insert(0, fine(detail) if watched else note(detail))
     return findings
