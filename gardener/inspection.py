@@ -13,12 +13,13 @@ import threading
 from typing import TYPE_CHECKING, Literal
 
 from gardener.errors import GardenerError
-from gardener.health.check import Check, Finding
+from gardener.health.check import Finding
 
 if TYPE_CHECKING:
     from gardener.paths import Paths
 
 EVERY_S = 1_200.0
+FIRST_AFTER_S = 30.0
 LIMIT_S = 600.0
 BACKUP_LIMIT_S = 6 * 3_600.0
 Task = Literal["indexes", "backups"]
@@ -31,11 +32,31 @@ class Inspections:
         self._paths = paths
         self._lock = threading.Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
-        self._closed = False
+        self._closed = threading.Event()
+        self._newest: list[Finding] | GardenerError | None = None
 
-    def check(self) -> Check:
-        """All heavy checks as one."""
-        return Check("inspection", self.indexes, every_s=EVERY_S, limit_s=LIMIT_S + 20)
+    def start(self) -> None:
+        """Has the indexes looked at every EVERY_S seconds, on a thread that no round waits for."""
+        threading.Thread(target=self._keep_looking, name="inspections", daemon=True).start()
+
+    def newest(self) -> list[Finding] | None:
+        """As a check: findings of the last look, once; None until the next one has ended. Raises as `indexes`."""
+        with self._lock:
+            found, self._newest = self._newest, None
+        if isinstance(found, GardenerError):
+            raise found
+        return found
+
+    def _keep_looking(self) -> None:
+        wait_s = FIRST_AFTER_S
+        while not self._closed.wait(wait_s):
+            wait_s = EVERY_S
+            try:
+                found: list[Finding] | GardenerError = self.indexes()
+            except GardenerError as error:
+                found = error
+            with self._lock:
+                self._newest = found
 
     def indexes(self) -> list[Finding]:
         """Findings of the heavy checks. Raises GardenerError when the process fails or does not end."""
@@ -59,14 +80,14 @@ class Inspections:
 
     def close(self) -> None:
         with self._lock:
-            self._closed = True
+            self._closed.set()
             for process in self._running:
                 process.kill()
 
     def _run(self, task: Task, limit_s: float) -> bytes:
         command = [sys.executable, "-m", "gardener.cli.inspection", task, self._paths.home]
         with self._lock:
-            if self._closed:
+            if self._closed.is_set():
                 raise GardenerError("The monitor is ending.")
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE

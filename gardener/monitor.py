@@ -63,6 +63,7 @@ class Monitor:
         self._lock.acquire()
         try:
             # A daemon, and its process is killed: whoever keeps the schedule next makes the backup anew.
+            self._inspections.start()
             threading.Thread(target=self._keep_backups, name="backups", daemon=True).start()
             made = 0
             while not self._stop.is_set():
@@ -117,7 +118,7 @@ class Monitor:
                 )
                 if not check.heavy
             ),
-            self._inspections.check(),
+            Check("inspection", self._inspections.newest),
             Check("alerts", self.delivery.check),
         ]
 

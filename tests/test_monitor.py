@@ -108,7 +108,8 @@ def test_indexes_are_looked_at_by_a_process_that_ends(home: Path, project: Path)
         found = {(one.check, one.subject): one for one in monitor._inspections.indexes()}
         assert found["index", "lamp"].severity == "ok" and found["freshness", "lamp"].severity == "ok"
         data = next((Path(gardener.registry.get("lamp").home) / "index").rglob("*.lance/data/*"))
-        data.write_bytes(b"\0" + data.read_bytes()[1:])
+        content = data.read_bytes()
+        data.write_bytes(bytes([content[0] ^ 1]) + content[1:])
         damaged = {one.id for one in monitor._inspections.indexes() if one.id}
         assert damaged == {"index-damaged"}
         monitor._inspections.close()

@@ -71,10 +71,10 @@ def note(detail: str, fix: str = "", subject: str = "") -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`run` gives one finding or several (one per project, say)."""
+    """`run` gives one finding or several (one per project, say); None when there is nothing new since the last time."""
 
     name: str
-    run: Callable[[], Finding | list[Finding]]
+    run: Callable[[], Finding | list[Finding] | None]
     subject: str = ""
     """Tells apart checks of one name, such as one for each project."""
     every_s: float = 0.0
@@ -106,6 +106,10 @@ class Asked(NamedTuple):
     findings: tuple[Finding, ...]
     whole: bool
     """The check ended by itself: what it did not find is not there."""
+
+    @property
+    def nothing_new(self) -> bool:
+        return not self.findings and not self.whole
 
 
 class Runner:
@@ -207,4 +211,6 @@ def run_check(check: Check) -> Asked:
         _log.exception("health.check_failed", extra={"fields": {"check": check.name}})
         detail = f"The check itself failed: {type(error).__name__}: {error}"
         return Asked((Finding("check-failed", "error", detail, subject=check.name),), whole=False)
+    if found is None:
+        return Asked((), whole=False)
     return Asked((found,) if isinstance(found, Finding) else tuple(found), whole=True)

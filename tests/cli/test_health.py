@@ -40,7 +40,7 @@ def test_an_issue_is_shown_acknowledged_snoozed_and_over(gardener: Run, home: Pa
     assert (
         said.code == 1 and "gardener move lamp NEW_PATH" in said.out and "runbooks/project-folder-gone.md" in said.out
     )
-    assert "\x1b" not in said.out and "lamp\\x1b[2J" in said.out
+    assert "\x1b" not in said.out and "lamp\\x1b[2J\\n$(id)" in said.out
     shown = gardener("health", "--json").json
     (issue,) = shown["issues"]
     assert shown["monitor"]["pid"] is None and not shown["ok"] and shown["last_round"]["findings"][0]["id"]
