@@ -398,8 +398,8 @@ def test_doctor_finds_what_is_wrong(gardener: Run, added: Path, home: Path) -> N
     added.rename(added.with_name("gone"))
     said = gardener("doctor")
     assert said.code == 1
-    assert "XX  modes-open" in said.out
-    assert "XX  project-folder-gone json" in said.out
+    assert "XX  home" in said.out and "modes-open" in said.out
+    assert "XX  project json" in said.out and "project-folder-gone" in said.out
     assert "gardener move" in said.out
 
 
