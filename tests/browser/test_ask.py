@@ -292,7 +292,10 @@ def test_a_lost_app_shows_a_banner_that_clears(browser: BrowserContext, garden: 
         page.evaluate("window.before = true")
         upgrading = Path(upgrading_file(own.paths))
         upgrading.touch()  # as an upgrade does before it ends the app
-        page.wait_for_response(lambda answer: "/api/pulse" in answer.url and answer.json().get("upgrading") is True)
+        with page.expect_event(
+            "response", lambda answer: "/api/pulse" in answer.url and answer.json().get("upgrading") is True
+        ):
+            pass
         first.process.kill()
         expect(page.locator("#lost")).to_contain_text("being upgraded", timeout=5_000)
     with app_process(str(home), tmp_path / "control", first.app.port) as second:

@@ -16,7 +16,7 @@ from gardener.upgrade.program import Program
 from tests.tiny_projects import make_tiny_project
 from tests.upgrade.versions import REPOSITORY
 
-OWN = ("checked_at", "hashes_checked_at")
+OWN = ("checked_at", "hashes_checked_at", "racy_after_ns")
 """When the running app has looked last: facts of an index that change by themselves."""
 
 

@@ -38,7 +38,7 @@ BROKEN: Mapping[str, Change] = {
     "import": ("gardener/cli/main.py", "import sys\n", "import sys\nimport no_such_module\n"),
     "migrate": (MIGRATION[0], "def moods(connection):\n", "def moods(connection):\n    raise KeyError('mood')\n"),
     "ready": ("gardener/server/probes.py", "ready = all(", "ready = False and all("),
-    "answers": ("gardener/cli/search.py", '**result.as_json()}', '**result.as_json(), "hits": []}'),
+    "answers": ("gardener/server/json_api.py", "**found.as_json()}", '**found.as_json(), "hits": []}'),
     "hangs": ("gardener/cli/serve.py", "def serve(", "__import__('time').sleep(600)\n\n\ndef serve("),
     "ends": ("gardener/server/run.py", "    be_frugal()\n", "    raise SystemExit(9)\n"),
     "live-ready": ("gardener/server/probes.py", "ready = all(", f"ready = not ({_LIVE}) and all("),
