@@ -108,17 +108,17 @@ class UpgradeService:
                         f"{wanted.source.value} has version {wanted.version}, which is older than {old}.",
                         next_step="gardener rollback",
                     )
-                if wanted.version == old:
+                made = False
+                if wanted.source.kind != "index" or wanted.version != old:
+                    wanted = prepare.fetch(wanted, commands, scratch, allow_index=allow_index)
+                    wanted, made = prepare.choose_folder(self.program, wanted)
+                if (wanted.name or wanted.version) == old:
                     return Upgraded(old, old, 0, 0.0, "", [], "", commands.log, changed=False)
                 now = Journal(
-                    "upgrade", "preparing", old, wanted.version, self.paths.home, commands.log,
-                    schema=schema_of(self.paths.state_db), made=self._is_to_be_made(wanted.version),
+                    "upgrade", "preparing", old, wanted.name, self.paths.home, commands.log,
+                    schema=schema_of(self.paths.state_db), made=made,
                 )  # fmt: skip
                 return self._upgrade(now, wanted, commands, scratch, allow_index=allow_index)
-
-    def _is_to_be_made(self, version: str) -> bool:
-        known = self.program.read().find(version)
-        return known is None or known.state != "ready" or not os.path.exists(self.program.python(version))
 
     def _upgrade(
         self, now: Journal, wanted: prepare.Wanted, commands: Commands, scratch: str, *, allow_index: bool
@@ -126,9 +126,6 @@ class UpgradeService:
         try:
             now = self._step(now, "preparing")
             if now.made:
-                wanted = prepare.fetch(wanted, commands, scratch, allow_index=allow_index)
-                if wanted.version != now.new:
-                    raise UpgradeFailed(f"{wanted.source.value} gave version {wanted.version}, not {now.new}.")
                 install = self._install or prepare.installer(self.program, commands, scratch, allow_index=allow_index)
                 prepare.make_environment(self.program, wanted, commands, install)
             now = self._step(now, "trying")

@@ -1,4 +1,4 @@
-"""Upgrades that go wrong: python -m scripts.upgrade_faults [--kills] [--broken]. Both without an option.
+"""Upgrades that go wrong: python -m scripts.upgrade_faults [--kills] [--broken NAME …]. Both without an option.
 
 Broken versions are tried with a real app and everything else that is real; kills happen at every point that is
 named, of an upgrade, of one whose new version does not hold, and of a rollback. After each the state has to be the old
@@ -62,8 +62,8 @@ def broken_version(made: Path, name: str) -> str:
         url = control.start(None)
         before = tables(home)
         service = upgrades(str(home), program.folder)
-        service._patience = Patience(60, 20, 20)
-        service._control._ready_s = 20.0  # type: ignore[attr-defined]
+        service._patience = Patience(180, 20 if name in ("ready", "hangs") else 180, 60)
+        service._control._ready_s = 60.0  # type: ignore[attr-defined]
         try:
             service.upgrade(str(bad))
             said = "IT WAS PUT IN FORCE"
@@ -142,16 +142,17 @@ def after_a_kill(home: Path, program: Program, action: str, control: OpensTheDat
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", action="store_true")
-    parser.add_argument("--broken", action="store_true")
+    parser.add_argument("--broken", nargs="*", metavar="NAME", help=", ".join(BROKEN))
     given = parser.parse_args()
-    everything = not (given.kills or given.broken)
+    broken = given.broken or list(BROKEN)
+    everything = not given.kills and given.broken is None
     os.environ["GARDENER_OLLAMA_URL"] = ""
     lost: list[str] = []
     with tempfile.TemporaryDirectory() as place:
         made = Path(place)
         make(made)
-        if given.broken or everything:
-            for name in BROKEN:
+        if given.broken is not None or everything:
+            for name in broken:
                 begun = time.monotonic()
                 said = broken_version(made, name)
                 lost += [f"{name}: {said}"] if "LOST" in said or "IN FORCE" in said else []
@@ -163,7 +164,7 @@ def main() -> int:
                 count += number
                 lost += found
         shutil.rmtree(made / "program", ignore_errors=True)
-    tried = len(BROKEN) if given.broken or everything else 0
+    tried = len(broken) if given.broken is not None or everything else 0
     print(f"{tried} broken versions, {count} kills; lost: {'; '.join(lost) or 'nothing'}")
     return 1 if lost else 0
 

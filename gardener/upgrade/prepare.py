@@ -7,6 +7,8 @@ missing.
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import os
 import re
 import shutil
@@ -28,11 +30,15 @@ _CONSTRAINTS = "gardener/constraints.txt"
 
 
 class Wanted(NamedTuple):
-    """A version that is to be had. `wheel` is "" until it was fetched."""
+    """A version that is to be had. `wheel` is "" until it was fetched.
+
+    `name` is its folder below versions/: the version, with a mark when that is taken by other contents.
+    """
 
     version: str
     source: Source
     wheel: str = ""
+    name: str = ""
 
 
 Install = Callable[[str, Wanted], None]
@@ -119,14 +125,46 @@ def fetch(wanted: Wanted, commands: Commands, scratch: str, *, allow_index: bool
     return wanted._replace(version=_version_of_wheel(wheel), wheel=wheel)
 
 
+def choose_folder(program: Program, wanted: Wanted) -> tuple[Wanted, bool]:
+    """Under which name a fetched wheel is installed, and whether it still has to be.
+
+    A checkout may change without a new number, as the installers know, too: what works is not overwritten.
+    """
+    with zipfile.ZipFile(wanted.wheel) as archive:
+        (record,) = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
+        contents = _hashed(archive.read(record).decode())
+    mark = hashlib.sha256("\n".join(sorted(map(repr, contents))).encode()).hexdigest()[:8]
+    known = program.read()
+    ready = {
+        one.version for one in known.versions if one.state == "ready" and os.path.exists(program.python(one.version))
+    }
+    for name in sorted(ready & set(program.installed())):
+        if name.partition("+")[0] == wanted.version and contents <= _installed(program, name, record):
+            return wanted._replace(name=name), False
+    return wanted._replace(name=f"{wanted.version}+{mark}" if wanted.version in ready else wanted.version), True
+
+
+def _hashed(record: str) -> set[tuple[str, ...]]:
+    """Path and hash of each file that a RECORD lists (the specification of binary distributions)."""
+    return {tuple(line.rsplit(",", 2)[:2]) for line in record.splitlines() if ",sha256=" in line}
+
+
+def _installed(program: Program, name: str, record: str) -> set[tuple[str, ...]]:
+    folder = os.path.join(glob.escape(program.environment(name)), "lib", "python3.*", "site-packages")
+    for path in glob.glob(os.path.join(folder, record)):
+        with open(path, encoding="utf-8") as handle:
+            return _hashed(handle.read())
+    return set()
+
+
 def make_environment(program: Program, wanted: Wanted, commands: Commands, install: Install) -> None:
     """Makes versions/VERSION and sees it start. What is there already is made anew. Raises UpgradeFailed."""
-    target = program.environment(wanted.version)
+    target = program.environment(wanted.name)
     shutil.rmtree(target, ignore_errors=True)
     ensure_directory(program.versions)
     base = getattr(sys, "_base_executable", "") or sys.executable
     commands.need([base, "-m", "venv", "--without-pip", target], seconds=120, folder=program.folder)
-    python = program.python(wanted.version)
+    python = program.python(wanted.name)
     install(python, wanted)
     said = commands.need(gardener(python, "--version"), seconds=120, folder=program.folder)
     if said.out.strip() != f"gardener {wanted.version}":

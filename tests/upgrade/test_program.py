@@ -12,7 +12,7 @@ from gardener.errors import ConflictError, IntegrityError, LockedError, NotFound
 from gardener.upgrade import journal
 from gardener.upgrade.commands import Commands
 from gardener.upgrade.journal import Journal
-from gardener.upgrade.prepare import fetch, look, source_of
+from gardener.upgrade.prepare import Wanted, choose_folder, fetch, look, source_of
 from gardener.upgrade.program import Installation, Program, Source, Version, running_program, this_program
 from tests.upgrade.versions import NEW, OLD, REPOSITORY
 
@@ -132,6 +132,18 @@ def test_where_versions_come_from(tmp_path: Path, made: Path) -> None:
     damaged.write_bytes(Path(new).read_bytes()[:-2_000])
     with pytest.raises(NotFoundError, match="cannot be read"):
         look(Source("wheel", str(damaged)), "", commands, str(tmp_path))
+
+
+def test_a_checkout_that_changed_without_a_new_number_gets_a_folder_of_its_own(program: Program, made: Path) -> None:
+    old = Wanted(OLD, Source("wheel", ""), str(made / "wheels" / f"gardener-{OLD}-py3-none-any.whl"))
+    assert choose_folder(program, old) == (old._replace(name=OLD), False)
+    new = old._replace(version=NEW, wheel=str(made / "wheels" / f"gardener-{NEW}-py3-none-any.whl"))
+    assert choose_folder(program, new) == (new._replace(name=NEW), True)
+    (record,) = Path(program.environment(OLD)).glob("lib/*/site-packages/gardener-*.dist-info/RECORD")
+    record.write_text(record.read_text().replace("gardener/app.py,sha256=", "gardener/app.py,sha256=0"))
+    chosen, to_be_made = choose_folder(program, old)
+    assert to_be_made and chosen.name.startswith(f"{OLD}+") and len(chosen.name) == len(OLD) + 9
+    assert os.path.basename(program.environment(chosen.name)) == chosen.name
 
 
 def test_a_folder_that_cannot_be_built_offline_says_how(tmp_path: Path) -> None:
