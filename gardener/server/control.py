@@ -83,11 +83,13 @@ class AppControl:
             if one.name in services:
                 self._manager().start(one)
         process = None
-        if "app" not in services and read_app(self._paths) is None:
-            options = ["--host", how["host"], "--port", str(how["port"]), *how["options"]] if how and how["app"] else []
-            process = self._spawn(options or ["--host", "127.0.0.1", "--port", "0"])
         if how and not how["app"]:
             return ""
+        if "app" not in services and read_app(self._paths) is None:
+            options = ["--host", "127.0.0.1", "--port", "0"]
+            if how:
+                options = ["--host", how["host"], "--port", str(how["port"]), *how["options"]]
+            process = self._spawn(options)
         return self._wait(process)
 
     def say_upgrading(self, say: bool) -> None:
