@@ -80,16 +80,24 @@ class UpgradeService:
     # ---- looking ---------------------------------------------------------------------------------------
 
     def look(self, given: str = "", to: str = "") -> dict[str, object]:
-        """The version in force, the one that could be had, the one before, and what is unfinished. Changes nothing."""
-        installation, commands = self.program.read(), Commands(self._log_path())
-        with _scratch(self.program) as scratch:
-            wanted = prepare.look(prepare.source_of(given, installation.source), to, commands, scratch)
-        unfinished = journals.read(self.program)
+        """The version in force, the one that could be had, the one before, and what is unfinished. Changes nothing.
+
+        "available" is None when it is not recorded where versions come from.
+        """
+        installation, wanted = self.program.read(), None
+        if given or installation.source.kind:
+            with _scratch(self.program) as scratch:
+                source = prepare.source_of(given, installation.source)
+                wanted = prepare.look(source, to, Commands(self._log_path()), scratch)
+        unfinished = self.unfinished()
         return {
-            "current": self.program.current(), "available": wanted.version, "previous": installation.previous,
-            "source": wanted.source._asdict(), "installed": [one.version for one in installation.versions],
+            "current": self.program.current(),
+            "available": wanted.version if wanted else None,
+            "previous": installation.previous,
+            "source": (wanted.source if wanted else installation.source)._asdict(),
+            "installed": [one.version for one in installation.versions],
             "unfinished": None if unfinished is None else unfinished._asdict(),
-        }  # fmt: skip
+        }
 
     # ---- upgrading -------------------------------------------------------------------------------------
 

@@ -55,11 +55,11 @@ def upgrade(args: argparse.Namespace, console: Console) -> int:
             console.json(found)
             return 0
         console.line(f"in force   {found['current']}")
-        console.line(f"available  {found['available']}")
+        console.line(f"available  {found['available'] or 'unknown: where this came from is not recorded (--from)'}")
         console.line(f"before     {found['previous'] or 'none'}")
         if found["unfinished"]:
             console.note("An upgrade is unfinished. Finish or undo it: gardener upgrade")
-        elif found["available"] != found["current"]:
+        elif found["available"] not in (None, found["current"]):
             console.note("Next: gardener upgrade")
         return 0
     done = service.upgrade(args.source, args.to, allow_index=args.index)
