@@ -1,4 +1,4 @@
-"""Rollups of the samples: least, mean, most and count of 5 minutes and of an hour, kept longer than the samples.
+"""Rollups of the samples: least, mean, most and number of those of 5 minutes and of an hour, kept longer than they.
 
 A bucket is always made from all of its samples, never added to: so a second run changes nothing, and a clock that is
 set back only has the buckets made again that new samples fall into. Buckets begin at multiples of their length in Unix
@@ -28,7 +28,7 @@ class Bucket(NamedTuple):
     least: float
     mean: float
     most: float
-    count: int
+    samples: int
 
 
 def roll_up(connection: sqlite3.Connection) -> int:

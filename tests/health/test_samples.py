@@ -171,7 +171,7 @@ def test_rollups_are_the_same_however_often_and_whenever_they_are_made(paths: Pa
         assert [bucket.at for bucket in found] == sorted(buckets)
         for bucket in found:
             values = buckets[bucket.at]
-            assert (bucket.least, bucket.most, bucket.count) == (min(values), max(values), len(values))
+            assert (bucket.least, bucket.most, bucket.samples) == (min(values), max(values), len(values))
             assert bucket.mean == pytest.approx(sum(values) / len(values), rel=1e-5)
     assert series(paths.samples_db, "swap_used", 0, BEGIN * 2, HOUR) == []
 
