@@ -28,7 +28,10 @@ RESERVE = 0.05
 WARM_CHUNK_BYTES = 2_000
 """Memory per chunk of an index that is kept warm: about 60 MB for 30,000 chunks with vectors."""
 
-METHOD = f"Theil-Sen slope of each day's median free space over at most {WINDOW_DAYS} days, with Sen's {CONFIDENCE} % interval"
+METHOD = (
+    f"Theil-Sen slope of each day's median free space over at most {WINDOW_DAYS} days, "
+    f"with Sen's {CONFIDENCE} % interval"
+)
 Verdict = Literal["too little history", "no trend", "not within five years", "full"]
 
 

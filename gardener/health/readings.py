@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NamedTuple
 
@@ -52,9 +53,10 @@ def machine(paths: Paths) -> dict[str, float]:
 
 def disk(paths: Paths) -> dict[str, float]:
     """Of the disk that the home is on. `free` is what this user may still write."""
-    import os
-
-    found = os.statvfs(paths.home)
+    folder = paths.home
+    while not os.path.isdir(folder):  # nothing has been added yet
+        folder = os.path.dirname(folder)
+    found = os.statvfs(folder)
     total = found.f_blocks * found.f_frsize
     return {
         "disk_total": float(total),

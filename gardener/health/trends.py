@@ -8,7 +8,17 @@ from datetime import date
 from statistics import median
 from typing import NamedTuple
 
-from gardener.health.forecast import WINDOW_DAYS, Capacity, DiskForecast, Slope, capacity, forecast_disk, theil_sen
+from gardener.errors import GardenerError
+from gardener.health.forecast import (
+    MIN_DAYS,
+    WINDOW_DAYS,
+    Capacity,
+    DiskForecast,
+    Slope,
+    capacity,
+    forecast_disk,
+    theil_sen,
+)
 from gardener.health.home_sizes import home_sizes
 from gardener.health.readings import disk, machine
 from gardener.health.rollups import FIVE_MINUTES, HOUR, Bucket, facts, latest, series
@@ -125,8 +135,6 @@ def by_day(buckets: Sequence[Bucket]) -> list[tuple[date, float]]:
 
 
 def _growth(file: str, until: float) -> Slope | None:
-    from gardener.health.forecast import MIN_DAYS
-
     daily = by_day(series(file, "home", until - WINDOW_DAYS * _DAY, until, HOUR))
     return theil_sen([(day.toordinal(), value) for day, value in daily]) if len(daily) >= MIN_DAYS else None
 
@@ -155,7 +163,10 @@ def capacity_now(paths: Paths, warm_at_once: int) -> Capacity:
     sizes, space = home_sizes(paths), disk(paths)
     chunks = []
     for project in sizes.indexed:
-        told = summary(index_directory(paths.project_home(project))).get("chunks", "")
+        try:
+            told = summary(index_directory(paths.project_home(project))).get("chunks", "")
+        except GardenerError:
+            continue  # `gardener doctor` says what is wrong with it
         if told.isdecimal():
             chunks.append(int(told))
     return capacity(
