@@ -74,6 +74,7 @@ class Edge:
         self.jobs = Jobs(at_once=answers_at_once)
         self.access = Access(gardener.paths.run, launch.token)
         self.metrics = Metrics(__version__)
+        gardener.performance.watchers.append(self._count_work)
         self.refusals: Counter[str] = Counter()
         """Requests that the guard refused, by reason."""
         self.damaged: dict[str, IntegrityError] = {}
@@ -89,6 +90,11 @@ class Edge:
         gardener.watch_state = lambda context: str(self.watching.state(context.id))
         self._lock = threading.Lock()
         self._index_states: dict[str, tuple[float, IndexState]] = {}
+
+    def _count_work(self, event: str, seconds: float, outcome: str) -> None:
+        if event == "search":
+            self.metrics.count("gardener_searches_total", outcome=outcome)
+            self.metrics.observe("gardener_search_seconds", seconds)
 
     # ---- answers -------------------------------------------------------------------------------------
 
