@@ -32,7 +32,7 @@ def append_line(path: str, line: bytes, *, max_bytes: int, backups: int) -> bool
     data = line + b"\n"
     try:
         ensure_directory(os.path.dirname(path))
-        with _locked(path):
+        with locked(path):
             descriptor = _open(path)
             try:
                 size = os.fstat(descriptor).st_size
@@ -64,7 +64,7 @@ def drop_lines(path: str, word: bytes) -> int:
     folder, name = os.path.split(path)
     if not os.path.isdir(folder):
         return 0
-    with _locked(path):
+    with locked(path):
         for entry in sorted(os.listdir(folder)):
             if entry != name and not (entry.startswith(name + ".") and entry.rpartition(".")[2].isdigit()):
                 continue
@@ -78,7 +78,7 @@ def drop_lines(path: str, word: bytes) -> int:
 
 
 @contextmanager
-def _locked(path: str) -> Iterator[None]:
+def locked(path: str) -> Iterator[None]:
     """Alone with a log and the files put aside, among all processes."""
     lock = open_private(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
     try:

@@ -52,6 +52,7 @@ COMMANDS: dict[str, Command] = {
         Command("backup", "backup", "care", "make, prove, restore, thin out, export and import backups"),
         Command("doctor", "doctor", "care", "check everything a support thread would ask"),
         Command("trends", "trends", "care", "what was measured, when the disk is full, how many projects fit"),
+        Command("logs", "logs", "care", "what happened: the main, error, audit and performance logs"),
         Command("disk", "disk", "care", "what takes how much room, and --clean for what nobody needs"),
         Command("completion", "completion", "care", "shell completion for bash, zsh and fish"),
         Command("help", "help", "care", "help on a command, exit codes, environment, files"),
