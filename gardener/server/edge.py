@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from gardener import __version__
+from gardener.app import INDEXES_IN_MEMORY
 from gardener.continued_answer import broken_answer
 from gardener.errors import GardenerError, IntegrityError
 from gardener.metrics import Metrics
@@ -25,6 +26,7 @@ from gardener.server.events import (
 )
 from gardener.server.jobs import Job, JobKind, Jobs, Work
 from gardener.server.runfile import authority
+from gardener.server.system_metrics import SystemMetrics
 from gardener.server.warming import Warming
 from gardener.server.watching import Watching
 from gardener.types import Answer, AnswerEvent, IndexState, Message, ProjectContext, TextDelta
@@ -75,6 +77,7 @@ class Edge:
         self.access = Access(gardener.paths.run, launch.token)
         self.metrics = Metrics(__version__)
         gardener.performance.watchers.append(self._count_work)
+        self.system = SystemMetrics(gardener.paths, INDEXES_IN_MEMORY)
         self.refusals: Counter[str] = Counter()
         """Requests that the guard refused, by reason."""
         self.damaged: dict[str, IntegrityError] = {}
