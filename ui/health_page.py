@@ -12,6 +12,7 @@ from gardener.errors import UsageError
 from gardener.health.check import Check, Finding, run_checks
 from ui.markup import ago, badge, bar, button, count, seconds, section, text
 from ui.pages import Fields, Shown
+from ui.trends_view import USUAL, days_in, trends_html
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
@@ -35,7 +36,7 @@ class HealthPage:
 
     def open(self, query: Fields) -> Shown:
         self._check(all_checks(self._edge.gardener, lambda: self._edge.launch.url, self._watching))
-        return Shown("", self._form(), self._main())
+        return Shown("", self._form(), self._main(days_in(query)))
 
     def refresh(self, worked: bool) -> Shown:
         return Shown()
@@ -44,6 +45,9 @@ class HealthPage:
         return ""
 
     def act(self, what: str, fields: Fields) -> Iterator[Shown]:
+        if what == "trends":
+            yield Shown("", None, self._main(days_in(fields)))
+            return
         if what not in ("check", "deep"):
             raise UsageError(f"This page cannot do {what!r}.", next_step="gardener help doctor")
         deep = what == "deep"
@@ -80,7 +84,7 @@ class HealthPage:
             f"</span></div>"
         )
 
-    def _main(self) -> str:
+    def _main(self, days: int = USUAL) -> str:
         with self._lock:
             findings = sorted(self._findings, key=lambda finding: ORDER[finding.severity])
         parts = [_verdict(findings)]
@@ -89,6 +93,7 @@ class HealthPage:
             if these:
                 items = "".join(_finding_html(finding) for finding in these)
                 parts.append(section(heading, f'<ul class="findings">{items}</ul>'))
+        parts.append(trends_html(self._edge.gardener.paths, days))
         refusals = self._edge.refusals
         if refusals:
             listed = ", ".join(f"{text(reason)} {count(number)}" for reason, number in refusals.most_common())

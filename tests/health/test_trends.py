@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import theilslopes
 
-from gardener.cli.trends import capacity_lines, chart, disk_lines, shown
+from gardener.cli.trends import chart
 from gardener.health.forecast import MIN_DAYS, Capacity, capacity, forecast_disk, theil_sen
 from gardener.health.rollups import HOUR, Bucket, roll_up
 from gardener.health.samples import BY_NAME, Sample, Samples
+from gardener.health.trend_text import capacity_lines, disk_lines, shown
 from gardener.health.trends import Course, by_day, disk_forecast, trends
 from gardener.paths import Paths
 from tests.cli.conftest import Gardener
