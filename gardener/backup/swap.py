@@ -24,7 +24,7 @@ STAGED = "restoring-"
 OLD = "before-restore-"
 KEPT = ("models", "embeddings", "logs", "run", "backups")
 """Folders of the home that a restore leaves alone."""
-MACHINE = ("samples.db",)
+MACHINE = ("health.db", "samples.db")
 """Files that tell of this machine and are in no backup, with what SQLite and we put beside them: left alone, too."""
 _WAIT_S = 30.0
 

@@ -1,4 +1,4 @@
-"""`gardener trends`: the course of what was measured, when the disk will be full, how many projects fit."""
+"""`gardener health trends`: the course of what was measured, when the disk will be full, how many projects fit."""
 
 from __future__ import annotations
 
@@ -19,18 +19,6 @@ _NAME_WIDTH = 22
 _STALE_S = 300.0
 
 
-def configure_trends(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = """examples:
-  gardener trends                   the last 7 days, and the forecasts
-  gardener trends --days 1
-  gardener trends --days 90 --json
-
-The monitor takes a sample every 30 seconds. A forecast needs samples of 7 days.
-"""
-    parser.add_argument("--days", type=int, default=7, metavar="N", help="time to look back (default 7)")
-    parser.set_defaults(run=trends)
-
-
 def trends(args: argparse.Namespace, console: Console) -> int:
     from gardener.app import INDEXES_IN_MEMORY
     from gardener.backup.whole import whole
@@ -40,7 +28,7 @@ def trends(args: argparse.Namespace, console: Console) -> int:
 
     if not 1 <= args.days <= LONGEST_DAYS:
         raise UsageError(
-            f"--days is between 1 and {LONGEST_DAYS}, not {args.days}.", next_step="gardener trends --days 30"
+            f"--days is between 1 and {LONGEST_DAYS}, not {args.days}.", next_step="gardener health trends --days 30"
         )
     found = read_trends(whole(Paths(console.home)), days=args.days, warm_at_once=INDEXES_IN_MEMORY)
     if console.as_json:
@@ -50,7 +38,7 @@ def trends(args: argparse.Namespace, console: Console) -> int:
         _show_courses(console, found)
         console.line()
     else:
-        console.note("No samples yet: they are taken every 30 seconds by the monitor, gardener service install")
+        console.note("No samples yet: the monitor takes one every 30 seconds: gardener service install")
     if found.lost:
         console.note(f"The samples before could not be read ({found.lost}); they were put aside.")
     for line in disk_lines(found.disk):

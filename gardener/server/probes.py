@@ -108,6 +108,14 @@ def metrics_text(edge: Edge) -> str:
             project=context.name,
             mode=mode,
         )
+    for severity in ("warning", "error"):
+        text.metric(
+            "gardener_issues",
+            "gauge",
+            "Open issues that nobody has taken note of.",
+            edge.health.counts()[severity],
+            severity=severity,
+        )
     edge.metrics.set("gardener_budget_used_ratio", _budget_used(edge))
     edge.metrics.set("gardener_log_records_lost", lost_records())
     for name, held in edge.gardener.models.resident().items():

@@ -201,17 +201,17 @@ def test_values_are_shown_with_their_unit_and_missing_ones_as_missing() -> None:
 
 
 def test_the_command_says_what_there_is_and_what_is_missing(gardener: Gardener, home: Path) -> None:
-    said = gardener("trends")
+    said = gardener("health", "trends")
     assert said.code == 0
     assert "0 of 7 days" in said.out and "No samples yet" in said.err
     keep(Paths(str(home)), filling(time.time() - 3600, 20))
-    said = gardener("trends")
+    said = gardener("health", "trends")
     assert "full on about" in said.out and "60.0 GB" in said.out
     assert "old: does the monitor run?" in said.err
-    told = gardener("trends", "--days", "30", "--json").json
+    told = gardener("health", "trends", "--days", "30", "--json").json
     assert told["disk"]["verdict"] == "full" and told["disk"]["days"] >= 20
     assert {metric["name"] for metric in told["metrics"]} == {"cpu", "disk_free", "disk_total", "home"}
-    assert gardener("trends", "--days", "0").code == 2
+    assert gardener("health", "trends", "--days", "0").code == 2
     (home / "samples.db").write_bytes(b"no database" * 500)
-    broken = gardener("trends")
+    broken = gardener("health", "trends")
     assert broken.code == 8 and "measurements only" in broken.err
