@@ -26,6 +26,7 @@ from gardener.health.rounds import Round, Rounds
 from gardener.health.sinks import configured
 from gardener.inspection import Inspections
 from gardener.paths import ensure_directory
+from gardener.sampling import keep_sampling, sampler_of
 from gardener.settings import SettingsWatcher
 
 if TYPE_CHECKING:
@@ -33,19 +34,30 @@ if TYPE_CHECKING:
 
     from gardener.app import Gardener
     from gardener.health.app import AppState
+    from gardener.health.readings import AppFigures
     from gardener.health.sinks import Sink
     from gardener.settings import Settings
     from gardener.types import ProjectContext
 
 _log = logging.getLogger("gardener.health")
 
+SAMPLING_ENDS_S = 2.0
+"""A sample that is being taken may take so long at the end; it asks an app that may hang."""
+
 
 class Monitor:
     """One home's. `run` on one thread; `stop` from any, a signal handler included."""
 
-    def __init__(self, gardener: Gardener, app: Callable[[], AppState]) -> None:
+    def __init__(
+        self,
+        gardener: Gardener,
+        app: Callable[[], AppState],
+        figures: Callable[[], AppFigures | None] = lambda: None,
+    ) -> None:
+        """`figures` gives what the running app counts, for the samples; None when none runs."""
         self._gardener = gardener
         self._app = app
+        self._figures = figures
         self._watcher = SettingsWatcher(good_settings(gardener))
         self.database = HealthDatabase(gardener.paths.health_db)
         self._lock = monitor_lock(gardener.paths)
@@ -61,7 +73,12 @@ class Monitor:
         """Until `stop`, or for so many rounds. Raises LockedError when the home has a monitor already."""
         ensure_directory(self._gardener.paths.run)
         self._lock.acquire()
+        over = threading.Event()
+        # A thread of its own, so that a round that takes long leaves no gap.
+        sampler = sampler_of(self._gardener, self._figures)
+        sampling = threading.Thread(target=keep_sampling, args=(sampler, over), name="samples", daemon=True)
         try:
+            sampling.start()
             # A daemon, and its process is killed: whoever keeps the schedule next makes the backup anew.
             self._inspections.start()
             threading.Thread(target=self._keep_backups, name="backups", daemon=True).start()
@@ -75,6 +92,8 @@ class Monitor:
                 every = self._watcher.current.integer("health.every_seconds")
                 self._stop.wait(max(1.0, every - (time.monotonic() - begun)))
         finally:
+            over.set()
+            sampling.join(SAMPLING_ENDS_S)
             self._inspections.close()
             self._lock.release()
 

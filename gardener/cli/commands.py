@@ -53,6 +53,7 @@ COMMANDS: dict[str, Command] = {
         Command("backup", "backup", "care", "make, prove, restore, thin out, export and import backups"),
         Command("health", "health", "care", "issues that are open, what helps, and silence for those that you know"),
         Command("doctor", "doctor", "care", "check everything a support thread would ask"),
+        Command("logs", "logs", "care", "what happened: the main, error, audit and performance logs"),
         Command("disk", "disk", "care", "what takes how much room, and --clean for what nobody needs"),
         Command("completion", "completion", "care", "shell completion for bash, zsh and fish"),
         Command("help", "help", "care", "help on a command, exit codes, environment, files"),
