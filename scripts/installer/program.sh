@@ -28,6 +28,7 @@ take_lock() {
 }
 
 release() { # at every end, Ctrl-C included: what is left is whole or has no name that anything reads
+  forget_output
   [ -n "${LOCKED:-}" ] || return 0
   rm -rf "$PROGRAM/.staging" "$PROGRAM/.lock"
   rmdir "$PROGRAM/versions" "$PROGRAM" 2>/dev/null || true # when nothing came of it

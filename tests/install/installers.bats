@@ -193,6 +193,7 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
   STANDIN_CONTENT=changed STANDIN_PIP=interrupted run macos --yes
   fails 130
   says "the same command goes on"
+  [ -z "$(PATH=$REAL_PATH find "$TMPDIR" -name 'gardener-install.*')" ]
   [ "$(readlink "$PROGRAM/current")" = versions/0.1.0 ]
   [ ! -e "$PROGRAM/.lock" ]
   [ ! -e "$PROGRAM/.staging" ]
