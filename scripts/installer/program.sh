@@ -121,7 +121,7 @@ flip() { # the last step, and one rename: before it the old version runs, after 
     return 0
   fi
   perform "note in $PROGRAM/installation.json that $NAME is ready" layout record "$PROGRAM" "$NAME" "$SOURCE_KIND" "$FROM"
-  perform "ln -s versions/$NAME $(shown "$PROGRAM/current"), by one rename" layout link "versions/$NAME" "$PROGRAM/current"
+  perform "\$ ln -s versions/$NAME $(shown "$PROGRAM/current") # by one rename" layout link "versions/$NAME" "$PROGRAM/current"
   FLIPPED=${before:-}
 }
 

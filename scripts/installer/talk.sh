@@ -34,15 +34,15 @@ shown() { # the command as one could type it
 }
 
 run() { # COMMAND...: does it, or under --dry-run only says so
-  perform "$(shown "$@")" "$@"
+  perform "\$ $(shown "$@")" "$@"
 }
 
 perform() { # TEXT FUNCTION...: as run, for what is no command that one could type
   if [ -n "$DRY_RUN" ]; then
-    printf '  would   %s\n' "$1"
+    printf '  would   %s\n' "${1#\$ }"
     return 0
   fi
-  printf '  $ %s\n' "$1"
+  printf '  %s\n' "$1"
   shift
   "$@"
 }
