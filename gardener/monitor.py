@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gardener.backup.schedule import LOOK_S, RETRY_S
@@ -40,6 +41,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger("gardener.health")
 
 
+GRACE_S = 2.0
+"""How long a round that is being made may take to its end when the monitor is told to end."""
+
+
 class Monitor:
     """One home's. `run` on one thread; `stop` from any, a signal handler included."""
 
@@ -62,18 +67,14 @@ class Monitor:
         ensure_directory(self._gardener.paths.run)
         self._lock.acquire()
         try:
+            # A daemon, as one that is told to end must not wait for a check that hangs.
+            thread = threading.Thread(target=self._make_rounds, args=(rounds,), name="rounds", daemon=True)
+            thread.start()
             # A daemon, and its process is killed: whoever keeps the schedule next makes the backup anew.
             self._inspections.start()
             threading.Thread(target=self._keep_backups, name="backups", daemon=True).start()
-            made = 0
-            while not self._stop.is_set():
-                begun = time.monotonic()
-                self._round()
-                made += 1
-                if made == rounds:
-                    break
-                every = self._watcher.current.integer("health.every_seconds")
-                self._stop.wait(max(1.0, every - (time.monotonic() - begun)))
+            self._stop.wait()
+            thread.join(GRACE_S)
         finally:
             self._inspections.close()
             self._lock.release()
@@ -95,6 +96,17 @@ class Monitor:
         self.delivery.send(record(self.database, made, rule, pid=os.getpid(), worth=worth))
         return made
 
+    def _make_rounds(self, rounds: int) -> None:
+        made = 0
+        while not self._stop.is_set():
+            begun = time.monotonic()
+            self._round()
+            made += 1
+            if made == rounds:
+                self._stop.set()
+            every = self._watcher.current.integer("health.every_seconds")
+            self._stop.wait(max(1.0, every - (time.monotonic() - begun)))
+
     def _round(self) -> None:
         try:
             made = self.look()
@@ -105,7 +117,8 @@ class Monitor:
             _log.exception("health.round_failed")
 
     def _checks(self) -> list[Check]:
-        self._projects = listed_projects(self._gardener) or self._projects
+        with suppress(GardenerError):  # a check of its own says so; what is known of projects stays
+            self._projects = listed_projects(self._gardener)
         return [
             *(
                 check

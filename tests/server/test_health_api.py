@@ -92,4 +92,4 @@ def test_an_app_that_is_not_as_it_should_be(served: Served) -> None:
     assert kinds(AppState(expected=True)) == ["app-down"]
     assert kinds(AppState(url="http://x", answers=False)) == ["app-down"]
     assert kinds(AppState(url="http://x", unready="state.db is damaged.")) == ["app-unready"]
-    assert kinds(AppState(), served.app.port) == ["port-taken"]
+    assert kinds(AppState(expected=True), served.app.port) == ["port-taken", "app-down"]
