@@ -97,6 +97,10 @@ class Monitor:
         return made
 
     def _make_rounds(self, rounds: int) -> None:
+        try:
+            self.delivery.resume(time.time())
+        except GardenerError as error:
+            _log.error("health.not_resumed", extra={"fields": {"code": error.code, "reason": error.message}})
         made = 0
         while not self._stop.is_set():
             begun = time.monotonic()
