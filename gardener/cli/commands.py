@@ -51,6 +51,7 @@ COMMANDS: dict[str, Command] = {
         Command("usage", "usage", "care", "what answers took: tokens, times, cost, and the day's budget"),
         Command("backup", "backup", "care", "make, prove, restore, thin out, export and import backups"),
         Command("doctor", "doctor", "care", "check everything a support thread would ask"),
+        Command("runbook", "runbook", "care", "what to do about a trouble, step by step"),
         Command("disk", "disk", "care", "what takes how much room, and --clean for what nobody needs"),
         Command("completion", "completion", "care", "shell completion for bash, zsh and fish"),
         Command("help", "help", "care", "help on a command, exit codes, environment, files"),
