@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from gardener.errors import GardenerError, RunbookNotFound
 
 _PACKAGE = os.path.dirname(os.path.abspath(__file__))
-FOLDERS = (os.path.join(_PACKAGE, "runbooks"), os.path.join(os.path.dirname(_PACKAGE), "runbooks"))
+FOLDERS = (os.path.join(_PACKAGE, "runbook_pages"), os.path.join(os.path.dirname(_PACKAGE), "runbooks"))
 """Where they are looked for: inside an installed package, else beside the package in a checkout."""
 SECTIONS = ("Symptom", "Check", "Copy first", "Repair", "Check again")
 """The headings that every runbook has, in this order."""
