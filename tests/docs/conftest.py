@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.ollama_server import Model, OllamaServer, ollama_server
 from tests.docs.world import World
+from tests.ollama_server import Model, OllamaServer, ollama_server
 
 
 @pytest.fixture(scope="package")
@@ -28,6 +28,6 @@ def world(built: World) -> Iterator[World]:
 @pytest.fixture(scope="package")
 def ollama() -> Iterator[OllamaServer]:
     """The stand-in for Ollama's server, with the model that the pages name."""
-    with ollama_server(Model("qwen2.5-coder:7b")) as server:
+    with ollama_server(Model("qwen2.5-coder:7b"), Model("nomic-embed-text", capabilities=("embedding",))) as server:
         server.layers["qwen2.5-coder:7b"] = [("sha256:" + "a" * 64, 3_000_000)]
         yield server

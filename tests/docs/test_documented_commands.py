@@ -9,19 +9,21 @@ import argparse
 import json
 import re
 import shlex
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.docs.documented import LANGUAGES, TOP, Command, commands, documents, fences, inline_mentions, missing
-from tests.docs.exceptions import CODES, MOST_UNRUN, UNRUN, Unrun
-from tests.ollama_server import OllamaServer
-from tests.tiny_mlx import make_tiny_model
-from tests.docs.world import World
 
 from gardener.cli.commands import COMMANDS
 from gardener.cli.main import build_parser
 from gardener.errors import UsageError
+from tests.docs.documented import LANGUAGES, TOP, Command, commands, documents, fences, inline_mentions, missing
+from tests.docs.exceptions import CODES, MOST_UNRUN, UNRUN, Unrun
+from tests.docs.world import World
+from tests.ollama_server import OllamaServer
+from tests.tiny_mlx import make_tiny_model
 
 PAGES = {page.relative_to(TOP).as_posix(): page for page in documents()}
 WITH_COMMANDS = [name for name, page in PAGES.items() if commands(page)]
@@ -49,6 +51,8 @@ def test_every_command_does_what_its_page_says(name: str, world: World, ollama: 
             wrong.append(f"{command.where}\n  exit code {said.code}: {said.err or said.out}")
         elif absent := missing(command.shown, said.printed):
             wrong.append(f"{command.where}\n  shows, but did not print: {absent}\n  printed: {said.printed}")
+        if command.text.startswith("gardener add"):  # its project had to be forgotten for it
+            world.reset()
     assert not wrong, "\n".join(wrong)
 
 
@@ -136,6 +140,13 @@ def _forget_shop(world: World, ollama: OllamaServer) -> None:
     assert world.type("gardener remove shop --purge").code == 0
 
 
+def _broken_off(world: World, ollama: OllamaServer) -> None:
+    """The last answer was interrupted."""
+    with closing(sqlite3.connect(world.home / "state.db")) as database, database:
+        database.execute("UPDATE messages SET complete = 0 WHERE id = (SELECT max(id) FROM messages)")
+    world.untouched = False
+
+
 def _questions(world: World, ollama: OllamaServer) -> None:
     with world.inside():
         Path("questions.jsonl").write_text(
@@ -159,6 +170,8 @@ PREPARE: dict[str, Callable[[World, OllamaServer], None]] = {
     "gardener add ~/code/shop": _forget_shop,
     "gardener search --batch questions.jsonl": _questions,
     "gardener eval questions.jsonl": _questions,
+    "gardener ask --continue": _broken_off,
+    "gardener embedder use ollama:": _ollama,
     "gardener models pull": _ollama,
     "gardener models check ~/models/my-model": _own_model,
 }

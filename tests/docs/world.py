@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from tests.docs.documented import TOP
-from tests.docs.shop import write_blog, write_shop
-
 from gardener.cli import main as command_line
 from gardener.cli.console import Console
+from gardener.models.embedder_spec import DEFAULT_URLS
+from tests.docs.documented import TOP
+from tests.docs.shop import write_blog, write_shop
 
 WORDS = {"NAME": "shop", "OTHER": "blog"}
 """What the pages write in capitals, and what is typed for it here."""
@@ -140,7 +140,8 @@ class World:
             **self.environment,
         }
         before = os.getcwd()
-        with mock.patch.dict(os.environ, own):
+        usual = {"ollama": own["GARDENER_OLLAMA_URL"] or DEFAULT_URLS["ollama"]}
+        with mock.patch.dict(os.environ, own), mock.patch.dict(DEFAULT_URLS, usual):
             os.chdir(self.shop if self.shop.is_dir() else self.person)
             try:
                 yield
