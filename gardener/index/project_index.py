@@ -176,6 +176,13 @@ class ProjectIndex:
         result = self.searcher.search(request, state)
         return result.with_note(note) if note else result
 
+    def get_ready(self) -> None:
+        """Does ahead what the first search would wait for: snapshot, embedder, and a look at the disk.
+
+        Raises what a search raises.
+        """
+        self.search(SearchRequest(query=self.context.name, limit=1))
+
     def symbols(self) -> SymbolGraph:
         """The symbol graph, after a quick catch-up with the disk."""
         self._require_index()

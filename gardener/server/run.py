@@ -31,6 +31,8 @@ log = logging.getLogger("gardener.server")
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 SHUTDOWN_SECONDS = 3
 """After the jobs have ended: how long open event streams may take to notice that the app is going."""
+BACKGROUND_AFTER_SECONDS = 1.0
+"""From the start until the app looks after indexes and backups: a page that is being opened goes first."""
 
 Mount = Callable[["FastAPI", "Edge"], object]
 """Adds the pages to the application; the server itself knows no user interface."""
@@ -112,6 +114,13 @@ def _run(
     if mount is not None:
         mount(app, edge)
 
+    def begin_background_work() -> None:
+        edge.catch_up()
+        sweep.start()
+        backups.start()
+        edge.watching.start()
+        edge.warming.start()
+
     class AppServer(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             await super().startup(sockets)
@@ -119,15 +128,14 @@ def _run(
             log.info("serving at %s", launch.url)
             if on_ready is not None:
                 on_ready(edge)
-            edge.catch_up()
-            sweep.start()
-            backups.start()
-            edge.watching.start()
-            edge.warming.start()
+            self.ending = asyncio.Event()
+            self.background = asyncio.create_task(_unless(self.ending, begin_background_work))
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             # Watchers first, as they start jobs. Then jobs: their readers' streams end with them, and partial
             # answers are saved.
+            self.ending.set()
+            await self.background
             edge.watching.ask_to_stop()
             edge.warming.ask_to_stop()
             await asyncio.to_thread(sweep.stop)
@@ -159,6 +167,17 @@ def _run(
     edge.shut_down = shut_down
     with _signals_end_cleanly():
         server.run(sockets=[listener])
+
+
+async def _unless(ending: asyncio.Event, begin: Callable[[], None]) -> None:
+    """Begins the background work in a thread, shortly after the start and not at all when the app ends before."""
+    try:
+        await asyncio.wait_for(ending.wait(), BACKGROUND_AFTER_SECONDS)
+    except TimeoutError:
+        try:
+            await asyncio.to_thread(begin)
+        except Exception:
+            log.exception("background work could not begin")
 
 
 class _signals_end_cleanly:  # noqa: N801 - reads as the statement that it is

@@ -1,5 +1,5 @@
-"""Readies the resident model for the active project: its adapter on, its prompt's beginning read or restored. Also
-has the governor look at the memory that all of this takes.
+"""Readies the active project: its index for searching, and the resident model with its adapter on and its prompt's
+beginning read or restored. Also has the governor look at the memory that all of this takes.
 
 A switch is one pointer in state.db, whoever flips it; this looks at the pointer and prepares in the background, so
 that the first answer begins at once. An answer does not depend on it: what is not ready then is made ready by it.
@@ -115,7 +115,7 @@ class Warming:
             log.exception("memory.failed")
 
     def _prepare(self) -> None:
-        first = True
+        first, searchable = True, ""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._wish is not None or self._stop.is_set())
@@ -125,6 +125,9 @@ class Warming:
                 self._cancel = cancel = threading.Event()
             assert context is not None
             try:
+                if context.id != searchable:
+                    self._gardener.index(context).get_ready()
+                    searchable = context.id
                 may_load = first and self._gardener.settings.flag("models.preload")
                 done = self._gardener.prepare(context, may_load=may_load, cancel=cancel)
                 first = False

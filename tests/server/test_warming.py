@@ -12,6 +12,7 @@ import pytest
 
 from gardener.app import Gardener
 from gardener.errors import ModelDamaged
+from gardener.index.search import SearchRequest
 from gardener.models.base import Capabilities, Preparation, Prepared, ResidentState
 from gardener.server import warming
 from gardener.server.warming import Warming
@@ -100,6 +101,19 @@ def test_the_active_project_is_readied_and_after_a_switch_the_new_one(
     until(lambda: warm.last is not None and warm.last.project == "two")
     assert warm.last is not None
     assert warm.last.as_json()["prefix"] == "restored"
+
+
+def test_the_first_search_after_a_switch_finds_everything_read(
+    garden: Gardener, warm: Warming, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    garden.switch("two")
+    until(lambda: warm.last is not None and warm.last.project == "two")
+
+    def read_again(*_: object) -> None:
+        raise AssertionError("the index was read by the search")
+
+    monkeypatch.setattr("gardener.index.search.Snapshot", read_again)
+    assert garden.search(garden.context("two"), SearchRequest("two")).hits
 
 
 def test_what_is_readied_is_what_the_answer_sends(garden: Gardener, backend: ResidentScript, warm: Warming) -> None:
