@@ -50,7 +50,7 @@ class HealthPage:
         checks = all_checks(self._edge.gardener, lambda: self._edge.launch.url, self._watching, deep=deep)
         found: list[Finding] = []
         for number, check in enumerate(checks):
-            label = f"Checking {check.id}: {number + 1} of {len(checks)}"
+            label = f"Checking {check.name}: {number + 1} of {len(checks)}"
             progress = bar(number, len(checks), "Checks done")
             yield Shown(notice=f'<div class="notice" role="status">{progress}<span>{text(label)}</span></div>')
             found += run_checks([check])
@@ -115,6 +115,6 @@ def _finding_html(finding: Finding) -> str:
         fix = f'<p class="fix">What helps: <code>{text(finding.fix)}</code></p>'
     return (
         f"<li>{badge(WORDS[finding.severity], LOOKS[finding.severity])}"
-        f"<div><h3>{text(finding.id)}</h3><p>{text(finding.detail)}</p>{fix}</div>"
+        f"<div><h3>{text(finding.label)}</h3><p>{text(finding.detail)}</p>{fix}</div>"
         f'<span class="quiet num">{seconds(finding.took_ms / 1000)}</span></li>'
     )

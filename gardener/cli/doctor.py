@@ -40,7 +40,9 @@ def doctor(args: argparse.Namespace, console: Console) -> int:
         console.json({"ok": not worst, "findings": [finding.as_json() for finding in findings]})
         return 1 if worst else 0
     for finding in findings:
-        console.line(f"{_MARKS[finding.severity]}  {finding.id}: {inert(finding.detail)}")
+        console.line(f"{_MARKS[finding.severity]}  {inert(finding.label)}: {inert(finding.detail)}")
         if finding.fix and finding.severity != "ok":
             console.line(f"    try: {inert(finding.fix)}")
+        if finding.runbook:
+            console.line(f"    more: {finding.runbook}")
     return 1 if worst else 0

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from gardener.health.check import Check, Finding
+from gardener.health.check import Check, Finding, fine, note
 
 if TYPE_CHECKING:
     from gardener.backup.store import Entry, Store
@@ -25,16 +25,18 @@ def _backups(store: Store, every_hours: int) -> Finding:
     good = [entry for entry in entries if entry.good]
     if not good:
         detail = f"No good backup in {store.folder}." if bad else f"No backup yet in {store.folder}."
-        return Finding("backups", "error" if bad else "info", detail, "gardener backup create")
+        create = "gardener backup create"
+        return Finding("backup-damaged", "error", detail, create) if bad else note(detail, create)
     newest = good[0]
     assert newest.manifest is not None
     age = time.time() - newest.manifest.created_at
     told = f"{len(good)} good, the newest {_ago(age)}; {_proved(good)}"
     if bad:
-        return Finding("backups", "warning", f"{bad[0].id} is damaged. {told}", f"gardener backup verify {bad[0].id}")
+        verify = f"gardener backup verify {bad[0].id}"
+        return Finding("backup-damaged", "warning", f"{bad[0].id} is damaged. {told}", verify, bad[0].id)
     if every_hours and age > 2 * every_hours * 3600:
-        return Finding("backups", "warning", f"They are overdue: {told}", "gardener backup create")
-    return Finding("backups", "ok", told)
+        return Finding("backup-old", "warning", f"They are overdue: {told}", "gardener backup create")
+    return fine(told)
 
 
 def _proved(good: list[Entry]) -> str:

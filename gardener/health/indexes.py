@@ -9,7 +9,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 from gardener.errors import GardenerError
-from gardener.health.check import Check, Finding
+from gardener.health.check import Check, Finding, fine, note
 from gardener.index.facts import summary
 from gardener.index.integrity import SAMPLE_BYTES
 from gardener.index.vectors import check_store
@@ -34,7 +34,7 @@ def index_checks(
 ) -> list[Check]:
     """`deep` reads every file; otherwise sizes and a sample are compared."""
     return [
-        Check("indexes", lambda: _indexes(projects, indexer, deep)),
+        Check("index", lambda: _indexes(projects, indexer, deep)),
         Check("vectors", lambda: _stores(paths, deep)),
         Check("folders", lambda: _folders(orphans)),
     ]
@@ -53,43 +53,43 @@ def _indexes(
             try:
                 findings.append(_index(context, indexer(context), deep))
             except GardenerError as error:
-                findings.append(Finding(f"index {context.name}", "error", error.message, error.next_step))
+                findings.append(Finding("index-damaged", "error", error.message, error.next_step, context.name))
     return findings
 
 
 def _index(context: ProjectContext, indexer: Indexer, deep: bool) -> Finding:
-    name = f"index {context.name}"
+    name = context.name
     repair = f"gardener index --repair --project {shell_word(context.name)}"
     verdict = indexer.hashes.verify(context, sample_bytes=None if deep else SAMPLE_BYTES)
     if verdict.damaged:
         shown = [f"{damage.path} ({damage.what})" for damage in verdict.damaged[:_NAMED]]
         more = len(verdict.damaged) - _NAMED
         rest = f" and {more} more" if more > 0 else ""
-        return Finding(name, "error", f"Damaged: {', '.join(shown)}{rest}.", repair)
+        return Finding("index-damaged", "error", f"Damaged: {', '.join(shown)}{rest}.", repair, name)
     if deep:
         if problem := _sqlite_problem(indexer.manifest.path):
             rebuild = f"gardener index --rebuild --project {shell_word(context.name)}"
-            return Finding(name, "error", f"{indexer.manifest.path} is damaged: {problem}", rebuild)
+            return Finding("index-damaged", "error", f"{indexer.manifest.path} is damaged: {problem}", rebuild, name)
         if problem := indexer.symbols.problem():
-            return Finding(name, "error", f"{indexer.symbols.path} is damaged: {problem}", repair)
+            return Finding("index-damaged", "error", f"{indexer.symbols.path} is damaged: {problem}", repair, name)
     indexer.table.refresh()
     rows, expected = indexer.table.count(), sum(record.chunks for record in indexer.manifest.files().values())
     if rows != expected:
         return Finding(
-            name,
+            "index-damaged",
             "error",
             f"The table has {rows:,} chunks, the manifest {expected:,}.",
             f"gardener index --rebuild --project {shell_word(context.name)}",
+            name,
         )
     if not verdict.files:
         why = "the object store keeps checksums" if indexer.table.storage.remote else "gardener index makes them"
-        return Finding(name, "info", f"{rows:,} chunks as the manifest says; no hashes of its files ({why})")
+        return note(f"{rows:,} chunks as the manifest says; no hashes of its files ({why})", subject=name)
     share = "all of" if verdict.bytes_read >= verdict.bytes else f"{verdict.bytes_read / 1e6:.0f} of"
-    return Finding(
-        name,
-        "ok",
+    return fine(
         f"{rows:,} chunks as the manifest says; {verdict.files:,} files there, {share} {verdict.bytes / 1e6:.0f} MB "
         "compared with their hashes",
+        name,
     )
 
 
@@ -113,9 +113,9 @@ def _stores(paths: Paths, deep: bool) -> Finding | list[Finding]:
         found = check_store(folder)
         if found.problem or found.damaged:
             what = found.problem or f"{found.damaged:,} of {found.rows:,} vectors are damaged"
-            findings.append(Finding(f"vectors {name}", "error", f"{folder}: {what}.", "gardener index --repair"))
+            findings.append(Finding("vectors-damaged", "error", f"{folder}: {what}.", "gardener index --repair", name))
         else:
-            findings.append(Finding(f"vectors {name}", "ok", f"{found.rows:,} shared vectors, all checksums right"))
+            findings.append(fine(f"{found.rows:,} shared vectors, all checksums right", name))
     return findings
 
 
@@ -124,5 +124,5 @@ def _folders(orphans: Callable[[], Sequence[str]]) -> Finding | list[Finding]:
     if not found:
         return []
     return Finding(
-        "folders", "warning", f"Folders of no project: {', '.join(found)}.", "gardener disk --clean --dry-run"
+        "folders-orphaned", "warning", f"Folders of no project: {', '.join(found)}.", "gardener disk --clean --dry-run"
     )

@@ -149,6 +149,8 @@ class Readiness:
     next_step: str = ""
     absent: bool = False
     """Nothing is there at all, so that whoever has not set it up need not hear of it."""
+    code: str = ""
+    """Of the GardenerError that says so; "" when none did."""
 
 
 @dataclass(frozen=True, slots=True)

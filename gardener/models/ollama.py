@@ -91,7 +91,7 @@ class OllamaBackend:
             self._model(model)
         except GardenerError as error:
             absent = isinstance(error.__cause__, ConnectionRefusedError)
-            return Readiness(False, error.message, error.next_step, absent)
+            return Readiness(False, error.message, error.next_step, absent, error.code)
         return Readiness(True)
 
     def models(self) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ class OpenAICompatibleBackend:
         try:
             self._model(model)
         except GardenerError as error:
-            return Readiness(False, error.message, error.next_step)
+            return Readiness(False, error.message, error.next_step, code=error.code)
         return Readiness(True)
 
     def models(self) -> tuple[str, ...]:

@@ -34,6 +34,8 @@ class PassedOver:
     name: str
     reason: str
     next_step: str = ""
+    code: str = ""
+    """Of the error, where there was one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +197,11 @@ class BackendRegistry:
                     return Choice(self.last_resort(), "", "search only", allowed.reason, allowed.next_step)
                 readiness = backend.readiness(candidate_model)
             except GardenerError as error:
-                passed_over.append(PassedOver(candidate, error.message, error.next_step))
+                passed_over.append(PassedOver(candidate, error.message, error.next_step, error.code))
                 continue
             if not readiness.ok:
                 if name != AUTO or not readiness.absent or self._registered[candidate].set_up:
-                    passed_over.append(PassedOver(candidate, readiness.reason, readiness.next_step))
+                    passed_over.append(PassedOver(candidate, readiness.reason, readiness.next_step, readiness.code))
                 continue
             if backend.capabilities.generates:
                 return Choice(backend, candidate_model, "full", passed_over=tuple(passed_over))
@@ -236,9 +238,9 @@ class BackendRegistry:
             allowed = self._may_generate()
             readiness = backend.readiness(model) if allowed.ok else allowed
         except GardenerError as error:
-            readiness = Readiness(False, error.message, error.next_step)
+            readiness = Readiness(False, error.message, error.next_step, code=error.code)
         if not readiness.ok:
-            passed_over.append(PassedOver(spec, readiness.reason, readiness.next_step))
+            passed_over.append(PassedOver(spec, readiness.reason, readiness.next_step, readiness.code))
             return None
         return Choice(backend, model, degradation, reason, passed_over=tuple(passed_over))
 

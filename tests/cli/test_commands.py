@@ -387,11 +387,9 @@ def test_no_history_keeps_nothing(gardener: Run, added: Path) -> None:
 
 def test_doctor_names_each_check(gardener: Run, added: Path) -> None:
     said = gardener("doctor", "--json")
-    found = {finding["id"]: finding["severity"] for finding in said.json["findings"]}
-    assert {"versions", "home", "config", "disk", "state", "sqlite", "git", "embedder", "project json", "app"} <= set(
-        found
-    )
-    assert found["project json"] == "ok"
+    found = {finding["check"]: finding["severity"] for finding in said.json["findings"]}
+    assert {"versions", "home", "config", "disk", "state", "sqlite", "git", "embedder", "project", "app"} <= set(found)
+    assert found["project"] == "ok"
 
 
 def test_doctor_finds_what_is_wrong(gardener: Run, added: Path, home: Path) -> None:
@@ -551,13 +549,15 @@ def test_doctor_names_the_damaged_file_and_repair_mends_it(gardener: Run, added:
     data.write_bytes(content)
     said = gardener("doctor", "--deep", "--json")
     assert said.code == 1
-    (finding,) = [finding for finding in said.json["findings"] if finding["id"] == "index json"]
+    (finding,) = [
+        finding for finding in said.json["findings"] if (finding["check"], finding["subject"]) == ("index", "json")
+    ]
     assert finding["severity"] == "error" and str(data) in finding["detail"]
     assert finding["fix"] == "gardener index --repair --project json"
     said = gardener("index", "--repair", "--project", "json")
     assert said.code == 0 and str(data) in said.err and "built anew" in said.err
     findings = gardener("doctor", "--deep", "--json").json["findings"]
-    assert [f["severity"] for f in findings if f["id"] == "index json"] == ["ok"]
+    assert [f["severity"] for f in findings if (f["check"], f["subject"]) == ("index", "json")] == ["ok"]
     assert "Nothing is damaged" in gardener("index", "--repair").err
 
 
@@ -569,6 +569,6 @@ def test_doctor_counts_the_rows(gardener: Run, added: Path, home: Path) -> None:
         database.execute("UPDATE files SET chunks = chunks + 1 WHERE path = 'README.md'")
     database.close()
     findings = gardener("doctor", "--json").json["findings"]
-    (finding,) = [finding for finding in findings if finding["id"] == "index json"]
+    (finding,) = [finding for finding in findings if (finding["check"], finding["subject"]) == ("index", "json")]
     assert finding["severity"] == "error" and "the manifest" in finding["detail"]
     assert finding["fix"] == "gardener index --rebuild --project json"

@@ -388,4 +388,4 @@ def test_doctor_says_who_would_answer(gardener: Gardener, tiny: Path) -> None:
     assert said.code == 1 and "There is no chat backend 'nobody'" in said.out
     gardener("config", "set", "models.fallback", "ollama:x")
     said = gardener("doctor")
-    assert f"ok  model: mlx {tiny} is ready" in said.out and "!!  fallback model: ollama" in said.out
+    assert f"ok  model: mlx {tiny} is ready" in said.out and "!!  model fallback: ollama" in said.out

@@ -169,7 +169,7 @@ def test_models_adapters_embedder_usage_disk_and_health_are_what_the_command_lin
     assert http.get("/api/usage", params={"by": "model", "days": 1}).json()["today"]
     assert http.get("/api/disk").json()["projects"]
     findings = http.get("/api/health").json()
-    assert findings["ok"] is True and {one["id"] for one in findings["findings"]}
+    assert findings["ok"] is True and {one["check"] for one in findings["findings"]}
     assert ended(http, http.post("/api/health", json={"deep": False}).json())[-1]["findings"]
     assert ended(http, http.post("/api/disk/clean").json())[-1]["event"] == "report"
     assert http.get("/api/evaluations", params={"project": "wick"}).json()["evaluations"] == []

@@ -141,7 +141,7 @@ class MlxBackend:
         try:
             self._folder(model)
         except GardenerError as error:
-            return Readiness(False, error.message, error.next_step)
+            return Readiness(False, error.message, error.next_step, code=error.code)
         if not mlx_is_installed():
             return Readiness(False, "The package mlx-lm is not installed.", INSTALL_MLX)
         return Readiness(True)
