@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
+import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -41,8 +44,6 @@ def index_damaged(world: World) -> None:
 
 
 def index_missing(world: World) -> None:
-    import shutil
-
     shutil.rmtree(project_folder(world) / "index")
 
 
@@ -55,8 +56,9 @@ def backup_damaged(world: World) -> None:
 
 
 def modes_open(world: World) -> None:
-    world.home.chmod(0o755)
-    (world.home / "state.db").chmod(0o644)
+    """Gardener mends the modes of what it opens; a settings file that somebody else wrote stays as it is."""
+    _configure(world, "[search]\nlimit = 12\n")
+    (world.home / "config.toml").chmod(0o644)
 
 
 def config_invalid(world: World) -> None:
@@ -67,16 +69,15 @@ def project_folder_gone(world: World) -> None:
     world.shop.rename(world.shop.with_name("shop-moved"))
 
 
-def embedder_damaged(world: World) -> None:
-    _flip(_only([path for path in (world.home / "models").rglob("*") if path.is_file()]))
-
-
 def embedder_unreachable(world: World) -> None:
     _configure(world, '[embedder]\nname = "ollama:gone"\n')
 
 
 def folders_orphaned(world: World) -> None:
-    (world.home / "projects/0123456789abcdef0123456789abcdef/index").mkdir(parents=True)
+    """What a crash in the middle of `add` would leave, a day ago."""
+    folder = world.home / "projects/0123456789ab"
+    (folder / "index").mkdir(parents=True)
+    os.utime(folder, (time.time() - 86_400, time.time() - 86_400))
 
 
 def state_damaged(world: World) -> None:
@@ -96,7 +97,7 @@ def state_newer(world: World) -> None:
 
 def model_unreachable(world: World) -> None:
     _configure(world, '[models]\nbackend = "ollama"\n[ollama]\nurl = "http://127.0.0.1:9"\n')
-    world.environment["GARDENER_OLLAMA_URL"] = "http://127.0.0.1:9"
+    world.environment["GARDENER_OLLAMA_URL"] = None
 
 
 def model_missing(world: World) -> None:
@@ -106,7 +107,6 @@ def model_missing(world: World) -> None:
 BREAKS: dict[str, Callable[[World], None]] = {
     "backup-damaged": backup_damaged,
     "config-invalid": config_invalid,
-    "embedder-damaged": embedder_damaged,
     "embedder-unreachable": embedder_unreachable,
     "folders-orphaned": folders_orphaned,
     "index-damaged": index_damaged,

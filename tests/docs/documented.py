@@ -27,6 +27,8 @@ class Command:
     line: int
     text: str
     shown: list[str] = field(default_factory=list)
+    section: str = ""
+    """The heading of second order above it."""
 
     @property
     def where(self) -> str:
@@ -39,21 +41,24 @@ class Fence:
     line: int
     language: str
     lines: tuple[str, ...]
+    section: str
 
 
 def fences(page: Path) -> Iterator[Fence]:
     """The fenced blocks of one page. Raises AssertionError for one that is not closed."""
-    name, opened, inside = page.relative_to(TOP).as_posix(), 0, ""
+    name, opened, inside, section = page.relative_to(TOP).as_posix(), 0, "", ""
     lines: list[str] = []
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1):
         mark = _FENCE.match(line)
         if mark and not opened:
             opened, inside, lines = number, mark[2].strip(), []
         elif mark and opened:
-            yield Fence(name, opened, inside, tuple(lines))
+            yield Fence(name, opened, inside, tuple(lines), section)
             opened = 0
         elif opened:
             lines.append(line)
+        elif line.startswith("## "):
+            section = line[3:].strip()
     assert not opened, f"{name}:{opened}: this block is not closed"
 
 
@@ -69,7 +74,8 @@ def commands(page: Path) -> list[Command]:
                 found[-1].text += " " + line.strip().removesuffix("\\").strip()
             elif line.startswith("$ "):
                 text = without_comment(line[2:])
-                found.append(Command(fence.page, fence.line + offset, text.removesuffix("\\").strip()))
+                text = text.removesuffix("\\").strip()
+                found.append(Command(fence.page, fence.line + offset, text, section=fence.section))
             else:
                 assert found, f"{fence.page}:{fence.line}: a console block begins with what is typed"
                 found[-1].shown.append(line)

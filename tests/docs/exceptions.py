@@ -26,6 +26,8 @@ _APP = "tests/e2e/test_with_the_app.py"
 UNRUN = (
     Unrun("make ", "the suite is part of it, or it takes minutes"),
     Unrun("git clone …", "there is no public address yet"),
+    Unrun("lsof ", "which of the two programs is there differs"),
+    Unrun("pip install --force-reinstall", "would change the installation that runs this suite"),
     Unrun("pip install .", "takes minutes; the installation that runs this suite was made so"),
     Unrun("uv tool install .", "takes minutes"),
     Unrun("llm ", "somebody else's program", "tests/server/test_llm_client.py", "llm"),
@@ -35,7 +37,7 @@ UNRUN = (
     Unrun("mlx_lm.server ", "somebody else's program, and it stays"),
     Unrun("vllm ", "somebody else's program, and it needs a graphics card"),
     Unrun("gardener ui", "opens a browser and leaves the app running", _APP, '"ui"'),
-    Unrun("gardener service install", "needs launchd or systemd", "tests/cli/test_service.py", '"install"'),
+    Unrun("gardener service ", "needs launchd or systemd", "tests/cli/test_service.py", '"install"'),
     Unrun("gardener train", "takes minutes", "tests/training/test_project_training.py", "train"),
     Unrun("gardener embedder use folder:", "turning a model into ONNX takes half a minute",
           "tests/contract/test_embedders.py", "folder:"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shlex
 import shutil
 import subprocess
@@ -22,7 +23,7 @@ from tests.docs.shop import write_blog, write_shop
 
 WORDS = {"NAME": "shop", "OTHER": "blog"}
 """What the pages write in capitals, and what is typed for it here."""
-_SHELL = ("|", ">", "<", "$(", ";", "*", "&")
+_SHELL = ("|", ">", "<", "$", ";", "*", "&")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,8 @@ class World:
         self.shop = self.person / "code/shop"
         self.blog = self.person / "code/blog"
         self.untouched = True
-        self.environment: dict[str, str] = {}
+        self.environment: dict[str, str | None] = {}
+        """On top of the usual one; None takes a variable away."""
 
     def build(self, models: Path) -> None:
         write_shop(self.shop)
@@ -86,8 +88,14 @@ class World:
             line = line.replace(capitals, word)
         said = Said(0, "", "")
         for part in line.split(" && "):
-            plain = part.startswith("gardener ") and not any(mark in part for mark in _SHELL)
-            said = self._here(shlex.split(part)[1:]) if plain else self._shell(part)
+            if named := re.match(r"([A-Z]+)=", part):
+                said = self._shell(f'{part}; printf %s "${named[1]}"')
+                self.environment[named[1]] = said.out
+                said = Said(said.code, "", said.err)
+            elif part.startswith("gardener ") and not any(mark in part for mark in _SHELL):
+                said = self._here(shlex.split(part)[1:])
+            else:
+                said = self._shell(part)
             if said.code:
                 break
         return said
@@ -137,11 +145,13 @@ class World:
             "HF_HUB_OFFLINE": "1",
             "NO_COLOR": "1",
             "COLUMNS": "120",
-            **self.environment,
         }
+        own |= {name: value for name, value in self.environment.items() if value is not None}
         before = os.getcwd()
         usual = {"ollama": own["GARDENER_OLLAMA_URL"] or DEFAULT_URLS["ollama"]}
         with mock.patch.dict(os.environ, own), mock.patch.dict(DEFAULT_URLS, usual):
+            for name in (name for name, value in self.environment.items() if value is None):
+                os.environ.pop(name, None)
             os.chdir(self.shop if self.shop.is_dir() else self.person)
             try:
                 yield
