@@ -27,7 +27,8 @@ from tests.ollama_server import OllamaServer
 from tests.tiny_mlx import make_tiny_model
 
 PAGES = {page.relative_to(TOP).as_posix(): page for page in documents()}
-WITH_COMMANDS = [name for name, page in PAGES.items() if commands(page) and page.stem not in BREAKS]
+REFERENCE = "docs/cli.md"
+WITH_COMMANDS = [n for n, page in PAGES.items() if commands(page) and page.stem not in BREAKS and n != REFERENCE]
 """test_runbooks.py types those of the others, on a machine that is broken as they say."""
 
 
@@ -68,9 +69,22 @@ def _read_only(command: Command, entry: Unrun) -> None:
         assert re.search(rf"^{re.escape(target)}:|^bench-%:", (TOP / "Makefile").read_text(), re.M), command.where
 
 
+def test_every_example_of_a_help_is_taken_by_its_parser() -> None:
+    """The reference is made of the helps' examples: there are many, and the other pages run what matters."""
+    examples = [command for command in commands(PAGES[REFERENCE]) if command.text.startswith("gardener ")]
+    assert len(examples) > 100
+    for command in examples:
+        words = shlex.split(command.text.split(" | ")[0].split(" > ")[0].split(" < ")[0])
+        try:
+            build_parser(COMMANDS[words[1]]).parse_args(words[2:])
+        except UsageError as error:
+            pytest.fail(f"{command.where}\n  {error.message}")
+
+
 def test_what_is_not_run_is_few_is_needed_and_is_run_elsewhere() -> None:
     assert len(UNRUN) <= MOST_UNRUN
-    typed = [command.text for page in PAGES.values() for command in commands(page)]
+    typed = [command.text for name in WITH_COMMANDS for command in commands(PAGES[name])]
+    typed += [command.text for kind in BREAKS for command in commands(TOP / f"runbooks/{kind}.md")]
     for entry in UNRUN:
         assert entry.reason
         assert any(unrun(text) is entry for text in typed), f"{entry.start}: no page needs this any more"
@@ -95,7 +109,7 @@ def test_commands_in_the_text_exist_with_their_options(name: str) -> None:
     wrong = []
     for line, said in inline_mentions(PAGES[name]):
         words = said.split()[1:]
-        if not words or words[0].startswith("-") or not words[0].isalpha():
+        if not words or words[0].startswith("-") or not words[0].isalpha() or words[0].isupper():
             continue
         for alternative in words[0].split("|"):
             if alternative not in COMMANDS:
