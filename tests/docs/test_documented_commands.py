@@ -24,7 +24,7 @@ from tests.docs.documented import LANGUAGES, TOP, Command, commands, documents, 
 from tests.docs.exceptions import CODES, MOST_UNRUN, UNRUN, Unrun
 from tests.docs.world import World
 from tests.ollama_server import OllamaServer
-from tests.tiny_mlx import make_tiny_model
+from tests.tiny_mlx import write_tokenizer
 
 PAGES = {page.relative_to(TOP).as_posix(): page for page in documents()}
 REFERENCE = "docs/cli.md"
@@ -149,6 +149,12 @@ def test_a_wrong_command_or_output_would_be_seen(world: World) -> None:
         build_parser(COMMANDS["search"]).parse_args(["x", "--nonsense"])
 
 
+TINY = {
+    "model_type": "llama", "hidden_size": 64, "num_hidden_layers": 1, "num_attention_heads": 4,
+    "num_key_value_heads": 2, "intermediate_size": 128, "max_position_embeddings": 8192,
+}  # fmt: skip
+
+
 # ---- what a page takes for granted -------------------------------------------------------------------
 
 
@@ -176,9 +182,14 @@ def _typed(world: World, line: str) -> None:
 
 
 def _own_model(world: World, ollama: OllamaServer) -> None:
-    """The folder that is looked at stands for one that was put below models/, too."""
+    """A model's files as far as they are read without loading it; `use` and `rm` look below models/ of the home."""
+    weights = {"model.embed_tokens.weight": {"dtype": "F16", "shape": [64, 64], "data_offsets": [0, 8192]}}
+    header = json.dumps(weights).encode()
     for folder in (world.person / "models/my-model", world.home / "models/my-model"):
-        make_tiny_model(folder)
+        folder.mkdir(parents=True)
+        vocabulary = write_tokenizer(folder)
+        (folder / "config.json").write_text(json.dumps(TINY | {"vocab_size": vocabulary}))
+        (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8192))
     world.untouched = False
 
 
