@@ -103,7 +103,7 @@ def is_weekend(day: datetime.date) -> bool:
 
 
 def write_shop(root: Path) -> Path:
-    """The project with two commits, and one change that is not committed. Part of the json package makes it less small."""
+    """The project with two commits; part of the json package makes it less small."""
     (root / "src/parser").mkdir(parents=True)
     for name in ("decoder.py", "scanner.py"):
         shutil.copy(Path(json.__file__).parent / name, root / "src/parser")
