@@ -54,7 +54,7 @@ types: $(VENV)/.installed-test
 layers: $(VENV)/.installed-test
 	@$(BIN)/lint-imports
 
-browser-tools: ## chromium, bubblewrap and shellcheck for the tests, where this system can bring them
+browser-tools: ## bats, chromium, bubblewrap, shellcheck and tmux for the tests, where this system can bring them
 	@scripts/test_tools.sh
 
 docs: $(VENV)/.installed-test ## the pages as a site in build/site; a broken link is a failure

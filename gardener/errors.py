@@ -17,6 +17,7 @@ GardenerError                    internal             1
 ├── PermissionProblem            permission           1
 ├── DiskFull                     disk-full            1
 ├── ServiceFailed                service              1
+├── AlertFailed                  alert-failed         1
 ├── ModelError                   model                5
 │   ├── ModelNotFound            model-not-found      5
 │   ├── ModelDamaged             model-damaged        5
@@ -156,6 +157,12 @@ class ServiceFailed(GardenerError):
 
 class DiskFull(GardenerError):
     code = "disk-full"
+
+
+class AlertFailed(GardenerError):
+    """An alert could not be brought to where it should go."""
+
+    code = "alert-failed"
 
 
 class ModelError(GardenerError):

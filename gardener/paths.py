@@ -56,6 +56,10 @@ class Paths:
         return os.path.join(self.home, "state.db")
 
     @property
+    def health_db(self) -> str:
+        return os.path.join(self.home, "health.db")
+
+    @property
     def projects(self) -> str:
         return os.path.join(self.home, "projects")
 

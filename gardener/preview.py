@@ -80,6 +80,8 @@ def preview(
     from gardener.index.redact import redact
     from gardener.index.walk import SkippedFile, read_file, walk
 
+    if "\0" in path:
+        raise UsageError("A path cannot hold a NUL character.", next_step="~/code/PROJECT")
     root = os.path.realpath(os.path.expanduser(path))
     found = walk(root, max_file_bytes=max_file_bytes, exclude=exclude, include_vendored=include_vendored)
     result = Preview(root, notes=found.notes, listed_by=found.listed_by)
@@ -122,7 +124,8 @@ def preview(
 def folders_like(typed: str, most: int = SUGGESTIONS) -> list[str]:
     """Folders that begin as `typed` does, for completing a path; only below the user's home folder.
 
-    Hidden folders only when the typed name begins with a dot. Links are not followed.
+    Hidden folders only when the typed name begins with a dot. Links are not followed. Names that cannot be typed or
+    shown as they are (no UTF-8, line breaks, what turns the reading direction) are left out.
     """
     home = os.path.realpath(os.path.expanduser("~"))
     wanted = os.path.expanduser(typed.strip() or "~/")
@@ -137,7 +140,8 @@ def folders_like(typed: str, most: int = SUGGESTIONS) -> list[str]:
             names = sorted(
                 entry.name
                 for entry in entries
-                if entry.name.casefold().startswith(begun.casefold())
+                if entry.name.isprintable()
+                and entry.name.casefold().startswith(begun.casefold())
                 and (begun.startswith(".") or not entry.name.startswith("."))
                 and entry.is_dir(follow_symlinks=False)
             )

@@ -305,6 +305,108 @@ SETTINGS: tuple[Setting, ...] = (
         "Of how many months the newest backup is kept.", minimum=0, maximum=10_000, unit="months",
     ),
     Setting(
+        "health.every_seconds", "integer", 60,
+        "Time between two rounds of the monitor's checks.", minimum=10, maximum=3_600, unit="s", live=False,
+    ),
+    Setting(
+        "health.open_after", "integer", 3,
+        "Rounds in a row that must find what goes up and down by itself (load, memory, a server) before it is an "
+        "issue. Damage counts at once.", minimum=1, maximum=100, unit="rounds",
+    ),
+    Setting(
+        "health.close_after", "integer", 3,
+        "Rounds in a row that must no longer find it before such an issue is over.",
+        minimum=1, maximum=100, unit="rounds",
+    ),
+    Setting(
+        "health.cpu_warning", "integer", 75,
+        "Processor in use, of all cores over a round, from which it is a warning.",
+        minimum=1, maximum=100, unit="percent",
+    ),
+    Setting(
+        "health.cpu_error", "integer", 90,
+        "The same for an error.", minimum=1, maximum=100, unit="percent",
+    ),
+    Setting(
+        "health.memory_warning", "integer", 80,
+        "Memory in use from which it is a warning.", minimum=1, maximum=100, unit="percent",
+    ),
+    Setting(
+        "health.memory_error", "integer", 95,
+        "The same for an error.", minimum=1, maximum=100, unit="percent",
+    ),
+    Setting(
+        "health.swap_warning", "integer", 25,
+        "Swap in use from which it is a warning; twice as much is an error.", minimum=1, maximum=100,
+        unit="percent of memory",
+    ),
+    Setting(
+        "health.disk_warning", "integer", 85,
+        "Disk in use, where the data folder is, from which it is a warning.",
+        minimum=1, maximum=100, unit="percent",
+    ),
+    Setting(
+        "health.disk_error", "integer", 95,
+        "The same for an error; less than 1 GB free is one, too.", minimum=1, maximum=100, unit="percent",
+    ),
+    Setting(
+        "health.battery_warning", "integer", 20,
+        "Charge at or below which a discharging battery is a warning; half as much is an error.",
+        minimum=0, maximum=100, unit="percent",
+    ),
+    Setting(
+        "health.first_token_warning_s", "number", 3.0,
+        "Time to the first word of the last day's answers, the middle one of the last five, from which it is a "
+        "warning. Loading the model does not count.", minimum=0.1, maximum=3_600, unit="s",
+    ),
+    Setting(
+        "health.first_token_error_s", "number", 10.0,
+        "The same for an error.", minimum=0.1, maximum=3_600, unit="s",
+    ),
+    Setting(
+        "health.speed_percent", "integer", 50,
+        "Share of its own usual speed below which a model counts as slow.", minimum=1, maximum=100, unit="percent",
+    ),
+    Setting(
+        "health.reloads_per_hour", "integer", 4,
+        "Answers in an hour that had to wait for the model's loading from which it is a warning.",
+        minimum=1, maximum=1_000, unit="answers",
+    ),
+    Setting(
+        "health.proof_days", "integer", 30,
+        "How long ago a backup may have been proved last; 0 never asks.", minimum=0, maximum=10_000, unit="days",
+    ),
+    Setting(
+        "health.alerts", "text", "warning",
+        "Least severe issues that alerts are sent for; \"none\" sends none. All are recorded.",
+        choices=("warning", "error", "none"),
+    ),
+    Setting(
+        "health.desktop", "flag", True,
+        "Alerts are shown as notifications of the desktop, where there is one.",
+    ),
+    Setting(
+        "webhook.url", "text", "",
+        "Alerts are sent to this address by POST, as signed JSON; empty for none. Names of projects and paths go "
+        "there.",
+    ),
+    Setting(
+        "webhook.hosts", "texts", (),
+        "Hosts that the webhook may be on, besides this machine.",
+    ),
+    Setting(
+        "webhook.key_variable", "text", "",
+        "Environment variable of the monitor that holds the key with which the webhook's messages are signed.",
+    ),
+    Setting(
+        "webhook.key_keyring", "text", "",
+        "Entry of the system's keyring that holds that key, as SERVICE/USER.",
+    ),
+    Setting(
+        "health.command", "texts", (),
+        "A program and its arguments that is run for every alert, with the alert as JSON on its standard input.",
+    ),
+    Setting(
         "ui.editor", "text", "vscode",
         "What the pages open a cited file with. Browsers refuse links to files (file), those can only be copied.",
         choices=("vscode", "cursor", "zed", "xcode", "file", "none"),

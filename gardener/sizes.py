@@ -1,4 +1,4 @@
-"""Bytes as people read them."""
+"""Bytes and counts as people read them."""
 
 from __future__ import annotations
 
@@ -10,3 +10,8 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}" if unit == "B" or count >= 100 else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
+
+
+def counted(number: float, noun: str, many: str = "") -> str:
+    """The number with its noun: "1 file", "2,801 files". `many` is a plural that is not formed with s."""
+    return f"{number:,.0f} {noun if number == 1 else many or noun + 's'}"

@@ -2,7 +2,7 @@
 # Brings the programs that some tests drive: on Debian as root they are installed; elsewhere it says what is missing.
 set -u
 missing=""
-for tool in chromium bwrap shellcheck tmux; do
+for tool in bats chromium bwrap shellcheck tmux; do
   command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"
 done
 [ -z "$missing" ] && exit 0

@@ -26,6 +26,7 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         if name.startswith("GARDENER_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     monkeypatch.setenv("GARDENER_HOME", str(tmp_path / "gardener-home"))
+    monkeypatch.setenv("GARDENER_HEALTH_DESKTOP", "false")  # no notification on the desk of whoever runs the tests
     monkeypatch.setenv("NO_COLOR", "1")
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("GARDENER_OLLAMA_URL", "")  # the developer's own may be running

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -116,3 +118,20 @@ def test_completion_lists_folders_below_home_only(tmp_path: Path, monkeypatch: p
     assert [os.path.basename(path) for path in folders_like("~/code/.h")] == [".hidden"]
     for outside in ("/", "/etc/", "~/../", "~/code/away/", "~nobody/", str(tmp_path) + "/"):
         assert folders_like(outside) == [], outside
+
+
+def test_names_that_nobody_can_type_do_not_spoil_completion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "good one").mkdir()
+    for name in (b"two\nlines", "turned\u202efdp".encode(), b"escape\x1b[2J"):
+        os.mkdir(os.path.join(os.fsencode(tmp_path), name))
+    with suppress(OSError):  # APFS takes no such name
+        os.mkdir(os.path.join(os.fsencode(tmp_path), b"no\xffutf8"))
+    found = folders_like("~/")
+    assert [os.path.basename(path) for path in found] == ["good one"]
+    json.dumps(found, ensure_ascii=False).encode()
+
+
+def test_a_path_that_no_system_takes_is_refused() -> None:
+    with pytest.raises(UsageError, match="NUL"):
+        preview("/tmp/a\0b", max_file_bytes=1_000)

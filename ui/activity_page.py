@@ -6,13 +6,15 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from gardener.errors import UsageError
+from gardener.projects.conversations import UNTITLED
 from gardener.usage import day_limits
 from gardener.usage_report import UsageLine, percentile, usage_report
 from ui.job_view import WORDS, job_html
-from ui.markup import ago, badge, count, empty, facts, notice, seconds, section, table, text
-from ui.pages import Fields, Shown
+from ui.markup import ago, badge, count, empty, exact, facts, notice, seconds, section, table, text
+from ui.pages import Fields, Shown, number
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 
 RANGES = (1, 7, 30, 90)
 RECENT_JOBS = 20
+RECENT_RATINGS = 20
 STATES = {"done": "good", "failed": "bad", "cancelled": "warn", "running": "", "queued": ""}
 
 
@@ -61,7 +64,7 @@ class ActivityPage:
             for number in RANGES
         )
         projects = "".join(
-            f'<option value="{text(context.id)}"{" selected" if context.id == wanted else ""}>'
+            f'<option value="{exact(context.id)}"{" selected" if context.id == wanted else ""}>'
             f"{text(context.name)}</option>"
             for context in self._gardener.registry.list()
         )
@@ -89,6 +92,7 @@ class ActivityPage:
         parts.append(section("By model", _usage_table(by_model, "Models, most tokens first")))
         parts.append(section("By project", _usage_table(by_project, "Projects, most tokens first")))
         parts.append(self._fallbacks(by_day))
+        parts.append(self._ratings(since, project))
         return "".join(parts) + self._jobs()
 
     def _today(self) -> str:
@@ -130,6 +134,40 @@ class ActivityPage:
             rows.append(("Incomplete answers", count(incomplete)))
         return section("How well it went", f'<div class="card">{facts(rows)}</div>')
 
+    def _ratings(self, since: float, project: str) -> str:
+        """How many thumbs up and down, and those with their reasons. A conversation is opened by its title."""
+        history = self._gardener.history
+        rated = [
+            (rating, context)
+            for context in self._gardener.registry.list()
+            if project in ("", context.id)
+            for rating in history.ratings(context.id, since)
+        ]
+        if not rated:
+            return section(
+                "Feedback",
+                '<p class="quiet">No answer of that time was rated: the buttons stand under each answer.</p>',
+            )
+        rated.sort(key=lambda pair: -pair[0].answered_at)
+        helpful = sum(rating.feedback > 0 for rating, _ in rated)
+        rows = []
+        for rating, context in rated[:RECENT_RATINGS]:
+            address = "/?" + urlencode({"project": context.name, "conversation": rating.conversation_id})
+            verdict = badge("helpful", "good") if rating.feedback > 0 else badge("not helpful", "warn")
+            rows.append(
+                [
+                    f'<a href="{text(address)}">{text(rating.title or UNTITLED)}</a>',
+                    verdict,
+                    text(rating.reason) or '<span class="quiet">no reason given</span>',
+                    text(context.name),
+                    ago(rating.answered_at),
+                ]
+            )
+        listed = table(
+            ["Conversation", "Answer", "Why", "Project", "Answered"], rows, caption="Rated answers, newest first"
+        )
+        return section("Feedback", listed, note=f"Helpful {count(helpful)}, not helpful {count(len(rated) - helpful)}.")
+
     def _jobs(self) -> str:
         jobs = [job for job in self._edge.jobs.find() if job.over][:RECENT_JOBS]
         if not jobs:
@@ -152,7 +190,7 @@ class ActivityPage:
 
 def _days(query: Fields) -> int:
     typed = query.get("days", "")
-    return int(typed) if typed.isdigit() and int(typed) in RANGES else 30
+    return days if (days := number(typed, 30)) in RANGES else 30
 
 
 def _daily(lines: Sequence[UsageLine], days: int) -> str:
@@ -217,8 +255,8 @@ def _milliseconds(value: float | None) -> str:
 def _sum(many: Iterator[Mapping[str, int]]) -> dict[str, int]:
     total: dict[str, int] = {}
     for counts in many:
-        for name, number in counts.items():
-            total[name] = total.get(name, 0) + number
+        for name, times in counts.items():
+            total[name] = total.get(name, 0) + times
     return total
 
 

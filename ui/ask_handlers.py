@@ -20,6 +20,7 @@ from gardener.server.json_api import page_key
 from ui.conversation_list import earlier_html, head_html, kin_ids, list_html
 from ui.desk import SHOWN_MESSAGES, Desk, Tab
 from ui.live import frames
+from ui.markup import text
 from ui.source import citations_html, source_html
 
 if TYPE_CHECKING:
@@ -165,7 +166,9 @@ class Handlers:
         tab.messages += SHOWN_MESSAGES
 
     def _do_rename(self, tab: Tab, conversation: str, title: str) -> Updates:
-        self.gardener.history.retitle(_id(tab), conversation, title)
+        # The branches stand in the list as one, under the title of the newest.
+        for one in kin_ids(branches.family(self.gardener.state, _id(tab), conversation)):
+            self.gardener.history.retitle(_id(tab), one, title)
         return self._listing(tab)
 
     def _do_delete(self, tab: Tab, conversation: str, _: str) -> None:
@@ -330,7 +333,7 @@ class Handlers:
         if not self.gardener.status().get("updated_at"):
             return f'## `{name}` has no index yet\n\nIn a terminal:\n\n`gardener index --project "{name}"`'
         examples = "\n\n".join(f"[{example}](#ask)" for example in EXAMPLES)
-        keys = "`/` jumps to the question, `Ctrl+P` to the projects, `Esc` stops an answer."
+        keys = "`/` jumps to the question, `Ctrl+P` to the projects, `Esc` stops an answer, `?` shows all keys."
         return f"## Ask about `{name}`\n\n{examples}\n\n{keys}"
 
 
@@ -360,8 +363,8 @@ def key_html(tab: Tab) -> str:
 
 
 def notice_html(error: GardenerError) -> str:
-    step = f" <code>{escape(error.next_step)}</code>" if error.next_step else ""
-    return f'<p class="warning" role="alert">{escape(error.message)}{step}</p>'
+    step = f" <code>{text(error.next_step)}</code>" if error.next_step else ""
+    return f'<p class="warning" role="alert">{text(error.message)}{step}</p>'
 
 
 def _as_cited(turns: list[list[dict[str, Any]]], place: tuple[str, int, int]) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gardener.backup_service import BackupService
 from gardener.errors import UsageError
 from gardener.server import long_work
+from gardener.sizes import counted
 from ui.job_view import jobs_html
 from ui.markup import ago, badge, button, count, empty, facts, notice, section, size, table, text
 from ui.pages import Fields, Shown
@@ -73,11 +74,12 @@ class BackupsPage:
         entries = service.store.entries()
         hours, days = settings.integer("backup.every_hours"), settings.integer("backup.drill_days")
         second = service.second
+        drill = f"every {counted(days, 'day')}: restored, queried, compared" if days else "only when you ask"
         about = facts(
             [
                 ("Folder", f"<code>{text(service.store.folder)}</code>"),
                 ("Made", f"every {hours} h while the app runs" if hours else "only when you ask"),
-                ("Drill", f"every {days} days: restored, queried, compared" if days else "only when you ask"),
+                ("Drill", drill),
                 ("Second folder", f"<code>{text(second.folder)}</code>" if second else "none set"),
             ]
         )

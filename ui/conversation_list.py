@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
 from gardener.projects.conversations import UNTITLED, Conversation
 from gardener.server.conversation_key import LISTED
+from gardener.sizes import counted
+from ui.markup import text
 
 if TYPE_CHECKING:
     from gardener.projects.history import History
@@ -29,19 +30,19 @@ def list_html(history: History, tab: Tab) -> str:
     if tab.deleted:
         undo = (
             '<p class="undo" role="status">Deleted. '
-            f'<button type="button" data-act="undelete" data-argument="{escape(tab.deleted[0])}">Undo</button></p>'
+            f'<button type="button" data-act="undelete" data-argument="{text(tab.deleted[0])}">Undo</button></p>'
         )
     if not found:
         what = "No conversation has these words." if tab.query.strip() else "No conversations yet."
         return f'{undo}<p class="quiet">{what}</p>'
     ids = {one.id for one, _ in found}
-    items = "".join(_item(one, count, one.id == tab.conversation) for one, count in found)
+    items = "".join(_item(one, len(kin), tab.conversation in kin) for one, kin in found)
     more = f'<p class="quiet">The last {LISTED} are listed; search finds older ones.</p>' if len(ids) >= LISTED else ""
     return f'{undo}<ol class="conversations">{items}</ol>{more}'
 
 
-def together(history: History, project_id: str) -> list[tuple[Conversation, int]]:
-    """One conversation for each family of branches, with how many there are of it."""
+def together(history: History, project_id: str) -> list[tuple[Conversation, Sequence[str]]]:
+    """One conversation for each family of branches, with the ids of all of them."""
     listed = history.list(project_id, limit=LISTED)
     parent = {one.id: one.parent_id for one in listed}
 
@@ -51,15 +52,15 @@ def together(history: History, project_id: str) -> list[tuple[Conversation, int]
         return one
 
     first: dict[str, Conversation] = {}
-    counts: dict[str, int] = {}
+    kin: dict[str, list[str]] = {}
     for one in listed:
         family = eldest(one.id)
         first.setdefault(family, one)
-        counts[family] = counts.get(family, 0) + 1
-    return [(one, counts[family]) for family, one in first.items()]
+        kin.setdefault(family, []).append(one.id)
+    return [(one, kin[family]) for family, one in first.items()]
 
 
-def search(history: History, project_id: str, query: str) -> list[tuple[Conversation, int]]:
+def search(history: History, project_id: str, query: str) -> list[tuple[Conversation, Sequence[str]]]:
     """Conversations with the words in their title, then those with a message that has them."""
     words = query.casefold().split()
     found = {
@@ -69,16 +70,16 @@ def search(history: History, project_id: str, query: str) -> list[tuple[Conversa
     }
     for hit in history.search(project_id, query, limit=LISTED):
         found.setdefault(hit.conversation.id, hit.conversation)
-    return [(one, 1) for one in list(found.values())[:LISTED]]
+    return [(one, (one.id,)) for one in list(found.values())[:LISTED]]
 
 
 def head_html(history: History, tab: Tab) -> str:
     """The open conversation's title and what can be done with it."""
     if tab.project is None or not tab.conversation:
-        return f"<h2>{escape(UNTITLED)}</h2>"
+        return f"<h2>{text(UNTITLED)}</h2>"
     title = history.find(tab.project.id, tab.conversation).title
     buttons = "".join(
-        f'<button type="button" data-act="{what}" data-argument="{escape(tab.conversation)}">{name}</button>'
+        f'<button type="button" data-act="{what}" data-argument="{text(tab.conversation)}">{name}</button>'
         for what, name in (
             ("rename", "Rename"),
             ("markdown", "Export .md"),
@@ -86,7 +87,7 @@ def head_html(history: History, tab: Tab) -> str:
             ("delete", "Delete"),
         )
     )
-    return f'<h2 title="{escape(title, quote=True)}">{escape(title)}</h2><div class="acts">{buttons}</div>'
+    return f'<h2 title="{text(title)}">{text(title)}</h2><div class="acts">{buttons}</div>'
 
 
 def earlier_html(tab: Tab) -> str:
@@ -94,7 +95,7 @@ def earlier_html(tab: Tab) -> str:
         return ""
     return (
         '<button type="button" data-act="earlier" data-argument="0">'
-        f"Load earlier ({tab.transcript.earlier:,} messages)</button>"
+        f"Load earlier ({counted(tab.transcript.earlier, 'message')})</button>"
     )
 
 
@@ -102,15 +103,15 @@ def _item(one: Conversation, branches: int, is_open: bool) -> str:
     extra = f" · {branches} branches" if branches > 1 else ""
     current = ' aria-current="true"' if is_open else ""
     return (
-        f'<li><button type="button" data-act="open" data-argument="{escape(one.id)}"{current}'
-        f' title="{escape(one.title, quote=True)}">'
-        f'<span class="title">{escape(one.title)}</span>'
+        f'<li><button type="button" data-act="open" data-argument="{text(one.id)}"{current}'
+        f' title="{text(one.title)}">'
+        f'<span class="title">{text(one.title)}</span>'
         f'<span class="when">{ago(one.updated_at)} · {_messages(one.messages)}{extra}</span></button></li>'
     )
 
 
 def _messages(count: int) -> str:
-    return "1 message" if count == 1 else f"{count:,} messages"
+    return counted(count, "message")
 
 
 def ago(at: float, now: float | None = None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import threading
@@ -10,12 +11,15 @@ from typing import TYPE_CHECKING
 
 from gardener.errors import GardenerError, UsageError
 from gardener.preview import Preview, keep_patterns, patterns_in, preview
-from ui.markup import badge, bar, button, count, size, table, text
+from gardener.sizes import counted
+from ui.markup import badge, bar, button, count, exact, size, table, text
 from ui.pages import Fields, Shown
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
     from gardener.types import ProjectContext
+
+log = logging.getLogger("gardener.ui")
 
 LOOK_SECONDS = 0.2
 SHOWN_LANGUAGES = 8
@@ -35,7 +39,7 @@ def folder_form(path: str = "", *, first: bool = False) -> str:
         f'<form data-do="preview" class="line"><label for="folder">Folder</label>'
         f'<div class="combo"><input id="folder" name="path" type="text" required autocomplete="off" spellcheck="false"'
         f' role="combobox" aria-expanded="false" aria-controls="folder-list" aria-autocomplete="list"'
-        f' data-complete="folders" placeholder="~/code/shop" value="{text(path)}"{focus}>'
+        f' data-complete="folders" placeholder="~/code/shop" value="{exact(path)}"{focus}>'
         f'<ul id="folder-list" role="listbox" aria-label="Folders" hidden></ul></div>'
         f'<button type="submit" class="act primary">Look at it</button></form></section>'
     )
@@ -66,6 +70,8 @@ def previewed(edge: Edge, fields: Fields) -> Iterator[Shown]:
             )
         except GardenerError as error:
             outcome.append(error)
+        except Exception:  # the last frame of this thread
+            log.exception("a folder could not be looked at")
         finally:
             ended.set()
 
@@ -146,17 +152,17 @@ def preview_form(found: Preview, name: str, patterns: str) -> str:
         f"<strong>{len(found.languages)}</strong> {'language' if len(found.languages) == 1 else 'languages'}</p>"
         f"{notes}{_secrets(found)}"
         f'<div class="two">{languages}{left}</div>'
-        f'<form data-do="add" class="stack"><input type="hidden" name="path" value="{text(found.root)}">'
+        f'<form data-do="add" class="stack"><input type="hidden" name="path" value="{exact(found.root)}">'
         f'<label for="name">Name</label><input id="name" name="name" type="text" autocomplete="off" '
-        f'value="{text(name or os.path.basename(found.root))}">'
+        f'value="{exact(name or os.path.basename(found.root))}">'
         f'<label for="patterns">Leave out more <span class="quiet">one pattern a line, as in .gitignore; '
         f"they are written to <code>{rules_file(found.root)}</code></span></label>"
         f'<textarea id="patterns" name="patterns" rows="3" spellcheck="false" placeholder="docs/archive/&#10;*.csv">'
-        f"{text(patterns)}</textarea>"
+        f"{exact(patterns)}</textarea>"
         f'<label class="check"><input type="checkbox" name="nested"> '
         f"Allow a folder inside another project, or around one</label>"
         f'<div class="line"><button type="submit" class="act primary"{"" if found.files else " disabled"}>'
-        f"Index {count(found.files)} files</button>"
+        f"Index {counted(found.files, 'file')}</button>"
         f'<button type="submit" class="act" data-do="preview">Look again</button>'
         f"{button('Another folder', 'again')}</div>"
         f"{remark}</form></section>"
@@ -171,7 +177,7 @@ def _secrets(found: Preview) -> str:
     if not found.secrets:
         return '<p class="quiet">No secrets were recognised in these files.</p>'
     rows = [[f"<code>{text(path)}</code>", text(where)] for path, where in found.secret_files]
-    number = "1 secret" if found.secrets == 1 else f"{count(found.secrets)} secrets"
+    number = counted(found.secrets, "secret")
     listed = table(["File", "Line: kind"], rows, caption="Files with secrets")
     return (
         f"<details class='warnbox'><summary>{badge(number, 'warn')} recognised; "

@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING
 from gardener.checks import all_checks
 from gardener.errors import UsageError
 from gardener.health.check import Check, Finding, run_checks
+from gardener.server.app_state import own_state
+from gardener.sizes import counted
+from ui.issue_list import act_on_issue, issues_html
 from ui.markup import ago, badge, bar, button, count, seconds, section, text
 from ui.pages import Fields, Shown
 
@@ -34,7 +37,7 @@ class HealthPage:
         self._checked_at = 0.0
 
     def open(self, query: Fields) -> Shown:
-        self._check(all_checks(self._edge.gardener, lambda: self._edge.launch.url, self._watching))
+        self._check(all_checks(self._edge.gardener, lambda: own_state(self._edge)))
         return Shown("", self._form(), self._main())
 
     def refresh(self, worked: bool) -> Shown:
@@ -44,27 +47,25 @@ class HealthPage:
         return ""
 
     def act(self, what: str, fields: Fields) -> Iterator[Shown]:
+        if what in ("acknowledge", "snooze"):
+            said = act_on_issue(self._edge.health, what, fields)
+            yield Shown(said, None, self._main())
+            return
         if what not in ("check", "deep"):
             raise UsageError(f"This page cannot do {what!r}.", next_step="gardener help doctor")
         deep = what == "deep"
-        checks = all_checks(self._edge.gardener, lambda: self._edge.launch.url, self._watching, deep=deep)
+        checks = all_checks(self._edge.gardener, lambda: own_state(self._edge), deep=deep)
         found: list[Finding] = []
         for number, check in enumerate(checks):
             label = f"Checking {check.name}: {number + 1} of {len(checks)}"
             progress = bar(number, len(checks), "Checks done")
             yield Shown(notice=f'<div class="notice" role="status">{progress}<span>{text(label)}</span></div>')
-            found += run_checks([check])
+            found += run_checks([check], self._edge.health.runner)
         self._keep(found)
         yield Shown("", self._form(), self._main())
 
-    def _watching(self) -> dict[str, str]:
-        return {
-            context.name: str(self._edge.watching.state(context.id))
-            for context in self._edge.gardener.projects_by_use()
-        }
-
     def _check(self, checks: Sequence[Check]) -> None:
-        self._keep(run_checks(checks))
+        self._keep(run_checks(checks, self._edge.health.runner))
 
     def _keep(self, findings: list[Finding]) -> None:
         with self._lock:
@@ -83,7 +84,7 @@ class HealthPage:
     def _main(self) -> str:
         with self._lock:
             findings = sorted(self._findings, key=lambda finding: ORDER[finding.severity])
-        parts = [_verdict(findings)]
+        parts = [issues_html(self._edge.health), _verdict(findings)]
         for severity, heading in HEADINGS.items():
             these = [finding for finding in findings if finding.severity == severity]
             if these:
@@ -100,13 +101,14 @@ def _verdict(findings: Sequence[Finding]) -> str:
     problems = sum(finding.severity == "error" for finding in findings)
     warnings = sum(finding.severity == "warning" for finding in findings)
     if not problems and not warnings:
-        return f'<p class="sum">{badge("all fine", "good")} {len(findings)} checks, nothing to do.</p>'
+        every = counted(len(findings), "check")
+        return f'<p class="sum">{badge("all fine", "good")} {every}, nothing to do.</p>'
     marks = []
     if problems:
-        marks.append(badge(f"{problems} {'problem' if problems == 1 else 'problems'}", "bad"))
+        marks.append(badge(counted(problems, "problem"), "bad"))
     if warnings:
-        marks.append(badge(f"{warnings} {'warning' if warnings == 1 else 'warnings'}", "warn"))
-    return f'<p class="sum">{" ".join(marks)} in {len(findings)} checks.</p>'
+        marks.append(badge(counted(warnings, "warning"), "warn"))
+    return f'<p class="sum">{" ".join(marks)} in {counted(len(findings), "check")}.</p>'
 
 
 def _finding_html(finding: Finding) -> str:

@@ -11,6 +11,8 @@ import re
 from collections.abc import Sequence
 from html import escape
 
+from gardener.models.inert import visible
+
 _KEYWORD_LIST = """
 abstract and as assert async await begin bool boolean break case catch chan char class const constexpr
 continue crate def default defer del delete do double dyn echo elif else elsif end enum esac except
@@ -48,11 +50,11 @@ def highlighted(lines: Sequence[str], language: str) -> list[str]:
     """The lines as HTML: escaped, with <span class="c|s|n|k"> around what is coloured.
 
     Give them from the file's first line on: whether a line lies inside a long comment or string depends on
-    those before.
+    those before. Characters that hide or turn the reading direction stand there as escapes.
     """
     result: list[str] = []
     inside = ""
-    for line in lines:
+    for line in (visible(line.rstrip("\r")) for line in lines):
         if language in _PROSE or len(line) > _LONGEST_LINE:
             result.append(escape(line))
             continue

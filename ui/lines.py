@@ -15,6 +15,10 @@ if TYPE_CHECKING:
 
 AROUND = 60
 """Lines shown above and below those that were asked for."""
+COLOURED_FROM = 400
+"""Lines above those shown from which colouring starts, to know of a long comment or string."""
+MOST_LINES = 2_000
+"""That can be asked for in one page."""
 LONGEST_LINE = 2_000
 """Characters of one line that are sent to the page."""
 
@@ -44,6 +48,8 @@ def opened_lines_html(
     gardener: Gardener, context: ProjectContext, path: str, start: int, end: int, back: Mapping[str, str]
 ) -> str:
     """The lines of a file as they are on the disk now, with their neighbours, and the way back to the search `back`."""
+    start = max(1, start)
+    end = max(start, min(end, start + MOST_LINES - 1))
     asked = gardener.source(context, path, start, end)
     where = f'{text(path)}<span class="quiet">:{start}–{end}</span>'
     editing = open_in_editor_html(gardener, context, path, start)
@@ -52,8 +58,9 @@ def opened_lines_html(
     if not asked.exists or not asked.lines:
         why = text(asked.reason or "these lines do not exist any more")
         return f'<section class="opened">{head}<p class="warn">{why}</p></section>'
-    view = gardener.source(context, path, 1, end + AROUND)
     first = max(1, start - AROUND)
-    coloured = highlighted([line[:LONGEST_LINE] for line in view.lines], view.language)[first - 1 :]
+    above = max(1, first - COLOURED_FROM)
+    view = gardener.source(context, path, above, end + AROUND)
+    coloured = highlighted([line[:LONGEST_LINE] for line in view.lines], view.language)[first - above :]
     body = lines_html(coloured, first, f"Lines {first} to {first + len(coloured) - 1} of {path}", range(start, end + 1))
     return f'<section class="opened">{head}{body}</section>'

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING
 
+from gardener.sizes import counted
 from ui.transcript import ChatMessage, Transcript, growing
 
 if TYPE_CHECKING:
@@ -35,4 +36,6 @@ async def frames(job: Job, transcript: Transcript, wanted: Callable[[], bool]) -
                     text += event["text"]
         if not wanted() or job.over:
             return
-        yield growing(transcript, text, "Searching the project…" if found < 0 else f"Read {found} places, writing…")
+        yield growing(
+            transcript, text, "Searching the project…" if found < 0 else f"Read {counted(found, 'place')}, writing…"
+        )

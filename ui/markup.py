@@ -10,12 +10,29 @@ from time import localtime, strftime, time
 
 from gardener.sizes import size as size
 
+_TURNING = (*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x2028, 0x2029)
+_HIDDEN = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if code not in (0x09, 0x0A)}
+_HIDDEN |= {code: f"\\u{code:04x}" for code in (*_TURNING, *range(0xD800, 0xE000))}
+"""Control characters, what turns the reading direction or breaks lines unseen, and what no JSON can carry."""
 ACTION_CLASSES = {"primary": "act primary", "plain": "act", "danger": "act danger", "link": "act link"}
 
 
+def plain(value: object) -> str:
+    """Any value with what hides in it spelled out, so that it can look like nothing else. Not escaped for HTML.
+
+    Joiners and marks that writing needs stay: people's own words and names have them.
+    """
+    return str(value).translate(_HIDDEN)
+
+
 def text(value: object) -> str:
-    """Any value as text that is safe in content and in quoted attributes."""
-    return escape(str(value), quote=True)
+    """Any value as text to be read, safe in content and in quoted attributes."""
+    return escape(plain(value), quote=True)
+
+
+def exact(value: object) -> str:
+    """Any value for a quoted attribute or a field whose content comes back: nothing is spelled out."""
+    return escape(str(value).encode("utf-8", "replace").decode(), quote=True)
 
 
 def attributes(values: Mapping[str, object]) -> str:
@@ -24,7 +41,7 @@ def attributes(values: Mapping[str, object]) -> str:
     for name, value in values.items():
         if value is None or value is False:
             continue
-        parts.append(f" {name}" if value is True else f' {name}="{text(value)}"')
+        parts.append(f" {name}" if value is True else f' {name}="{exact(value)}"')
     return "".join(parts)
 
 
@@ -34,7 +51,8 @@ def button(label: str, do: str, *, look: str = "plain", confirm: str = "", name:
     `confirm` asks first; `name` is its accessible name when the label alone does not say enough.
     """
     data = {f"data-field-{key}": value for key, value in fields.items()}
-    rest = attributes({"data-do": do, "data-confirm": confirm or None, "aria-label": name or None, **data})
+    said = {"data-confirm": plain(confirm) or None, "aria-label": plain(name) or None}
+    rest = attributes({"data-do": do, **said, **data})
     return f'<button type="button" class="{ACTION_CLASSES[look]}"{rest}>{text(label)}</button>'
 
 

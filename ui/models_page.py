@@ -237,7 +237,8 @@ class ModelsPage:
     def _catalogue(self, machine: Machine) -> str:
         found = recommended(machine)
         best = best_of(found)
-        rows = [self._catalogue_row(machine, model, fit, best) for model, fit in found]
+        here = ollama_is_here(self._gardener)
+        rows = [self._catalogue_row(machine, model, fit, best, here) for model, fit in found]
         listed = table(
             ["Model", "Fit", "Needs", "Has", "Leaves", "Window", "Licence", "Get it"],
             rows, caption=f"The catalogue, for {machine.runtime}", numeric=(2, 3, 4, 5),
@@ -251,12 +252,20 @@ class ModelsPage:
             name="catalogue",
         )
 
-    def _catalogue_row(self, machine: Machine, model: CatalogModel, fit: Fit, best: CatalogModel | None) -> list[str]:
+    def _catalogue_row(
+        self, machine: Machine, model: CatalogModel, fit: Fit, best: CatalogModel | None, here: bool
+    ) -> list[str]:
         build = model.build(machine.runtime)
         assert build is not None  # `recommended` gives only what has one
         mark = badge("recommended", "good") if model is best else ""
         if machine.runtime == "ollama":
             get = button("Pull", "pull", model=model.id, name=f"Pull {model.id}")
+            if fit.label == "too large" and here:  # as `pull` would refuse it
+                over = f"needs {size(fit.needs.total)}, {size(-fit.leaves)} more than there is"
+                get = (
+                    f'<button type="button" class="act" disabled aria-label="Pull {text(model.id)}">Pull</button>'
+                    f'<br><span class="quiet">{over}</span>'
+                )
         else:
             get = f"<code>{text(command(build, self._gardener.paths.models))}</code>"
         left = size(fit.leaves) if fit.leaves >= 0 else f"−{size(-fit.leaves)}"

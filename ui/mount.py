@@ -32,9 +32,19 @@ _TAKEN_PATHS = (
     "/gradio_api/app_id",
     "/gradio_api/info",
 )
-_TAKEN_PREFIXES = ("/assets/", "/static/", "/gradio_api/heartbeat/")
+_TAKEN_PREFIXES = ("/assets/", "/static/")
 _TAKEN_PAGES = frozenset({"/", "/config", "/config/", "/theme.css", "/favicon.ico", "/robots.txt"})
 """The pages themselves are added to them, see OnlyPages."""
+EVENTS_AT_ONCE = 256
+"""As many as the guard lets in: every page that is looked at keeps one open for its running work."""
+SESSIONS_KEPT = 300
+"""Pages whose state Gradio holds, a quarter of a megabyte each; it makes one with every load and ends none itself."""
+
+
+_STAY = """<script>addEventListener("beforeunload", (event) => event.stopImmediatePropagation());</script>"""
+"""Gradio closes its streams when the browser asks to leave, also for a link into an editor, which leaves nothing: what
+the page was following is lost; and it logs each as an error. When a page really goes, the browser closes them itself.
+Listeners of the window run in the order of their making: this one must be there before Gradio's own script is."""
 
 
 def mount(app: FastAPI, edge: Edge) -> FastAPI:
@@ -60,11 +70,14 @@ def mount(app: FastAPI, edge: Edge) -> FastAPI:
 
     demo = build(edge)
     add_routes(demo, pages, edge)
+    demo.max_threads, demo.state_session_capacity = EVENTS_AT_ONCE, SESSIONS_KEPT
     demo.queue(max_size=64, api_open=False, default_concurrency_limit=None)
     with warnings.catch_warnings():
         # It is off anyway, and several pages make Gradio say so.
         warnings.filterwarnings("ignore", message="SSR mode is not supported with multi-page apps")
         _mount(gr, app, demo, edge, pages)
+    # It would hold one of the six connections that a browser has for all tabs together, only to tell when a tab closes.
+    demo.config["connect_heartbeat"] = False
     route: Any = app.router.routes[-1]
     route.app = OnlyPages(route.app, [page.path for page in pages])
     return app
@@ -73,6 +86,7 @@ def mount(app: FastAPI, edge: Edge) -> FastAPI:
 def _mount(gr: Any, app: FastAPI, demo: Any, edge: Edge, pages: Sequence[Page]) -> None:
     from ui.theme import head, static_text, theme
 
+    _stay_connected()
     gr.mount_gradio_app(
         app,
         demo,
@@ -94,6 +108,19 @@ def _mount(gr: Any, app: FastAPI, demo: Any, edge: Edge, pages: Sequence[Page]) 
     )
 
 
+def _stay_connected() -> None:
+    """Puts _STAY at the head of Gradio's page; what is given as `head` is only run by Gradio's script."""
+    from gradio.routes import templates
+    from jinja2 import ChoiceLoader, DictLoader
+
+    environment, name = templates.env, "frontend/index.html"
+    assert environment.loader is not None
+    source = environment.loader.get_source(environment, name)[0]
+    if _STAY not in source:
+        changed = source.replace("<head>", f"<head>{_STAY}", 1)
+        environment.loader = ChoiceLoader([DictLoader({name: changed}), environment.loader])
+
+
 def scrub_environment(run_directory: str) -> None:
     """Before Gradio is imported: no analytics, no sharing, no foreign paths, and a private temporary folder.
 
@@ -107,6 +134,9 @@ def scrub_environment(run_directory: str) -> None:
     os.environ |= {
         "GRADIO_ANALYTICS_ENABLED": "False",
         "GRADIO_RUN_HISTORY": "False",
+        # After every event it makes a table of the last so many, for a page that is off.
+        "GRADIO_ANALYTICS_MAX_EVENTS": "1",
+        "GRADIO_ANALYTICS_CACHE_FREQUENCY": str(10**12),
         "GRADIO_TEMP_DIR": temporary,
         "HF_HUB_DISABLE_TELEMETRY": "1",
         "HF_HUB_OFFLINE": "1",

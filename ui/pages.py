@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import gradio as gr
 
-from gardener.errors import GardenerError
+from gardener.errors import GardenerError, UsageError
 from ui.markup import notice, text
 
 if TYPE_CHECKING:
@@ -25,14 +26,33 @@ log = logging.getLogger("gardener.ui")
 
 FOLLOW_SECONDS = 0.25
 """Between two looks at running work: progress moves, and the page's server does not notice."""
+BREATH_SECONDS = 5.0
+"""Gradio ends the handler of a page that was left, but only when it yields; until then it holds one of its places."""
 ACTOR_JS = """
 window.gardener = window.gardener || {};
 window.gardener.act = (what, fields) => trigger('act', { what, fields: Object.entries(fields) });
-window.gardener.follow = () => trigger('follow', {});
+window.gardener.follow = (again) => trigger('follow', { again: Boolean(again) });
+window.gardener.rest = () => trigger('rest', {});
 document.dispatchEvent(new Event("gardener-page"));
-/* The events that pages.js sends: 'act' 'follow' */
+/* The events that pages.js sends: 'act' 'follow' 'rest' */
 """
 Fields = Mapping[str, str]
+
+
+class Given(dict[str, str]):
+    """The fields of one event. Whoever sends it may leave some out: that is the sender's mistake."""
+
+    def __missing__(self, name: str) -> str:
+        raise UsageError(f"This action needs {name!r}.", next_step="reload the page")
+
+
+def number(typed: str, otherwise: int | None = None) -> int:
+    """A typed number from 0 to 999,999,999; for anything else `otherwise`. Raises UsageError without that."""
+    if typed.isascii() and typed.isdigit() and len(typed) < 10:
+        return int(typed)
+    if otherwise is None:
+        raise UsageError(f"{typed[:40]!r} is no number.", next_step="reload the page")
+    return otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,19 +115,18 @@ def _build(page: Page, edge: Edge) -> None:
             """Of an action that was overtaken only what it did is said: the page belongs to the newer one."""
             return _parts(shown if newest_action.get(tab) is mine else Shown(notice=shown.notice or None))
 
-        # Pairs: of an object with the key "path" Gradio thinks that it names an uploaded file.
-        fields = {str(name): str(value) for name, value in event.fields}
         try:
-            if event.what == "open":
+            fields = _given(event)
+            if getattr(event, "what", "") == "open":
                 yield parts(page.open(fields))
             else:
-                for shown in page.act(str(event.what), fields):
+                for shown in page.act(str(getattr(event, "what", "")), fields):
                     yield parts(shown)
         except GardenerError as error:
             yield _parts(Shown(notice=notice(error.message, error.next_step, bad=True)))
         except Exception:
             # The last frame below Gradio, which would show its own toast and no next step.
-            log.exception("the page %s could not do %s", page.path, event.what)
+            log.exception("the page %s could not do %s", page.path, getattr(event, "what", ""))
             yield _parts(
                 Shown(notice=notice("Something unexpected went wrong; the log has it.", "gardener doctor", bad=True))
             )
@@ -119,20 +138,28 @@ def _build(page: Page, edge: Edge) -> None:
 
     newest: dict[str, object] = {}
 
-    async def follow(request: gr.Request) -> AsyncIterator[list[Any]]:
-        """Shows the work as long as the tab is open. One that was overtaken by a newer one says nothing more.
+    def rest(request: gr.Request) -> None:
+        """Nobody looks at the tab: its stream is given up, because a browser has six for all tabs together."""
+        newest.pop(str(request.session_hash), None)
+
+    async def follow(event: gr.EventData, request: gr.Request) -> AsyncIterator[list[Any]]:
+        """Shows the work as long as the tab is looked at. One that was overtaken by a newer one says nothing more.
 
         It never ends by itself, idle or not: while one event of a tab is open Gradio keeps its stream, and an action
         right behind another would be lost with a stream that is just being closed.
         """
         tab, mine = str(request.session_hash), object()
-        stale = tab in newest  # asked for again: another project is active, or its index has changed
+        # Asked for again: another project is active, its index has changed, or nobody has looked for a while.
+        stale = tab in newest or getattr(event, "again", False) is True
         newest[tab] = mine
         nothing = [gr.skip()] * 4
-        before, worked, seen = "", False, ended()
+        before, worked, seen, breath = "", False, ended(), time.monotonic()
         try:
             while newest.get(tab) is mine and not edge.closing.is_set():
                 now = await asyncio.to_thread(page.live)
+                if time.monotonic() - breath > BREATH_SECONDS:
+                    yield nothing
+                    breath = time.monotonic()
                 if now != before:
                     yield [now, *nothing[1:]]
                 before, worked = now, worked or bool(now)
@@ -151,6 +178,15 @@ def _build(page: Page, edge: Edge) -> None:
     followed = [live, said, form, main]
     actor.act(act, None, [said, form, main], trigger_mode="multiple", **quiet)
     actor.follow(follow, None, followed, trigger_mode="multiple", **quiet)
+    actor.rest(rest, None, None, trigger_mode="multiple", **quiet)
+
+
+def _given(event: gr.EventData) -> Given:
+    try:
+        # Pairs: of an object with the key "path" Gradio thinks that it names an uploaded file.
+        return Given((str(name), str(value)) for name, value in event.fields)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise UsageError("No page sends such an event.", next_step="reload the page") from error
 
 
 def _parts(shown: Shown) -> list[Any]:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gardener.disk import project_bytes
 from gardener.errors import IndexDamaged, UsageError
 from gardener.index.facts import summary
 from gardener.paths import index_directory
 from gardener.projects import checkout
+from gardener.sizes import counted
 from ui import first_run
 from ui.job_view import jobs_html
-from ui.markup import ago, badge, button, count, empty, notice, size, table, text
+from ui.markup import ago, badge, button, count, empty, exact, notice, size, table, text
 from ui.pages import Fields, Shown
 
 if TYPE_CHECKING:
     from gardener.projects.records import ProjectRecord
     from gardener.server.edge import Edge
+    from gardener.server.jobs import Job
     from gardener.types import ProjectContext
 
 
@@ -29,13 +31,34 @@ class ProjectsPage:
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
         self._gardener = edge.gardener
+        self._asked: list[Job] = []
+        """Work that a button of this page began and whose end nobody was told yet."""
 
     def open(self, query: Fields) -> Shown:
         first = not self._gardener.registry.list(include_removed=True)
         return Shown("", first_run.folder_form(query.get("add", ""), first=first), self._main())
 
     def refresh(self, worked: bool) -> Shown:
-        return Shown(main=self._main())
+        return Shown(notice=self._ended(), main=self._main())
+
+    def _ended(self) -> str | None:
+        """What came of the work that was asked for here; None while there is nothing to say."""
+        over = [job for job in self._asked if job.over]
+        if not over:
+            return None
+        self._asked = [job for job in self._asked if job not in over]
+        job = over[-1]
+        error: dict[str, Any] | None = (job.last or {}).get("error")
+        if error is not None:
+            return notice(f"{job.about}: {error['message']}", str(error["next_step"]), bad=True)
+        if job.state == "cancelled":
+            return notice(f"The indexing of {job.about} was stopped; what is finished is kept.")
+        report = job.last or {}
+        changes = ", ".join(
+            f"{count(report[what])} {what}" for what in ("added", "changed", "removed") if report.get(what)
+        )
+        files = counted(report.get("files", 0), "file")
+        return notice(f"The index of {job.about} is up to date: {files}, {changes or 'nothing had changed'}.")
 
     def live(self) -> str:
         jobs = [job for kind in ("index", "embed") for job in self._edge.jobs.find(kind=kind) if not job.over]
@@ -60,7 +83,7 @@ class ProjectsPage:
                 said = notice(f"{context.name} is the active project now.", more_html=' <a href="/">Ask about it</a>')
             case "update" | "rebuild":
                 context = registry.get(fields["project"])
-                self._edge.update_index(context, rebuild=what == "rebuild")
+                self._asked.append(self._edge.update_index(context, rebuild=what == "rebuild"))
                 said = ""
             case "cancel":
                 self._edge.jobs.cancel(fields["job"])
@@ -157,9 +180,9 @@ class ProjectsPage:
             label = "Update index" if indexed else "Index"
             parts.append(button(label, "update", name=f"{label}: {context.name}", **who))
         rename = (
-            f'<form data-do="rename" class="line"><input type="hidden" name="project" value="{text(context.id)}">'
+            f'<form data-do="rename" class="line"><input type="hidden" name="project" value="{exact(context.id)}">'
             f'<label for="name-{text(context.id)}">New name</label><input type="text" id="name-{text(context.id)}" '
-            f'name="name" required value="{text(context.name)}">'
+            f'name="name" required value="{exact(context.name)}">'
             f'<button type="submit" class="act">Rename</button></form>'
         )
         rebuild = button(

@@ -11,8 +11,8 @@ from gardener.index.search import SearchRequest, SearchResult
 from gardener.paths import index_directory
 from ui.highlight import highlighted
 from ui.lines import lines_html, open_in_editor_html, opened_lines_html
-from ui.markup import badge, button, count, empty, seconds, text
-from ui.pages import Fields, Shown
+from ui.markup import badge, button, count, empty, exact, seconds, text
+from ui.pages import Fields, Shown, number
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
@@ -52,7 +52,7 @@ class SearchPage:
                 yield Shown("", self._form({"q": fields["q"]}), self._found({"q": fields["q"]}))
             case "lines":
                 context = self._gardener.context(fields["project"])
-                start, end = int(fields["start"]), int(fields["end"])
+                start, end = number(fields["start"]), number(fields["end"])
                 yield Shown(main=opened_lines_html(self._gardener, context, fields["file"], start, end, _back(fields)))
             case _:
                 raise UsageError(f"This page cannot do {what!r}.", next_step="gardener help search")
@@ -66,10 +66,10 @@ class SearchPage:
         languages = sorted(self._languages(context)) if context and facts.get("table_version") else []
         wanted = query.get("language", "")
         options = "".join(
-            f'<option value="{text(name)}"{" selected" if name == wanted else ""}>{text(name)}</option>'
+            f'<option value="{exact(name)}"{" selected" if name == wanted else ""}>{text(name)}</option>'
             for name in languages
         )
-        limit = int(query.get("limit") or 10) if (query.get("limit") or "10").isdigit() else 10
+        limit = number(query.get("limit", ""), 10)
         limits = "".join(
             f'<option value="{number}"{" selected" if number == limit else ""}>{number}</option>' for number in LIMITS
         )
@@ -77,7 +77,7 @@ class SearchPage:
         return (
             f'<form data-do="search" data-address="" class="searching" role="search"><div class="line">'
             f'<label class="hidden" for="q">Search {text(where)}</label>'
-            f'<input type="search" id="q" name="q" value="{text(query.get("q", ""))}"'
+            f'<input type="search" id="q" name="q" value="{exact(query.get("q", ""))}"'
             f' placeholder="Search {text(where)}" autocomplete="off" spellcheck="false" maxlength="20000"'
             f' data-focus="">'
             f'<button type="submit" class="act primary">Search</button></div><div class="line filters">'
@@ -85,10 +85,10 @@ class SearchPage:
             f'<select id="language" name="language" data-submits="">'
             f'<option value="">any</option>{options}</select></span>'
             f'<span class="pair"><label for="path">Path</label><input type="text" id="path" name="path" size="14"'
-            f' placeholder="src/ or *.py" value="{text(query.get("path", ""))}" autocomplete="off"></span>'
+            f' placeholder="src/ or *.py" value="{exact(query.get("path", ""))}" autocomplete="off"></span>'
             f'<span class="pair"><label for="symbol">Symbol</label>'
             f'<input type="text" id="symbol" name="symbol" size="12"'
-            f' value="{text(query.get("symbol", ""))}" autocomplete="off"></span>'
+            f' value="{exact(query.get("symbol", ""))}" autocomplete="off"></span>'
             f'<label class="check"><input type="checkbox" name="no_tests" data-submits=""{checked}> no tests</label>'
             f'<span class="pair"><label for="limit">Results</label>'
             f'<select id="limit" name="limit" data-submits="">{limits}</select></span>'
@@ -113,7 +113,7 @@ class SearchPage:
         query = fields.get("q", "")
         if not query.strip() and not fields.get("symbol", "").strip():
             raise UsageError("The query is empty.", next_step="a word, a question or a symbol's name")
-        limit = int(fields["limit"]) if fields.get("limit", "").isdigit() else 10
+        limit = number(fields.get("limit", ""), 10)
         found = self._gardener.search(
             context,
             SearchRequest(

@@ -11,7 +11,7 @@ from gardener.settings import Settings, Sources, load_good_parts
 from gardener.settings_edit import set_value, unset_value
 from gardener.settings_kind import InvalidValue, Setting, toml_value
 from gardener.settings_schema import SETTINGS, find_setting
-from ui.markup import badge, button, notice, text
+from ui.markup import badge, button, exact, notice, text
 from ui.pages import Fields, Shown
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class SettingsPage:
     def open(self, query: Fields) -> Shown:
         form = (
             '<div class="line card"><label for="filter">Find a setting</label>'
-            f'<input type="search" id="filter" data-filters="#page-main .setting" value="{text(query.get("q", ""))}"'
+            f'<input type="search" id="filter" data-filters="#page-main .setting" value="{exact(query.get("q", ""))}"'
             f' autocomplete="off" placeholder="memory, ollama, exclude …">'
             f'<span class="quiet">Your file: <code>{text(self._gardener.paths.config)}</code></span></div>'
         )
@@ -111,7 +111,7 @@ def _row(setting: Setting, settings: Settings) -> str:
         f'<div class="about"><label for="{text(name)}"><code>{text(setting.key)}</code></label> {marker} {where}'
         f"<p>{text(setting.description)}</p>"
         f'<p class="quiet">{text(setting.allowed())}; {text(default)}{effect}</p></div>'
-        f'<form data-do="set" class="line"><input type="hidden" name="key" value="{text(setting.key)}">'
+        f'<form data-do="set" class="line"><input type="hidden" name="key" value="{exact(setting.key)}">'
         f"{_control(setting, value, name)}"
         f'<button type="submit" class="act" aria-label="Save {text(setting.key)}">Save</button>{reset}</form></div>'
     )
@@ -129,11 +129,11 @@ def _control(setting: Setting, value: Value, name: str) -> str:
         return f"<select {common}>{options}</select>"
     if isinstance(value, tuple):
         rows = min(MANY_LINES, max(1, len(value)))
-        return f'<textarea {common} rows="{rows}" spellcheck="false">{text(chr(10).join(value))}</textarea>'
+        return f'<textarea {common} rows="{rows}" spellcheck="false">{exact(chr(10).join(value))}</textarea>'
     if setting.kind in ("integer", "number"):
         step = "1" if setting.kind == "integer" else "any"
         return (
-            f'<input type="number" {common} step="{step}" value="{text(toml_value(value))}" required>'
+            f'<input type="number" {common} step="{step}" value="{exact(toml_value(value))}" required>'
             f'<span class="quiet">{text(setting.unit)}</span>'
         )
-    return f'<input type="text" {common} value="{text(value)}" autocomplete="off" spellcheck="false">'
+    return f'<input type="text" {common} value="{exact(value)}" autocomplete="off" spellcheck="false">'

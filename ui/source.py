@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 from gardener.chat.citations import lines_sha256
 from ui.editor import NAMES, editor_link
 from ui.highlight import highlighted
+from ui.markup import exact, text
 
 if TYPE_CHECKING:
     from gardener.app import Gardener
@@ -42,9 +42,9 @@ def citations_html(citations: Sequence[Mapping[str, Any]], turn: int, chosen: in
     for citation in sorted(citations, key=lambda entry: int(entry["n"])):
         n, state = int(citation["n"]), str(citation.get("state", "current"))
         folder, _, name = str(citation["path"]).rpartition("/")
-        flag = "" if state == "current" else f'<span class="flag">{escape(STATES.get(state, state))}</span>'
-        symbol = f'<span class="symbol">{escape(str(citation["symbol"]))}</span>' if citation.get("symbol") else ""
-        place = f'<span class="folder">{escape(folder + "/") if folder else ""}</span>{escape(name)}'
+        flag = "" if state == "current" else f'<span class="flag">{text(STATES.get(state, state))}</span>'
+        symbol = f'<span class="symbol">{text(str(citation["symbol"]))}</span>' if citation.get("symbol") else ""
+        place = f'<span class="folder">{text(folder + "/") if folder else ""}</span>{text(name)}'
         lines = f"{int(citation['start_line'])}–{int(citation['end_line'])}"
         pressed = "true" if n == chosen else "false"
         items.append(
@@ -59,13 +59,13 @@ def citations_html(citations: Sequence[Mapping[str, Any]], turn: int, chosen: in
 def source_html(gardener: Gardener, context: ProjectContext, citation: Mapping[str, Any]) -> str:
     """The cited lines on the disk now, among their neighbours, and whether they still say what was cited."""
     path, start, end = str(citation["path"]), int(citation["start_line"]), int(citation["end_line"])
-    heading = f'<h3 tabindex="-1">{escape(path)}<span class="lines">:{start}–{end}</span></h3>'
+    heading = f'<h3 tabindex="-1">{text(path)}<span class="lines">:{start}–{end}</span></h3>'
     first = max(1, start - AROUND)
     above = max(1, first - COLOURED_FROM)
     view = gardener.source(context, path, above, end + AROUND)
     cited = view.lines[start - above : end + 1 - above]
     if not view.exists or not cited:
-        why = escape(view.reason or "these lines do not exist any more")
+        why = text(view.reason or "these lines do not exist any more")
         return f'<section class="source">{heading}<p class="warning">Cannot be shown: {why}.</p></section>'
     coloured = highlighted([line[:LONGEST_LINE] for line in view.lines], view.language)[first - above :]
     state, note = _state(cited, citation.get("sha256"))
@@ -80,8 +80,8 @@ def source_html(gardener: Gardener, context: ProjectContext, citation: Mapping[s
     )
     return (
         f'<section class="source" data-state="{state}">{heading}<div class="about">{note}</div>'
-        f'<div class="code" tabindex="0" role="region" aria-label="Lines of {escape(path, quote=True)}">'
-        f"<table><caption>{escape(path)}, lines {first} to {first + len(coloured) - 1}; "
+        f'<div class="code" tabindex="0" role="region" aria-label="Lines of {text(path)}">'
+        f"<table><caption>{text(path)}, lines {first} to {first + len(coloured) - 1}; "
         f"{start} to {end} are cited</caption><tbody>{rows}</tbody></table></div></section>"
     )
 
@@ -97,11 +97,11 @@ def _state(cited: Sequence[str], sha256: object) -> tuple[str, str]:
 
 def _editor_html(editor: str, path: str, line: int) -> str:
     """Ways out of the page: into the editor of the setting ui.editor, and the place as text."""
-    place = escape(f"{path}:{line}", quote=True)
+    place = exact(f"{path}:{line}")
     copy = f'<button type="button" data-copy="{place}">Copy path</button>'
     link = editor_link(editor, path, line)
     if not link or editor == "file":  # a browser follows no link from a page to a file
-        file_link = f'<button type="button" data-copy="{escape(link, quote=True)}">Copy link</button>' if link else ""
+        file_link = f'<button type="button" data-copy="{exact(link)}">Copy link</button>' if link else ""
         return f'<p class="acts">{copy}{file_link}</p>'
-    name = escape(NAMES[editor])
-    return f'<p class="acts"><a class="editor" href="{escape(link, quote=True)}">Open in {name}</a>{copy}</p>'
+    name = text(NAMES[editor])
+    return f'<p class="acts"><a class="editor" href="{exact(link)}">Open in {name}</a>{copy}</p>'

@@ -12,6 +12,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any
 
 from gardener.chat.generation import closing_fence
+from gardener.models.inert import code_span
 from ui.facts import facts_html
 from ui.inert import inert
 
@@ -23,6 +24,8 @@ Citations = list[dict[str, Any]]
 
 LONGEST_SHOWN = 60_000
 """Characters of one message that are laid out; a longer one is shown in part and can be had whole as a file."""
+LONGEST_STEP = 5_000
+"""Of a command that is advised: the longest path, quoted."""
 GROWING_SHOWN = 12_000
 """Of an answer that is being written, its end: every update lays all of it out again."""
 
@@ -47,7 +50,7 @@ class Transcript:
 
     def add_problem(self, message: str, next_step: str, acts: str = "") -> None:
         """An answer that did not come about."""
-        step = f"\n\nIn a terminal: `{next_step.replace('`', '')}`" if next_step else ""
+        step = "\n\n" + inert(f"In a terminal: {code_span(next_step, LONGEST_STEP)}") if next_step else ""
         self.turns.append([])
         self.messages.append({"role": "assistant", "content": _with(f"**{inert(message)}**{step}", acts)})
 
@@ -114,7 +117,7 @@ def answer_markdown(answer: Mapping[str, Any], turn: int) -> str:
 
 
 def shown(text: str, turn: int = 0, numbers: set[int] | None = None) -> str:
-    """`text` inert, cut to LONGEST_SHOWN, with a fence that it leaves open closed: what follows is ours."""
+    """`text` inert, cut to LONGEST_SHOWN; it ends outside code: what follows is ours."""
     if len(text) <= LONGEST_SHOWN:  # a page reads its conversation anew with every question
         return _laid_out(text, turn, frozenset(numbers or ()))
     return _laid_out.__wrapped__(text, turn, frozenset(numbers or ()))
@@ -126,7 +129,6 @@ def _laid_out(text: str, turn: int, numbers: frozenset[int]) -> str:
     if len(text) > LONGEST_SHOWN:
         cut = text[: max(text.rfind("\n", LONGEST_SHOWN // 2, LONGEST_SHOWN), LONGEST_SHOWN // 2)]
     whole = inert(cut, (lambda n: marker(turn, n)) if numbers else None, numbers)
-    whole += closing_fence(cut)
     if len(cut) < len(text):
         whole += f"\n\n*{len(cut):,} of {len(text):,} characters are shown; “Copy” and “Export” have all of them.*"
     return whole

@@ -22,8 +22,8 @@ _log = logging.getLogger("gardener.backup")
 JOURNAL = "restoring.json"
 STAGED = "restoring-"
 OLD = "before-restore-"
-KEPT = ("models", "embeddings", "logs", "run", "backups")
-"""Folders of the home that a restore leaves alone."""
+KEPT = ("models", "embeddings", "logs", "run", "backups", "health.db")
+"""What a restore leaves alone in the home."""
 _WAIT_S = 30.0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gardener.cli.console import Console, size
 from gardener.cli.target import add_project_option, open_gardener
 from gardener.errors import BackupDamaged, Interrupted, UsageError
+from gardener.sizes import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,7 +79,9 @@ def _create(service: BackupService, console: Console, args: argparse.Namespace) 
         console.json(made.as_json())
     else:
         found = made.manifest
-        console.line(f"{found.id}  {size(found.total_bytes)} in {len(found.files):,} files, {size(made.written)} new")
+        console.line(
+            f"{found.id}  {size(found.total_bytes)} in {counted(len(found.files), 'file')}, {size(made.written)} new"
+        )
         console.line(made.path)
     for reason in made.manifest.left_out:
         if reason.startswith("index of"):
@@ -133,12 +136,14 @@ def _show(service: BackupService, console: Console, args: argparse.Namespace) ->
     found = entry.manifest
     console.line(f"{found.id}  made by Gardener {found.gardener}, schema {found.state_schema}")
     console.line(f"  folder  {entry.path}")
-    console.line(f"  size    {size(found.total_bytes)} in {len(found.files):,} files")
+    console.line(f"  size    {size(found.total_bytes)} in {counted(len(found.files), 'file')}")
     console.line(f"  proof   {_proof(entry)}")
     for project in found.projects:
-        index = project.index_problem or f"{project.chunks:,} chunks"
+        index = project.index_problem or counted(project.chunks, "chunk")
         where = " (in the trash)" if project.removed else ""
-        console.line(f"  project {project.name}{where}: {project.conversations} conversations; index: {index}")
+        console.line(
+            f"  project {project.name}{where}: {counted(project.conversations, 'conversation')}; index: {index}"
+        )
     for reason in found.left_out:
         console.line(f"  without {reason}")
     return 0
@@ -174,8 +179,9 @@ def _depth_words(depth: str) -> str:
 def _tried(tried: Trial) -> str:
     answered = sum(1 for probe in tried.probes if probe.hits)
     return (
-        f"{tried.projects} projects, {tried.conversations} conversations with {tried.messages} messages, "
-        f"{tried.chunks:,} chunks; {answered} of {len(tried.probes)} queries answered."
+        f"{counted(tried.projects, 'project')}, {counted(tried.conversations, 'conversation')} with "
+        f"{counted(tried.messages, 'message')}, "
+        f"{counted(tried.chunks, 'chunk')}; {answered} of {counted(len(tried.probes), 'query', 'queries')} answered."
     )
 
 
@@ -234,7 +240,7 @@ def _say_restored(console: Console, done: RestoredPart) -> None:
     if done.trial is None:
         console.line(f"The conversation is as in {done.id}, in project {done.project}.")
     else:
-        console.line(f"{done.project} is as in {done.id}; {done.conversations} conversations were added.")
+        console.line(f"{done.project} is as in {done.id}; conversations added: {done.conversations:,}.")
     if done.saved:
         console.note(f"What was there before is backup {done.saved}.")
 

@@ -20,21 +20,11 @@ def configure_doctor(parser: argparse.ArgumentParser) -> None:
 
 def doctor(args: argparse.Namespace, console: Console) -> int:
     from gardener.checks import all_checks
-    from gardener.cli.status import watch_states
     from gardener.health.check import run_checks
-    from gardener.server.client import find_app
+    from gardener.server.app_state import ask_app
 
     with open_gardener(console) as gardener:
-
-        def app_url() -> str | None:
-            app = find_app(gardener.paths)
-            return None if app is None else app.url
-
-        def watching() -> dict[str, str]:
-            app = find_app(gardener.paths)
-            return {} if app is None else watch_states(app)
-
-        findings = run_checks(all_checks(gardener, app_url, watching, deep=args.deep))
+        findings = run_checks(all_checks(gardener, lambda: ask_app(gardener.paths), deep=args.deep))
     worst = [finding for finding in findings if finding.severity == "error"]
     if console.as_json:
         console.json({"ok": not worst, "findings": [finding.as_json() for finding in findings]})

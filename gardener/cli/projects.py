@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gardener.cli.console import Console, size
 from gardener.cli.target import open_gardener
+from gardener.sizes import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -122,8 +123,8 @@ def remove(args: argparse.Namespace, console: Console) -> int:
         console.json({"removed": report.as_json(), "purged": True})
         return 0
     console.line(
-        f"{report.name} is gone for good: {report.files:,} files ({size(report.bytes)}), "
-        f"{report.conversations:,} conversations, {report.vectors:,} shared vectors."
+        f"{report.name} is gone for good: {counted(report.files, 'file')} ({size(report.bytes)}), "
+        f"{counted(report.conversations, 'conversation')}, {counted(report.vectors, 'shared vector')}."
     )
     return 0
 

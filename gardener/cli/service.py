@@ -1,4 +1,4 @@
-"""`gardener service`: keeps the app running in the background, from log-in on."""
+"""`gardener service`: keeps the app and the monitor running in the background, from log-in on."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from gardener.errors import ServiceFailed, UsageError
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
+    from typing import TypeVar
 
     from gardener.paths import Paths
-    from gardener.server.runfile import RunningApp
     from gardener.service.description import ServiceDescription
     from gardener.service.manager import ServiceManager
+
+    Found = TypeVar("Found")
 
 START_TIMEOUT_S = 60.0
 ACTIONS = ("install", "uninstall", "start", "stop", "restart", "status", "logs")
@@ -21,11 +24,11 @@ _DONE = {"uninstall": "removed", "stop": "stopped"}
 
 def configure_service(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """examples:
-  gardener service install --dry-run     show the file that would be written, and where
-  gardener service install               write it, start the app, have it started at every log-in
+  gardener service install --dry-run     show the files that would be written, and where
+  gardener service install               write them, start the app and its monitor, now and at every log-in
   gardener service status
   gardener service logs --lines 50
-  gardener service uninstall             stop it and remove the file; data stays
+  gardener service uninstall             stop them and remove the files; data stays
 
 launchd on macOS (a user agent), systemd's user manager on Linux. No root is needed.
 """
@@ -54,9 +57,9 @@ def service(args: argparse.Namespace, console: Console) -> int:
     ensure_directory(paths.logs)
     if args.action in ("install", "start", "restart"):
         return _run(with_manager, services, paths, console, args.action)
-    for one in services:
+    for one in reversed(services):  # the monitor first: it would report that the app is gone
         getattr(with_manager, args.action)(one)
-    console.line_unless_json(f"The service is {_DONE[args.action]}.")
+    console.line_unless_json(f"The services are {_DONE[args.action]}.")
     if console.as_json:
         console.json({"action": args.action, "services": [one.label for one in services]})
     return 0
@@ -65,42 +68,49 @@ def service(args: argparse.Namespace, console: Console) -> int:
 def _run(
     with_manager: ServiceManager, services: tuple[ServiceDescription, ...], paths: Paths, console: Console, action: str
 ) -> int:
-    """Installs, starts or restarts, and waits until the app answers: anything else would be a guess."""
+    """Installs, starts or restarts, and waits until app and monitor are there: anything else would be a guess."""
+    from gardener.health.ledger import running_monitor
     from gardener.server.client import find_app
 
-    running = find_app(paths)
-    if running is not None and running.pid not in {with_manager.state(one).pid for one in services}:
+    running, monitor = find_app(paths), running_monitor(paths)
+    ours = {with_manager.state(one).pid for one in services}
+    if running is not None and running.pid not in ours:
         raise ServiceFailed(
             f"The app runs already (process {running.pid}), started by hand; two cannot.",
             next_step="gardener stop && gardener service " + action,
         )
+    if monitor and monitor not in ours:
+        raise ServiceFailed(
+            f"The monitor runs already (process {monitor}), started by hand; two cannot.",
+            next_step=f"kill {monitor} && gardener service {action}",
+        )
     for one in services:
         getattr(with_manager, action)(one)
-    app = _wait(with_manager, services[0], paths)
+    app = _wait(with_manager, services[0], lambda: find_app(paths))
+    monitor = _wait(with_manager, services[1], lambda: running_monitor(paths))
     if console.as_json:
-        console.json({"action": action, "url": app.url, "pid": app.pid})
+        console.json({"action": action, "url": app.url, "pid": app.pid, "monitor_pid": monitor})
         return 0
     console.line(f"Gardener runs in the background at {app.url} (process {app.pid}).")
+    console.line(f"Its monitor is process {monitor}.")
     console.note("Open it: gardener ui. End it: gardener service uninstall")
     for hint in _hints(with_manager):
         console.note(hint)
     return 0
 
 
-def _wait(with_manager: ServiceManager, app_service: ServiceDescription, paths: Paths) -> RunningApp:
+def _wait(with_manager: ServiceManager, service: ServiceDescription, find: Callable[[], Found | None]) -> Found:
     import time
-
-    from gardener.server.client import find_app
 
     until = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < until:
-        app = find_app(paths)
-        if app is not None:
-            return app
+        found = find()
+        if found:
+            return found
         time.sleep(0.2)
-    said = "\n".join(_tail(app_service.output, 8)) or with_manager.state(app_service).last_end or "it said nothing"
+    said = "\n".join(_tail(service.output, 8)) or with_manager.state(service).last_end or "it said nothing"
     raise ServiceFailed(
-        f"The service was started, but the app does not answer after {START_TIMEOUT_S:.0f} s: {said}",
+        f"The service was started, but the {service.name} does not answer after {START_TIMEOUT_S:.0f} s: {said}",
         next_step="gardener service logs",
     )
 
@@ -170,17 +180,19 @@ def _logs(services: tuple[ServiceDescription, ...], console: Console, lines: int
 
     if lines < 1:
         raise UsageError("--lines wants a number from 1 on.", next_step="gardener service logs --lines 50")
+    ran = [one for one in services if os.path.exists(one.output)]
+    if console.as_json:
+        console.json(
+            {"logs": [{"name": one.name, "file": one.output, "lines": _tail(one.output, lines)} for one in ran]}
+        )
+        return 0
     for one in services:
-        if not os.path.exists(one.output):
-            console.note(f"{one.output} does not exist: the service has not run yet.")
+        if one not in ran:
+            console.note(f"{one.output} does not exist: the {one.name} has not run as a service yet.")
             continue
-        found = _tail(one.output, lines)
-        if console.as_json:
-            console.json({"file": one.output, "lines": found})
-            continue
-        for line in found:
+        console.note(f"The last lines of {one.output}; the log proper is beside it:")
+        for line in _tail(one.output, lines):
             console.line(inert(line))
-        console.note(f"All of it: {one.output}; the app's own log is beside it.")
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gardener.cli.console import Console, size
 from gardener.cli.target import open_gardener
+from gardener.sizes import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -64,9 +65,12 @@ def _project(gardener: Gardener, context: ProjectContext, console: Console) -> i
     if not facts.get("table_version"):
         console.line(f'  index      none yet: gardener index --project "{context.name}"')
         return 0
-    fresh = "matches the disk" if state.fresh else f"{state.changed_files:,} files behind the disk: gardener index"
+    fresh = (
+        "matches the disk" if state.fresh else f"{counted(state.changed_files, 'file')} behind the disk: gardener index"
+    )
     console.line(
-        f"  index      {state.files:,} files, {int(facts.get('lines', '0')):,} lines, {state.chunks:,} chunks; {fresh}"
+        f"  index      {counted(state.files, 'file')}, {counted(int(facts.get('lines', '0')), 'line')}, "
+        f"{counted(state.chunks, 'chunk')}; {fresh}"
     )
     console.line(f"  vectors    {state.embedded_fraction:.0%}")
     top = sorted(languages.items(), key=lambda item: -item[1])[:8]

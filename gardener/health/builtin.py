@@ -6,7 +6,7 @@ import os
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from gardener.errors import GardenerError
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 SQLITE_WANTED = (3, 51, 3)
 """First release without the WAL-reset bug (https://www.sqlite.org/changes.html)."""
-DISK_WARNING, DISK_ERROR = 0.85, 0.95
-"""Shares of the disk in use."""
+_HOUR_S = 3_600.0
+_DAY_S = 86_400.0
 
 
 def builtin_checks(
@@ -31,29 +31,26 @@ def builtin_checks(
     state: Callable[[], State],
     projects: Callable[[], Sequence[ProjectContext]],
     embedder_problem: Callable[[], str],
-    app_url: Callable[[], str | None],
-    watching: Callable[[], Mapping[str, str]] = dict,
     embedder_name: Callable[[], str] = lambda: "packaged",
     chat: Callable[[], Sequence[Choice]] = tuple,
 ) -> list[Check]:
-    """All checks. The callables are asked when the check runs, so that one that fails spoils nothing else.
+    """Checks of the installation and its data. The callables are asked when the check runs, so that one that fails
+    spoils nothing else.
 
-    `chat` gives who would answer, and then who would stand in if somebody is set to. `watching` tells how the running
-    app keeps each project fresh, by name. `embedder_problem` gives "" when the embedder's files are there and whole.
+    `chat` gives who would answer, and then who would stand in if somebody is set to. `embedder_problem` gives "" when
+    the embedder's files are there and whole.
     """
     return [
-        Check("versions", _versions),
+        Check("versions", _versions, every_s=_DAY_S),
         Check("home", lambda: _home(paths)),
+        Check("tokens", lambda: _tokens(paths)),
         Check("config", lambda: _config(paths)),
-        Check("disk", lambda: _disk(paths)),
-        Check("state", lambda: _state(paths, state)),
-        Check("sqlite", _sqlite),
-        Check("git", _git),
-        Check("embedder", lambda: _embedder(embedder_problem, embedder_name)),
-        Check("model", lambda: _model(chat)),
+        Check("state", lambda: _state(paths, state), every_s=6 * _HOUR_S, limit_s=120),
+        Check("sqlite", _sqlite, every_s=_DAY_S),
+        Check("git", _git, every_s=_HOUR_S),
+        Check("embedder", lambda: _embedder(embedder_problem, embedder_name), every_s=_HOUR_S, limit_s=120),
+        Check("model", lambda: _model(chat), every_s=120, limit_s=15),
         Check("project", lambda: _projects(projects)),
-        Check("app", lambda: _app(app_url)),
-        Check("watching", lambda: _watching(watching)),
     ]
 
 
@@ -68,19 +65,36 @@ def _versions() -> Finding:
 def _home(paths: Paths) -> Finding:
     if not os.path.isdir(paths.home):
         return note(f"{paths.home} does not exist yet.", "gardener add PATH")
-    open_to_others = [
-        path
-        for path in (paths.home, paths.state_db, paths.config, paths.run, paths.logs, paths.projects)
-        if os.path.exists(path) and os.stat(path).st_mode & 0o077
-    ]
+    if not os.access(paths.home, os.W_OK | os.X_OK) or _is_read_only(paths.home):
+        look = f"ls -ld {shell_word(paths.home)}"
+        return Finding("home-unwritable", "error", f"{paths.home} cannot be written.", look)
+    kept = (paths.home, paths.state_db, paths.health_db, paths.config, paths.run, paths.logs, paths.projects)
+    open_to_others = [path for path in (*kept, paths.backups, paths.embeddings, paths.trash) if _is_open(path)]
     if open_to_others:
-        return Finding(
-            "modes-open",
-            "error",
-            f"Others can read {', '.join(open_to_others)}.",
-            f"chmod -R go-rwx {paths.home!r}",
-        )
+        close = f"chmod -R go-rwx {shell_word(paths.home)}"
+        return Finding("modes-open", "error", f"Others can read {', '.join(open_to_others)}.", close)
     return fine(f"{paths.home}, readable by you alone")
+
+
+def _is_open(path: str) -> bool:
+    try:
+        return bool(os.stat(path).st_mode & 0o077)
+    except FileNotFoundError:
+        return False
+
+
+def _is_read_only(path: str) -> bool:
+    return bool(os.statvfs(path).f_flag & os.ST_RDONLY)
+
+
+def _tokens(paths: Paths) -> Finding:
+    """What lets in whoever can read it; the folder around it may be as closed as it likes."""
+    names = sorted(os.listdir(paths.run)) if os.path.isdir(paths.run) else []
+    exposed = [path for name in names if name.endswith(".json") and _is_open(path := os.path.join(paths.run, name))]
+    if exposed:
+        detail = f"Others can read {', '.join(exposed)}. Close them, and make new tokens."
+        return Finding("token-exposed", "error", detail, f"chmod go-rwx {' '.join(map(shell_word, exposed))}")
+    return fine("readable by you alone")
 
 
 def _config(paths: Paths) -> Finding:
@@ -90,18 +104,6 @@ def _config(paths: Paths) -> Finding:
     if settings.warnings:
         return Finding("config-invalid", "warning", " ".join(settings.warnings), "gardener config validate")
     return fine(paths.config if os.path.exists(paths.config) else "no file; all defaults")
-
-
-def _disk(paths: Paths) -> Finding:
-    folder = paths.home
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    usage = shutil.disk_usage(folder)
-    share = usage.used / usage.total
-    detail = f"{usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.0f} GB on the disk of {paths.home}"
-    if share >= DISK_ERROR or usage.free < 1e9:
-        return Finding("disk-full", "error", detail, "df -h")
-    return Finding("disk-full", "warning", detail, "df -h") if share >= DISK_WARNING else fine(detail)
 
 
 def _state(paths: Paths, state: Callable[[], State]) -> Finding:
@@ -196,22 +198,3 @@ def _projects(projects: Callable[[], Sequence[ProjectContext]]) -> list[Finding]
         else:
             findings.append(fine(f"{facts.get('files')} files, {facts.get('chunks')} chunks", name))
     return findings or [note("No projects yet.", "gardener add PATH")]
-
-
-def _app(app_url: Callable[[], str | None]) -> Finding:
-    url = app_url()
-    return fine(f"running at {url}") if url else note("not running", "gardener ui")
-
-
-def _watching(watching: Callable[[], Mapping[str, str]]) -> list[Finding]:
-    """Polling is worth a line each, as the user may be able to do something about the reason."""
-    states = watching()
-    polled = [(name, state) for name, state in states.items() if state.startswith("polling")]
-    findings = [
-        Finding("watch-polling", "warning", state, "gardener config get index.watch", name) for name, state in polled
-    ]
-    watched = sum(state.startswith("watching") for state in states.values())
-    if watched or not findings:
-        detail = f"{watched} projects are watched" if watched else "no project is watched; a search looks by itself"
-        findings.insert(0, fine(detail) if watched else note(detail))
-    return findings

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gardener.errors import GardenerError
@@ -20,44 +21,115 @@ from gardener.types import ProjectContext
 if TYPE_CHECKING:
     from gardener.index.indexer import Indexer
 
+INDEX_EVERY_S = 6 * 3_600.0
+FRESH_EVERY_S = 900.0
+LIMIT_S = 60.0
+DEEP_LIMIT_S = 3_600.0
+FRAGMENTED = 4.0
+"""Times the limit of a compaction: twice makes even a search do it, so something keeps it from being done."""
 _NAMED = 3
 """Damaged files that a finding names."""
 
 
 def index_checks(
     paths: Paths,
-    projects: Callable[[], Sequence[ProjectContext]],
+    projects: Sequence[ProjectContext],
     indexer: Callable[[ProjectContext], Indexer],
     orphans: Callable[[], Sequence[str]],
     *,
     deep: bool,
 ) -> list[Check]:
-    """`deep` reads every file; otherwise sizes and a sample are compared."""
+    """One check for each project. `deep` reads every file; otherwise sizes and a sample are compared."""
+    checks = [
+        Check(
+            "index",
+            partial(_if_indexed, context, partial(_index, context, indexer, deep)),
+            context.name,
+            every_s=INDEX_EVERY_S,
+            limit_s=DEEP_LIMIT_S if deep else LIMIT_S,
+        )
+        for context in projects
+    ]
     return [
-        Check("index", lambda: _indexes(projects, indexer, deep)),
-        Check("vectors", lambda: _stores(paths, deep)),
-        Check("folders", lambda: _folders(orphans)),
+        *checks,
+        Check("vectors", lambda: _stores(paths, deep), every_s=DEEP_LIMIT_S, limit_s=DEEP_LIMIT_S),
+        Check("folders", lambda: _folders(orphans), every_s=DEEP_LIMIT_S, limit_s=LIMIT_S),
     ]
 
 
-def _indexes(
-    projects: Callable[[], Sequence[ProjectContext]], indexer: Callable[[ProjectContext], Indexer], deep: bool
-) -> list[Finding]:
-    findings = []
-    for context in projects():
-        try:
-            indexed = summary(index_directory(context.home)).get("table_version")
-        except GardenerError:
-            continue  # the check of projects says so
-        if indexed:
+def freshness_checks(
+    projects: Sequence[ProjectContext],
+    difference: Callable[[ProjectContext], int],
+    watched: Callable[[], Mapping[str, str]],
+) -> list[Check]:
+    """Whether each index says what the disk says. `difference` counts the files that differ; `watched` tells by name
+    how the running app keeps projects fresh."""
+
+    def check(context: ProjectContext) -> Finding:
+        count = difference(context)
+        if not count:
+            return fine("as the disk is", context.name)
+        detail = f"{count:,} files differ from the index"
+        if watched().get(context.name, "").startswith(("watching", "polling")):
+            update = f"gardener index --project {shell_word(context.name)}"
+            return Finding("index-stale", "warning", f"{detail}, although the app watches them.", update, context.name)
+        return note(f"{detail}; the next search takes them in", subject=context.name)
+
+    return [
+        Check("freshness", partial(_if_indexed, context, partial(check, context)), context.name, FRESH_EVERY_S, LIMIT_S)
+        for context in projects
+    ]
+
+
+def vectors_check(
+    projects: Sequence[ProjectContext], wanted: Callable[[], str], made_by: Callable[[Mapping[str, str]], str]
+) -> Check:
+    """Whether the vectors that searches use are those of the wanted embedder. `wanted` gives its fingerprint, "" when
+    it is not known; `made_by` that of an index with these facts."""
+
+    def check() -> Finding | list[Finding]:
+        fingerprint = wanted()
+        findings = []
+        for context in projects:
             try:
-                findings.append(_index(context, indexer(context), deep))
-            except GardenerError as error:
-                findings.append(Finding("index-damaged", "error", error.message, error.next_step, context.name))
-    return findings
+                facts = summary(index_directory(context.home))
+            except GardenerError:
+                continue  # the check of projects says so
+            if fingerprint and facts.get("vectors_complete") == "1" and made_by(facts) != fingerprint:
+                make = f"gardener index --wait --project {shell_word(context.name)}"
+                detail = "Searches still use the vectors of another embedder than the one that is set."
+                findings.append(Finding("embedder-changed", "warning", detail, make, context.name))
+        return findings or fine("all of the embedder that is set")
+
+    return Check("vectors of", check, every_s=FRESH_EVERY_S)
 
 
-def _index(context: ProjectContext, indexer: Indexer, deep: bool) -> Finding:
+def _if_indexed(context: ProjectContext, check: Callable[[], Finding | list[Finding]]) -> Finding | list[Finding]:
+    """[] where there is nothing to look at: the check of projects says why."""
+    try:
+        indexed = summary(index_directory(context.home)).get("table_version")
+    except GardenerError:
+        return []
+    return check() if indexed and os.path.isdir(context.root) else []
+
+
+def _index(
+    context: ProjectContext, open_index: Callable[[ProjectContext], Indexer], deep: bool
+) -> Finding | list[Finding]:
+    try:
+        indexer = open_index(context)
+        found = _content(context, indexer, deep)
+        burden = indexer.table.burden() if found.severity != "error" else 0.0
+    except GardenerError as error:
+        return Finding("index-damaged", "error", error.message, error.next_step, context.name)
+    if burden < FRAGMENTED:
+        return found
+    compact = f"gardener index --project {shell_word(context.name)}"
+    detail = f"{burden:.0f} times as many pieces and old versions as are cleared up otherwise; searches take longer."
+    return [found, Finding("index-fragmented", "warning", detail, compact, context.name)]
+
+
+def _content(context: ProjectContext, indexer: Indexer, deep: bool) -> Finding:
     name = context.name
     repair = f"gardener index --repair --project {shell_word(context.name)}"
     verdict = indexer.hashes.verify(context, sample_bytes=None if deep else SAMPLE_BYTES)

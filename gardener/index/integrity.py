@@ -14,10 +14,11 @@ import random
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from gardener.errors import LockedError
+from gardener.errors import DiskFull, LockedError
+from gardener.index.facts import is_disk_full
 from gardener.index.lance_tables import CHUNKS
 from gardener.index.storage import Storage
 from gardener.locks import ProcessLock
@@ -76,7 +77,7 @@ class FileHashes:
         """
         if self.storage.remote:
             return 0
-        with self._lock, closing(self._open()) as database:
+        with self._database() as database:
             known = {row[0] for row in database.execute("SELECT path FROM files")}
             present = {path for table in tables for path in self._files(table)}
             rows = [(path, *digest) for path in sorted(present - known) if (digest := _digest(self._absolute(path)))]
@@ -149,7 +150,7 @@ class FileHashes:
     # ---- the list ------------------------------------------------------------------------------------
 
     def _rows(self) -> list[tuple[str, int, bytes]]:
-        with self._lock, closing(self._open()) as database:
+        with self._database() as database:
             return database.execute("SELECT path, size, sha256 FROM files").fetchall()
 
     def _absolute(self, path: str) -> str:
@@ -171,11 +172,26 @@ class FileHashes:
             except FileNotFoundError:
                 continue
 
+    @contextmanager
+    def _database(self) -> Iterator[sqlite3.Connection]:
+        """Raises DiskFull when the list cannot be written for want of room; the last one stays."""
+        with self._lock:
+            try:
+                with closing(self._open()) as database:
+                    yield database
+            except sqlite3.DatabaseError as error:
+                if not is_disk_full(error, self.path):
+                    raise
+                raise DiskFull(
+                    f"The disk is full: {self.path} could not be written. The last good index stays in force.",
+                    next_step=f'df -h "{os.path.dirname(self.path)}"',
+                ) from error
+
     def _open(self) -> sqlite3.Connection:
         try:
             return self._connect()
         except sqlite3.DatabaseError as error:
-            if "locked" in str(error) or "full" in str(error):
+            if "locked" in str(error) or is_disk_full(error, self.path):
                 raise
             _log.warning("%s was damaged (%s) and is made anew from the files as they are now.", self.path, error)
             for suffix in ("", "-journal"):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
-from gardener.errors import IndexDamaged, UsageError
+from gardener.errors import DiskFull, IndexDamaged, LockedError, UsageError
 from gardener.index.prepare import embedding_text
 from gardener.index.rank import DEFAULT_WEIGHTS, Candidates, RankWeights, fuse, named_symbols
 from gardener.index.snapshot import Snapshot
@@ -351,11 +351,16 @@ class Searcher:
             return
         deadline = time.perf_counter() + self.on_demand_budget_ms / 1000
         rows = snapshot.table.rows([int(snapshot.row_ids[p]) for p in missing])
-        store = embedder.store() if embedder.store is not None else None
         done: dict[str, Any] = {}
-        if store is not None:
-            names, stored = store.get([row["hash"] for row in rows])
-            done.update(zip(names, stored.astype(np.float32), strict=True))
+        store = None
+        if embedder.store is not None:
+            try:
+                store = embedder.store()
+                names, stored = store.get([row["hash"] for row in rows])
+                done.update(zip(names, stored.astype(np.float32), strict=True))
+            except (DiskFull, LockedError) as error:  # a store may have to be written to be opened
+                notes.append(f"{error.message} The vectors made for this search are not kept.")
+                store = None
         rows = [row for row in rows if row["hash"] not in done]
         made: dict[str, Any] = {}
         for start in range(0, len(rows), ON_DEMAND_BATCH):
@@ -370,7 +375,10 @@ class Searcher:
                 return
             made.update(zip([row["hash"] for row in batch], vectors, strict=True))
         if made and store is not None:
-            store.put(list(made), np.stack(list(made.values())))
+            try:
+                store.put(list(made), np.stack(list(made.values())))
+            except (DiskFull, LockedError) as error:
+                notes.append(f"{error.message} The vectors made for this search are not kept.")
         done.update(made)
         if done:
             snapshot.add_vectors(list(done), np.stack(list(done.values())).astype(np.float32))

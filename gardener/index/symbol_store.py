@@ -223,8 +223,8 @@ class SymbolStore:
         with self._lock:
             if anew:
                 self.destroy()
-            database = self._open()
             try:
+                database = self._open()
                 database.execute("BEGIN IMMEDIATE")
                 try:
                     yield database

@@ -233,6 +233,11 @@ class IndexTable(VectorTables):
                     done = True
             return done
 
+    def burden(self) -> float:
+        """How near the chunks are to their compaction; above 1 the next update does it."""
+        with self._lock:
+            return self._burden(CHUNKS, self._open(CHUNKS))
+
     def live_bytes(self) -> int:
         """Bytes of the chunks as LanceDB counts those that are not deleted or replaced."""
         with self._lock:

@@ -113,6 +113,20 @@ class StoredMessage:
 
 
 @dataclass(frozen=True, slots=True)
+class Rating:
+    """What a reader thought of one answer."""
+
+    conversation_id: str
+    title: str
+    """The conversation's."""
+    answered_at: float
+    """Unix time in seconds."""
+    feedback: int
+    """1 for thumbs up, -1 for thumbs down."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class HistoryHit:
     """A message that a search found, with the conversation that it is in."""
 

@@ -21,6 +21,7 @@ from gardener.projects.conversations import (
     UNTITLED,
     Conversation,
     HistoryHit,
+    Rating,
     StoredMessage,
     answer_columns,
     conversation_from,
@@ -142,6 +143,18 @@ class History:
             )
             if changed.rowcount != 1:
                 raise ConversationNotFound(f"There is no message {message_id} in this project.")
+
+    def ratings(self, project_id: str, since: float) -> Sequence[Rating]:
+        """The rated answers that were given from `since` (Unix time) on, the newest first; not those of deleted
+        conversations.
+        """
+        rows = self._state.read().execute(
+            "SELECT messages.conversation_id, title, messages.created_at, feedback, feedback_reason FROM messages"
+            " JOIN conversations ON conversations.id = messages.conversation_id AND conversations.deleted_at IS NULL"
+            " WHERE messages.project_id = ? AND feedback != 0 AND messages.created_at >= ? ORDER BY messages.id DESC",
+            (project_id, since),
+        )
+        return [Rating(*row) for row in rows]
 
     def retitle(self, project_id: str, conversation_id: str, title: str) -> None:
         with self._state.write() as connection:

@@ -31,6 +31,7 @@ def create_app(edge: Edge, *, limits: Limits = DEFAULT_LIMITS) -> FastAPI:
     from gardener import __version__
     from gardener.server import (
         conversations_api,
+        health_api,
         json_api,
         models_api,
         openai_api,
@@ -59,7 +60,7 @@ def create_app(edge: Edge, *, limits: Limits = DEFAULT_LIMITS) -> FastAPI:
     )
     app.state.edge = edge
     app.include_router(probes.router(edge), tags=["probes"])
-    for part in (json_api, projects_api, conversations_api, models_api, system_api):
+    for part in (json_api, projects_api, conversations_api, models_api, system_api, health_api):
         app.include_router(part.router(edge), tags=["api"])
     app.include_router(openai_api.router(edge), tags=["openai"])
     app.router.routes += [Route(path, mcp, include_in_schema=False) for path in ("/mcp", "/mcp/")]

@@ -77,6 +77,11 @@ class AppClient:
                 raise app_error(loaded, response.status)
             return loaded
 
+    def look(self, path: str) -> tuple[int, dict[str, Any]]:
+        """The status and body of a GET, whatever the status. Raises AppUnreachable."""
+        with self._exchange("GET", path, None) as response:
+            return response.status, self._json(response.read())
+
     def stream(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Iterator[dict[str, Any]]:
         """The data of each server-sent event, as it arrives. Closing the iterator closes the connection.
 

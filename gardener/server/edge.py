@@ -23,6 +23,7 @@ from gardener.server.events import (
     event_json,
     index_progress_json,
 )
+from gardener.server.health_view import HealthView
 from gardener.server.jobs import Job, JobKind, Jobs, Work
 from gardener.server.runfile import authority
 from gardener.server.warming import Warming
@@ -86,6 +87,7 @@ class Edge:
         """Projects whose vectors were dealt with, and the version of the index (see gardener.vector_work)."""
         self.watching = Watching(self)
         self.warming = Warming(gardener)
+        self.health = HealthView(gardener.paths)
         gardener.watch_state = lambda context: str(self.watching.state(context.id))
         self._lock = threading.Lock()
         self._index_states: dict[str, tuple[float, IndexState]] = {}

@@ -177,6 +177,7 @@ def pulse_json(edge: Edge, conversation: str | None = None) -> JsonObject:
     status = edge.gardener.status()
     active = edge.gardener.registry.active()
     pulse: JsonObject = {"started": edge.launch.started, "page": page_key(edge, status), "active": None, "work": None}
+    pulse["issues"] = dict(edge.health.counts())
     if active is None:
         return pulse
     pulse["active"] = {"id": active.id, "name": active.name}

@@ -160,15 +160,9 @@ def findings(edge: Edge, *, deep: bool = False) -> JsonObject:
     """What `gardener doctor --json` prints."""
     from gardener.checks import all_checks
     from gardener.health.check import run_checks
+    from gardener.server.app_state import own_state
 
-    gardener = edge.gardener
-    checks = all_checks(
-        gardener,
-        lambda: edge.launch.url,
-        lambda: {context.name: str(edge.watching.state(context.id)) for context in gardener.projects_by_use()},
-        deep=deep,
-    )
-    found = run_checks(checks)
+    found = run_checks(all_checks(edge.gardener, lambda: own_state(edge), deep=deep), edge.health.runner)
     return {
         "ok": not any(finding.severity == "error" for finding in found),
         "findings": [finding.as_json() for finding in found],

@@ -107,6 +107,14 @@ def metrics_text(edge: Edge) -> str:
             project=context.name,
             mode=mode,
         )
+    for severity in ("warning", "error"):
+        text.metric(
+            "gardener_issues",
+            "gauge",
+            "Open issues that nobody has taken note of.",
+            edge.health.counts()[severity],
+            severity=severity,
+        )
     edge.metrics.set("gardener_budget_used_ratio", _budget_used(edge))
     for name, held in edge.gardener.models.resident().items():
         text.metric("gardener_model_weight_bytes", "gauge", "Weights in memory.", held.weight_bytes, backend=name)

@@ -38,22 +38,42 @@ class ServiceDescription:
     """Exit codes that another start would only give again (usage, configuration). systemd alone knows such a list."""
 
 
-def descriptions(paths: Paths, python: str = sys.executable) -> tuple[ServiceDescription, ...]:
-    """The services of one home."""
+def lasting_python(python: str) -> str:
+    """The interpreter that a service file names: of an installation with versions side by side, whichever is in force.
+
+    PROGRAM/versions/VERSION/bin/python becomes PROGRAM/current/bin/python, so that an upgrade needs no new file.
+    """
+    environment = os.path.dirname(os.path.dirname(python))
+    versions = os.path.dirname(environment)
+    pointer = os.path.join(os.path.dirname(versions), "current")
+    if os.path.basename(versions) == "versions" and os.path.islink(pointer):
+        return os.path.join(pointer, "bin", os.path.basename(python))
+    return python
+
+
+def descriptions(paths: Paths, python: str = "") -> tuple[ServiceDescription, ...]:
+    """The services of one home, run by `python` (default: the one that runs this)."""
+    python = lasting_python(python or sys.executable)
     environment = {"GARDENER_HOME": paths.home, "PATH": PATH, "PYTHONUNBUFFERED": "1"}
     for name in ("LANG", "LC_ALL", "XDG_RUNTIME_DIR", "DBUS_SESSION_BUS_ADDRESS"):  # the keyring needs the last two
         if os.environ.get(name):
             environment[name] = os.environ[name]
-    return (
-        ServiceDescription(
-            name="app",
-            label=label(paths, "app"),
-            summary="Gardener: pages, API and resident model",
-            arguments=(python, "-m", "gardener.cli.main", "serve", "--home", paths.home),
+
+    def described(name: str, command: str, summary: str, *, background: bool = False) -> ServiceDescription:
+        return ServiceDescription(
+            name=name,
+            label=label(paths, name),
+            summary=summary,
+            arguments=(python, "-m", "gardener.cli.main", command, "--home", paths.home),
             environment=environment,
             folder=paths.home,
-            output=os.path.join(paths.logs, "app.out"),
-        ),
+            output=os.path.join(paths.logs, f"{name}.out"),
+            background=background,
+        )
+
+    return (
+        described("app", "serve", "Gardener: pages, API and resident model"),
+        described("monitor", "monitor", "Gardener: health, alerts and backups", background=True),
     )
 
 

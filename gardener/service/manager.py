@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from gardener.errors import ServiceFailed, UsageError
-from gardener.paths import translate_os_error, write_private
-from gardener.service.description import ServiceDescription
+from gardener.paths import Paths, translate_os_error, write_private
+from gardener.service.description import ServiceDescription, descriptions
 
 COMMAND_SECONDS = 30
 
@@ -105,6 +105,15 @@ def manager(platform: str = sys.platform) -> ServiceManager:
 
         return Systemd()
     raise UsageError(f"There is no background service on {platform}.", next_step="gardener serve")
+
+
+def is_installed(paths: Paths, name: str) -> bool:
+    """Whether the service's file is there. Nothing is asked of launchd or systemd."""
+    try:
+        with_manager = manager()
+    except UsageError:
+        return False
+    return any(os.path.exists(with_manager.file(one)) for one in descriptions(paths) if one.name == name)
 
 
 @contextmanager

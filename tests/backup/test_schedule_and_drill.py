@@ -123,7 +123,7 @@ def test_a_drill_notices_what_a_hash_cannot(full_home: Path) -> None:
 
 def test_the_doctor_knows_of_backups(full_home: Path) -> None:
     with Gardener() as gardener:
-        check = backup_checks(lambda: BackupService(gardener).store, lambda: 24)[0]
+        check = backup_checks(lambda: BackupService(gardener).store, lambda: gardener.settings)[0]
 
         def severity() -> str:
             found = check.run()

@@ -20,7 +20,7 @@ from gardener.models.base import Readiness
 from gardener.server.run import serve
 from gardener.types import Message
 from tests.chat_samples import ScriptedBackend
-from ui.mount import mount
+from ui import mount as mounting
 
 WORDS = (
     "The lantern is lit by ",
@@ -66,6 +66,19 @@ def requests(control: Path) -> Iterator[Sequence[str]]:
     """What the model was sent, one list of messages per question."""
     for line in (control / "requests.jsonl").read_text().splitlines():
         yield json.loads(line)
+
+
+EVENTS_AT_ONCE = 16
+"""Places for events of the pages; in use there are more. What never gives its place back shows soon."""
+
+
+def mount(app, edge):  # type: ignore[no-untyped-def]
+    mounting.EVENTS_AT_ONCE = EVENTS_AT_ONCE
+    mounting.scrub_environment(edge.gardener.paths.run)
+    from ui import pages
+
+    pages.BREATH_SECONDS = 1.0
+    return mounting.mount(app, edge)
 
 
 def main(home: str, port: str, control: str) -> None:

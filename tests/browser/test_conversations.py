@@ -73,7 +73,8 @@ def test_the_list_shows_finds_renames_deletes_and_brings_back(page: Page, garden
     page.click("#head [data-act='delete']")
     expect(page.locator("#listing .title")).to_have_text(["How is the lantern lit?"])
     expect(page.locator("#chat")).to_contain_text("Ask about")
-    page.click("#listing [data-act='undelete']")
+    expect(page.locator("#listing [data-act='undelete']")).to_be_focused()
+    page.keyboard.press("Enter")
     expect(page.locator("#head h2")).to_have_text("Fuel <b>and</b> fire")
     answered(page)
     assert len(garden.history.list(garden.context().id)) == 2
@@ -115,6 +116,11 @@ def test_regenerating_keeps_both_answers(page: Page, steered: Steered) -> None:
     assert "the first answer" not in text_of(page)
     page.get_by_title("Next branch").click()
     shows(page, "the first answer")
+    expect(page.locator("#listing [aria-current]")).to_have_count(1)
+    page.click("#head [data-act='rename']")
+    type_into_dialog(page, "Both of them")
+    expect(page.locator("#head h2")).to_have_text("Both of them")
+    assert listed(page) == ["Both of them"]
 
 
 def test_a_thumb_with_its_reason_is_kept_and_can_be_taken_back(page: Page, garden: Gardener) -> None:

@@ -35,7 +35,11 @@ def test_the_app_as_a_service(gardener: Run, home: Path, tmp_path: Path, monkeyp
         assert installed.code == 0 and app is not None and installed.json["pid"] == app.pid
         assert AppClient(app).request("GET", "/api/status")["jobs"] == []
         state = gardener("service", "status")
-        assert state.code == 0 and state.out.startswith(f"app: running, process {app.pid}\n") and app.url in state.out
+        assert (
+            state.code == 0
+            and state.out.startswith(f"app: running, process {app.pid}\nmonitor: running")
+            and app.url in state.out
+        )
 
         os.kill(app.pid, signal.SIGKILL)
         until(lambda: (again := find_app(paths)) is not None and again.pid != app.pid)
@@ -43,7 +47,7 @@ def test_the_app_as_a_service(gardener: Run, home: Path, tmp_path: Path, monkeyp
         until(lambda: gardener("service", "status").code == 1)
         state = gardener("service", "status", "--json")
         assert (state.code, state.json["services"][0]["pid"], state.json["services"][0]["last_end"]) == (1, None, "0")
-        assert "Stopped." in "\n".join(gardener("service", "logs", "--json").json["lines"])
+        assert "Stopped." in "\n".join(gardener("service", "logs", "--json").json["logs"][0]["lines"])
         assert gardener("service", "start").code == 0 and find_app(paths) is not None
     finally:
         removed = gardener("service", "uninstall")
@@ -69,4 +73,4 @@ def test_wrong_words(gardener: Run) -> None:
     assert gardener("service", "stop", "--dry-run").code == 2
     assert gardener("service", "logs", "--lines", "0").code == 2
     assert gardener("service", "fly").code == 2
-    assert "has not run yet" in gardener("service", "logs").err
+    assert "has not run as a service yet" in gardener("service", "logs").err

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from gardener.app import Gardener
-from gardener.errors import IndexDamaged, NotFoundError
+from gardener.errors import DiskFull, IndexDamaged, NotFoundError
 from gardener.index.integrity import FileHashes, Verdict
 from gardener.index.lance_tables import CHUNKS
 from gardener.index.repository_map import repository_map
@@ -346,3 +346,32 @@ def test_a_replaced_table_goes_when_nobody_can_be_reading_it(
     shutil.rmtree(index_folder(indexed) / "chunks-3.lance")
     gardener.update_index(indexed)
     assert table.chunks_table == "chunks-4"
+
+
+@pytest.mark.parametrize("said", ["database or disk is full", "disk I/O error"])
+def test_a_full_disk_keeps_the_hashes_and_says_so(
+    gardener: Gardener, indexed: ProjectContext, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    hashes = gardener.index(indexed).indexer.hashes
+    listed = len(hashes._rows())
+
+    def full(*_: object, **__: object) -> None:
+        raise sqlite3.OperationalError(said)
+
+    monkeypatch.setattr("gardener.index.facts.is_full", lambda path: True)
+    with monkeypatch.context() as patched:
+        patched.setattr("gardener.index.integrity.FileHashes._connect", full)
+        with pytest.raises(DiskFull, match=r"hashes\.db"):
+            hashes.record(["chunks"])
+    assert len(hashes._rows()) == listed > 0
+
+
+def test_symbols_that_cannot_be_begun_on_a_full_disk_are_said(
+    gardener: Gardener, indexed: ProjectContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise sqlite3.OperationalError("database or disk is full")
+
+    monkeypatch.setattr("gardener.index.symbol_store.SymbolStore._open", full)
+    with pytest.raises(DiskFull, match=r"symbols\.db"):
+        gardener.index(indexed).indexer.symbols.replace((), [])

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gardener.app import Gardener
-from gardener.errors import NotFoundError, UsageError
+from gardener.errors import DiskFull, NotFoundError, UsageError
 from gardener.index.search import QUERY_LIMIT, SearchRequest
 from gardener.types import ProjectContext
 
@@ -130,6 +130,20 @@ def test_vectors_on_demand_and_in_the_background(gardener: Gardener, indexed: Pr
     second = gardener.search(indexed, question)
     assert second.index.embedded_fraction == 1
     assert gardener.embed(indexed).embedded == 0
+
+
+@pytest.mark.parametrize("at", ["store", "put"])
+def test_a_full_disk_costs_only_the_keeping_of_vectors(
+    gardener: Gardener, indexed: ProjectContext, monkeypatch: pytest.MonkeyPatch, at: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise DiskFull("vectors-1.db could not be written: the disk is full.")
+
+    owner = "gardener.embedding_service.EmbeddingService" if at == "store" else "gardener.index.vectors.VectorStore"
+    monkeypatch.setattr(f"{owner}.{at}", full)
+    result = gardener.search(indexed, SearchRequest("turn a document into python objects"))
+    assert any("vector" in hit.sources for hit in result.hits)
+    assert any("disk is full" in note and "not kept" in note for note in result.notes)
 
 
 def test_a_second_checkout_reuses_every_vector(

@@ -233,6 +233,13 @@ def test_feedback(history: History, projects: tuple[str, str]) -> None:
     assert history.show(projects[0], conversation.id)[0].feedback == -1
     with pytest.raises(UsageError):
         history.rate(projects[0], number, 2)
+    history.append(projects[0], conversation.id, "assistant", "not rated")
+    history.rate(projects[0], number, -1, "wrong place")
+    (rating,) = history.ratings(projects[0], 0.0)
+    assert (rating.title, rating.feedback, rating.reason) == ("t", -1, "wrong place")
+    assert not history.ratings(projects[1], 0.0) and not history.ratings(projects[0], rating.answered_at + 1)
+    history.delete(projects[0], conversation.id)
+    assert not history.ratings(projects[0], 0.0)
 
 
 def test_projects_that_do_not_take_conversations(

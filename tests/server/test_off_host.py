@@ -42,7 +42,8 @@ GETS = (
     "/", "/livez", "/readyz", "/metrics", "/api/status", "/api/pulse", "/api/watch", "/api/projects", "/api/jobs",
     "/api/symbols?pattern=light", "/api/callers?symbol=light_lantern", "/api/map", "/api/conversations",
     "/api/models", "/api/models/recommend", "/api/models/resident", "/api/adapters", "/api/embedder", "/api/settings",
-    "/api/health", "/api/disk", "/api/usage", "/api/evaluations", "/api/tokens", "/v1/models", "/api/openapi.json",
+    "/api/health", "/api/issues", "/api/alerts",
+    "/api/disk", "/api/usage", "/api/evaluations", "/api/tokens", "/v1/models", "/api/openapi.json",
     "/api/source?path=src/engine.py&start=1&end=9",
 )  # fmt: skip
 

@@ -49,7 +49,7 @@ def launchd(tmp_path: Path) -> Iterator[Launchd]:
 def service_of(
     tmp_path: Path, program: str = "import time; time.sleep(600)", label: str = "dev.test"
 ) -> ServiceDescription:
-    (app,) = descriptions(Paths(str(tmp_path)))
+    app = descriptions(Paths(str(tmp_path)))[0]
     return replace(app, arguments=(sys.executable, "-c", program), label=label, output=str(tmp_path / "out"))
 
 

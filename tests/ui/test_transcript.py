@@ -49,7 +49,9 @@ def test_thumbs_are_shown_with_their_reason_escaped() -> None:
 def test_a_question_without_an_answer_can_be_asked_again_and_says_why() -> None:
     latest = {"event": "error", "error": {"message": "The <disk> is full.", "next_step": "gardener doctor"}}
     (_, problem) = contents(QUESTION, latest=latest)
-    assert "The &lt;disk> is full." in problem and "`gardener doctor`" in problem and "#do-again-1" in problem
+    assert (
+        "The &lt;disk> is full." in problem and "<code>gardener doctor</code>" in problem and "#do-again-1" in problem
+    )
     assert "No answer was kept." in contents(QUESTION)[1]
     turns = transcript_of([QUESTION, replace(QUESTION, id=3), ANSWER]).turns
     assert len(turns) == 2  # one for each thing that answers
@@ -59,7 +61,7 @@ def test_what_follows_a_code_block_that_breaks_off_is_not_code() -> None:
     cut = replace(ANSWER, content="So:\n\n```python\nx = 1", complete=False)
     (_, answer) = contents(QUESTION, cut)
     assert "x = 1\n```\n\n**This answer is incomplete.**" in answer
-    assert shown("~~~~\ncode").endswith("code\n~~~~")
+    assert shown("~~~~\ncode").endswith("code\n```")
 
 
 def test_long_texts_are_laid_out_in_part_and_say_so() -> None:
@@ -114,3 +116,10 @@ def test_times_as_people_say_them() -> None:
 
 def test_a_conversation_knows_its_parent() -> None:
     assert Conversation("a" * 8, "p", "t", 0, 0, 0, None, "b" * 8, 4).as_json()["parent"] == "b" * 8
+
+
+def test_an_advised_command_cannot_leave_its_code() -> None:
+    transcript = Transcript()
+    transcript.add_problem("Gone.", "gardener add \"/a\n\n<b class='acts'>`<i>`\n\n\"")
+    content = str(transcript.messages[-1]["content"])
+    assert content.count("\n") == 2 and "<b" not in content and "<i" not in content

@@ -112,6 +112,7 @@
 
   function act(what, argument, text) { tell("act", { what, argument: String(argument || ""), text: text || "" }); }
 
+  let next = "";  /* what gets the focus when it is there: the button that was pressed is gone then */
   async function begin(what, argument) {
     if (what === "rename") {
       const title = one("#head h2");
@@ -123,6 +124,8 @@
       if (why !== null) act(what, argument, why);
     } else {
       if (what === "earlier") rememberPlace();
+      if (what === "delete") next = ".undo button";
+      if (what === "undelete") next = "#question textarea";
       act(what, argument);
     }
   }
@@ -261,8 +264,16 @@
   }
 
   /* ---- the source that was just opened: to its lines, and to the reader on a narrow screen ---- */
-  let placed = null;
+  let placed = null, pressed = null;
   function onSource() {
+    const list = one("#sources"), chosen = one("#sources [aria-pressed=true]");
+    if (list && chosen && pressed !== chosen) {
+      pressed = chosen;
+      /* Only the list moves: scrollIntoView would move the page as well. */
+      const at = chosen.getBoundingClientRect(), seen = list.getBoundingClientRect();
+      if (at.top < seen.top) list.scrollTop -= seen.top - at.top + 4;
+      else if (at.bottom > seen.bottom) list.scrollTop += at.bottom - seen.bottom + 4;
+    }
     const code = one("#source .code"), line = one("#source tr.cited");
     if (code && line && placed !== code) { placed = code; code.scrollTop = Math.max(0, line.offsetTop - 60); }
     if (!window.gardener.opened) return;
@@ -280,6 +291,28 @@
     return element && (element.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(element.tagName));
   }
 
+  const KEYS = [["/ or Ctrl+K", "to the question"], ["Ctrl+P", "to the projects"], ["Ctrl+Shift+O", "new conversation"],
+    ["\u2191 in an empty question", "edit the last question"], ["Enter", "ask"], ["Shift+Enter", "new line"],
+    ["Esc", "stop the answer"], ["?", "this list"]];
+
+  function showKeys() {
+    const dialog = document.createElement("dialog"), list = document.createElement("dl"), close = document.createElement("button");
+    dialog.className = "typed keys";
+    dialog.setAttribute("aria-label", "Keys");
+    for (const [key, what] of KEYS) {
+      const row = document.createElement("div"), name = document.createElement("dt");
+      name.append(Object.assign(document.createElement("kbd"), { textContent: key }));
+      row.append(name, Object.assign(document.createElement("dd"), { textContent: what }));
+      list.append(row);
+    }
+    close.textContent = "Close";
+    close.addEventListener("click", () => dialog.close());
+    dialog.append(Object.assign(document.createElement("h2"), { textContent: "Keys" }), list, close);
+    dialog.addEventListener("close", () => dialog.remove());
+    document.body.append(dialog);
+    dialog.showModal();
+  }
+
   function onKey(event) {
     if (location.pathname !== "/" || one("dialog[open]")) return;
     const command = event.ctrlKey || event.metaKey, key = event.key.toLowerCase();
@@ -291,6 +324,16 @@
       event.preventDefault();
       const project = one("#project input");
       if (project) { project.focus(); project.select(); }
+    } else if (command && event.shiftKey && key === "o") {
+      event.preventDefault();
+      const anew = one("#anew");
+      if (anew) { anew.click(); if (box()) box().focus(); }
+    } else if (event.key === "ArrowUp" && event.target === box() && !box().value && !command) {
+      const edits = document.querySelectorAll("#chat .acts a[href*='#do-edit']");
+      if (edits.length) { event.preventDefault(); edits[edits.length - 1].click(); }
+    } else if (event.key === "?" && !command && !typing(event.target)) {
+      event.preventDefault();
+      showKeys();
     } else if (event.key === "Escape") {
       if (document.body.classList.contains("list-open")) { drawer(false); return; }
       const stop = one("#stop");
@@ -308,6 +351,7 @@
     const page = shown(), now = page ? JSON.stringify(page) : "";
     if (now && now !== last) { last = now; turned(); }
     if (one("#source")) onSource();
+    if (next && document.activeElement === document.body && one(next)) { one(next).focus(); next = ""; }
   }).observe(document.documentElement, { childList: true, subtree: true, attributes: true,
     attributeFilter: ["data-key", "data-conversation", "data-conversation-key", "data-path", "data-lines", "data-list-key"] });
 })();

@@ -42,11 +42,35 @@
   const title = () => { if (page.path && document.title !== `${page.name} — Gardener`) document.title = `${page.name} — Gardener`; };
 
   /* ---- actions ---- */
+  let acted = null;  /* the name of what was pressed, and a control beside it */
   function send(what, fields, busy) {
     if (!window.gardener || !window.gardener.act) return;
+    if (busy) {
+      const near = one("[id]", busy.closest(".setting, .card, li, tr") || busy);
+      acted = { button: busy, name: nameOf(busy), near: near && near.id };
+    }
     if (busy) { busy.setAttribute("aria-busy", "true"); busy.setAttribute("aria-disabled", "true"); }
     window.gardener.act(what, fields);
   }
+
+  const nameOf = (element) => element.getAttribute("aria-label") || element.textContent;
+
+  /* What was pressed is often replaced by the answer: the keyboard goes on where it was, else at what is said. */
+  function refocus() {
+    const now = document.activeElement;
+    /* Gradio changes what is there: what had the focus may be hidden now, or stand for something else. */
+    const lost = acted && (now === document.body || !now.checkVisibility() || (now === acted.button && nameOf(now) !== acted.name));
+    if (!lost || one("dialog[open]")) return;
+    const said = one("#page-notice .notice");
+    const seen = (element) => element && element.checkVisibility();
+    const same = [...document.querySelectorAll("#page-form .act, #page-main .act")].filter((each) => seen(each) && nameOf(each) === acted.name);
+    const near = acted.near && document.getElementById(acted.near);
+    const again = same.length === 1 ? same[0] : seen(near) ? near : said;
+    if (again === said && said) said.tabIndex = -1;
+    if (again) again.focus({ preventScroll: true });
+  }
+  /* Until the reader goes on: an answer may come in several parts. */
+  for (const kind of ["keydown", "pointerdown"]) document.addEventListener(kind, () => { acted = null; }, true);
 
   function own(element) {
     const fields = {};
@@ -100,7 +124,7 @@
       busy.removeAttribute("aria-busy"); busy.removeAttribute("aria-disabled");
     }
     const wanted = one("[data-focus]");
-    if (wanted) { wanted.removeAttribute("data-focus"); wanted.focus(); }
+    if (wanted) { wanted.removeAttribute("data-focus"); wanted.focus(); } else refocus();
     const lines = one(".opened .code"), line = one(".opened tr.cited");
     if (lines && line && !lines.dataset.placed) { lines.dataset.placed = "yes"; lines.scrollTop = Math.max(0, line.offsetTop - 60); }
     const follow = one("[data-goto]");
@@ -123,13 +147,45 @@
     ready = true;
     title(); watchParts();
     window.gardener.follow();
+    if (document.hidden) leave();
     send("open", Object.fromEntries(new URLSearchParams(location.search)));
   }
   document.addEventListener("gardener-page", () => setTimeout(open, 0));
 
+  /* A tab that nobody looks at gives its stream up: six is all that a browser has for every tab of one server. */
+  const LEAVE_MS = 3000, APART_MS = 1000; /* a stream that is just being closed takes a new event with it */
+  let leaving = 0, left = 0;
+  function leave() {
+    clearTimeout(leaving);
+    leaving = setTimeout(() => { leaving = 0; left = Date.now(); window.gardener.rest(); }, LEAVE_MS);
+  }
+  function comeBack() {
+    clearTimeout(leaving);
+    if (!left) return;
+    leaving = setTimeout(() => { left = 0; window.gardener.follow(true); }, Math.max(0, left + APART_MS - Date.now()));
+  }
+  document.addEventListener("visibilitychange", () => {
+    if (ready) { if (document.hidden) leave(); else comeBack(); }
+  });
+
+  /* How many issues are open stands beside Health on every page. */
+  function badge(issues) {
+    const link = one('#rail a[href="/health"]');
+    if (!link) return;
+    const errors = issues.error || 0, count = errors + (issues.warning || 0);
+    let mark = one(".issues", link);
+    if (!count) { if (mark) mark.remove(); return; }
+    if (!mark) { mark = document.createElement("span"); link.append(mark); }
+    mark.className = errors ? "issues bad" : "issues";
+    const text = String(count), said = count === 1 ? "1 open issue" : `${count} open issues`;
+    if (mark.textContent !== text) mark.textContent = text;
+    mark.setAttribute("role", "img"); mark.setAttribute("aria-label", said); mark.title = said;
+  }
+
   /* The heartbeat: work that begins anywhere is followed; another active project is shown. */
   document.addEventListener("gardener-pulse", (event) => {
-    if (!ready) return;
+    badge(event.detail.issues || {});
+    if (!ready || left) return;
     const now = event.detail.page + (event.detail.index ? event.detail.index.updated_at : "");
     if (key !== null && key !== now) window.gardener.follow();
     key = now;
@@ -191,6 +247,14 @@
     for (const group of document.querySelectorAll("#page-main section")) {
       group.hidden = !one(`${input.dataset.filters.split(" ").pop()}:not([hidden])`, group);
     }
+    let none = one("#filter-none");
+    if (!none) {
+      none = Object.assign(document.createElement("p"), { id: "filter-none", className: "quiet" });
+      none.setAttribute("role", "status");
+      input.closest(".card").after(none);
+    }
+    const said = one("#page-main section:not([hidden])") ? "" : "Nothing here has these words.";
+    if (none.textContent !== said) none.textContent = said;  /* each change is taken for an answer, see watchParts */
   }
   document.addEventListener("input", (event) => { if (event.target.dataset.filters) filter(event.target); });
 

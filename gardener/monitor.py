@@ -1,0 +1,126 @@
+"""The monitor: rounds of checks, issues, alerts, and the schedule of backups, in a process of its own.
+
+It must be there when the app is not, must not cost what it watches over, and ends at once when it is told to: each step
+is one transaction, and what it was doing is done again after the next start.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from gardener.backup_service import BackupService
+from gardener.checks import all_checks, good_settings, listed_projects
+from gardener.errors import GardenerError
+from gardener.health.check import Check
+from gardener.health.database import HealthDatabase
+from gardener.health.delivery import Delivery
+from gardener.health.issues import Issue, Rule
+from gardener.health.ledger import monitor_lock, record
+from gardener.health.machine import Gauge
+from gardener.health.rounds import Round, Rounds
+from gardener.health.sinks import configured
+from gardener.paths import ensure_directory
+from gardener.settings import SettingsWatcher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from gardener.app import Gardener
+    from gardener.health.app import AppState
+    from gardener.health.sinks import Sink
+    from gardener.settings import Settings
+    from gardener.types import ProjectContext
+
+_log = logging.getLogger("gardener.health")
+
+
+class Monitor:
+    """One home's. `run` on one thread; `stop` from any, a signal handler included."""
+
+    def __init__(self, gardener: Gardener, app: Callable[[], AppState]) -> None:
+        self._gardener = gardener
+        self._app = app
+        self._watcher = SettingsWatcher(good_settings(gardener))
+        self.database = HealthDatabase(gardener.paths.health_db)
+        self._lock = monitor_lock(gardener.paths)
+        self._stop = threading.Event()
+        self._rounds = Rounds()
+        self._gauge = Gauge()
+        self._projects: list[ProjectContext] = []
+        self._sinks: tuple[Settings, Mapping[str, Sink | GardenerError]] | None = None
+        self.delivery = Delivery(self.database, self._configured_sinks)
+        self._schedule = BackupService(gardener).schedule()
+
+    def run(self, rounds: int = 0) -> None:
+        """Until `stop`, or for so many rounds. Raises LockedError when the home has a monitor already."""
+        ensure_directory(self._gardener.paths.run)
+        self._lock.acquire()
+        try:
+            # A daemon: whoever keeps the schedule next makes the backup that this one did not end.
+            threading.Thread(target=self._keep_backups, name="backups", daemon=True).start()
+            made = 0
+            while not self._stop.is_set():
+                begun = time.monotonic()
+                self._round()
+                made += 1
+                if made == rounds:
+                    break
+                every = self._watcher.current.integer("health.every_seconds")
+                self._stop.wait(max(1.0, every - (time.monotonic() - begun)))
+        finally:
+            self._lock.release()
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def look(self) -> Round:
+        """One round, taken into the books and its alerts sent. Raises GardenerError when health.db cannot be had."""
+        self._watcher.poll()
+        settings = self._watcher.current
+        made = self._rounds.make(self._checks())
+        rule = Rule(settings.integer("health.open_after"), settings.integer("health.close_after"))
+        least = settings.text("health.alerts")
+
+        def worth(issue: Issue) -> bool:
+            return least != "none" and (least == "warning" or "error" in (issue.severity, issue.told))
+
+        self.delivery.send(record(self.database, made, rule, pid=os.getpid(), worth=worth))
+        return made
+
+    def _round(self) -> None:
+        try:
+            made = self.look()
+            _log.debug("health.round", extra={"fields": {"took_s": made.took_s, "checks": len(made.made)}})
+        except GardenerError as error:  # a full disk: the next round tries again, and the log says so if it can
+            _log.error("health.round_failed", extra={"fields": {"code": error.code, "reason": error.message}})
+        except Exception:
+            _log.exception("health.round_failed")
+
+    def _checks(self) -> list[Check]:
+        self._projects = listed_projects(self._gardener) or self._projects
+        return [
+            *all_checks(
+                self._gardener,
+                self._app,
+                gauge=self._gauge,
+                settings=lambda: self._watcher.current,
+                projects=self._projects,
+            ),
+            Check("alerts", self.delivery.check),
+        ]
+
+    def _configured_sinks(self) -> Mapping[str, Sink | GardenerError]:
+        """Made anew when the settings have changed: a key is not read from the keyring in every round."""
+        settings = self._watcher.current
+        if self._sinks is None or self._sinks[0] is not settings:
+            self._sinks = (settings, configured(settings))
+        return self._sinks[1]
+
+    def _keep_backups(self) -> None:
+        """Looks every minute, as the app does; whoever has the schedule's lock does what is due."""
+        while not self._stop.wait(60.0):
+            self._schedule.look()
