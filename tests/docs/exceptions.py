@@ -44,6 +44,7 @@ UNRUN = (
 )  # fmt: skip
 
 CODES = {
+    "gardener index --wait && gardener eval --gate": ({0, 1}, "the stand-in's vectors may be worse than the real ones"),
     "gardener models check qwen3-coder-30b": ({0, 5}, "whether it fits depends on this machine"),
 }
 """Commands that may end with other codes than 0 where the pages show them, and why."""
