@@ -32,7 +32,7 @@ def folder() -> str:
         if os.path.isdir(place):
             return place
     raise GardenerError(
-        f"The runbooks are missing: neither {FOLDERS[0]} nor {FOLDERS[1]} is there.", next_step="gardener doctor"
+        f"The runbooks are missing: {' and '.join(FOLDERS)} are not there.", next_step="gardener doctor"
     )
 
 
