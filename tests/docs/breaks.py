@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import sqlite3
 import time
 from collections.abc import Callable
@@ -104,9 +105,44 @@ def model_missing(world: World) -> None:
     _configure(world, '[models]\nbackend = "mlx"\n[mlx]\nmodel = "no-such-model"\n')
 
 
+def backup_disk_absent(world: World) -> None:
+    _configure(world, f'[backup]\nsecond_folder = "{world.person}/no-such-disk/gardener"\n')
+
+
+def backup_old(world: World) -> None:
+    """Nobody was here for three days."""
+    world.days_later = 3
+
+
+def backup_unproven(world: World) -> None:
+    """Nor for forty; a backup was made in between, by hand."""
+    world.days_later = 40
+
+
+def token_exposed(world: World) -> None:
+    assert world.type("gardener token create editor").code == 0
+    for path in (world.home / "run").glob("*.json"):
+        path.chmod(0o644)
+
+
+def port_taken(world: World) -> None:
+    """By a program that listens and is not Gardener."""
+    other = socket.create_server(("127.0.0.1", 0))
+    world.at_the_end.append(other.close)
+    _configure(world, f"[server]\nport = {other.getsockname()[1]}\n")
+
+
+def embedder_changed(world: World) -> None:
+    assert world.type("gardener embedder use ollama:nomic-embed-text").code == 0
+
+
 BREAKS: dict[str, Callable[[World], None]] = {
     "backup-damaged": backup_damaged,
+    "backup-disk-absent": backup_disk_absent,
+    "backup-old": backup_old,
+    "backup-unproven": backup_unproven,
     "config-invalid": config_invalid,
+    "embedder-changed": embedder_changed,
     "embedder-unreachable": embedder_unreachable,
     "folders-orphaned": folders_orphaned,
     "index-damaged": index_damaged,
@@ -114,8 +150,10 @@ BREAKS: dict[str, Callable[[World], None]] = {
     "model-missing": model_missing,
     "model-unreachable": model_unreachable,
     "modes-open": modes_open,
+    "port-taken": port_taken,
     "project-folder-gone": project_folder_gone,
     "state-damaged": state_damaged,
     "state-newer": state_newer,
+    "token-exposed": token_exposed,
     "vectors-damaged": vectors_damaged,
 }

@@ -21,8 +21,8 @@ def built(tmp_path_factory: pytest.TempPathFactory, exported_models: Path) -> Wo
 @pytest.fixture
 def world(built: World) -> Iterator[World]:
     built.reset()
-    built.environment = {}
     yield built
+    built.reset()
 
 
 @pytest.fixture(scope="package")

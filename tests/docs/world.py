@@ -9,7 +9,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,9 @@ class World:
         self.shop = self.person / "code/shop"
         self.blog = self.person / "code/blog"
         self.untouched = True
+        self.days_later = 0
+        self.at_the_end: list[Callable[[], None]] = []
+        """What is to be undone before anything else is done."""
         self.environment: dict[str, str | None] = {}
         """On top of the usual one; None takes a variable away."""
 
@@ -76,6 +80,9 @@ class World:
 
     def reset(self) -> None:
         """Everything as it was when the world was built, unless nothing was typed or broken since."""
+        self.environment, self.days_later = {}, 0
+        while self.at_the_end:
+            self.at_the_end.pop()()
         if self.untouched:
             return
         shutil.rmtree(self.person)
@@ -149,7 +156,12 @@ class World:
         own |= {name: value for name, value in self.environment.items() if value is not None}
         before = os.getcwd()
         usual = {"ollama": own["GARDENER_OLLAMA_URL"] or DEFAULT_URLS["ollama"]}
-        with mock.patch.dict(os.environ, own), mock.patch.dict(DEFAULT_URLS, usual):
+        clock, later = time.time, self.days_later * 86_400.0
+        with (
+            mock.patch.dict(os.environ, own),
+            mock.patch.dict(DEFAULT_URLS, usual),
+            mock.patch.object(time, "time", lambda: clock() + later),
+        ):
             for name in (name for name, value in self.environment.items() if value is None):
                 os.environ.pop(name, None)
             os.chdir(self.shop if self.shop.is_dir() else self.person)
