@@ -148,16 +148,21 @@ class BackupService:
         """Makes backups, thins them out and drills them as the settings say, once it is started."""
         return Schedule(self.paths, self._do_what_is_due)
 
-    def _do_what_is_due(self) -> None:
+    def is_due(self) -> tuple[bool, bool]:
+        """Whether a backup is to be made now, and whether one is to be drilled; imports nothing heavy."""
         settings, store = self._gardener.settings, self.store
         hours, days = settings.integer("backup.every_hours"), settings.integer("backup.drill_days")
-        if os.path.exists(self.paths.state_db) and backup_due(store, hours * 3600, time.time()):
+        backup = os.path.exists(self.paths.state_db) and backup_due(store, hours * 3600, time.time())
+        return backup, drill_due(store, days * 86_400, time.time())
+
+    def _do_what_is_due(self) -> None:
+        if self.is_due()[0]:
             made = self.create()
             _log.info("backup %s: %d files, %d new bytes", made.manifest.id, len(made.manifest.files), made.written)
             for entry in self.prune():
                 _log.info("backup %s was deleted under the retention policy", entry.id)
             self._copy_if_connected()
-        if drill_due(store, days * 86_400, time.time()):
+        if self.is_due()[1]:
             done = self.drill()
             if done.problems:
                 _log.error("the drill of backup %s failed: %s", done.id, "; ".join(done.problems[:5]))

@@ -12,6 +12,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from gardener.backup.schedule import LOOK_S, RETRY_S
 from gardener.backup_service import BackupService
 from gardener.checks import all_checks, good_settings, listed_projects
 from gardener.errors import GardenerError
@@ -23,6 +24,7 @@ from gardener.health.ledger import monitor_lock, record
 from gardener.health.machine import Gauge
 from gardener.health.rounds import Round, Rounds
 from gardener.health.sinks import configured
+from gardener.inspection import Inspections
 from gardener.paths import ensure_directory
 from gardener.settings import SettingsWatcher
 
@@ -53,14 +55,15 @@ class Monitor:
         self._projects: list[ProjectContext] = []
         self._sinks: tuple[Settings, Mapping[str, Sink | GardenerError]] | None = None
         self.delivery = Delivery(self.database, self._configured_sinks)
-        self._schedule = BackupService(gardener).schedule()
+        self._inspections = Inspections(gardener.paths)
 
     def run(self, rounds: int = 0) -> None:
         """Until `stop`, or for so many rounds. Raises LockedError when the home has a monitor already."""
         ensure_directory(self._gardener.paths.run)
         self._lock.acquire()
         try:
-            # A daemon: whoever keeps the schedule next makes the backup that this one did not end.
+            # A daemon, and its process is killed: whoever keeps the schedule next makes the backup anew.
+            self._inspections.start()
             threading.Thread(target=self._keep_backups, name="backups", daemon=True).start()
             made = 0
             while not self._stop.is_set():
@@ -72,6 +75,7 @@ class Monitor:
                 every = self._watcher.current.integer("health.every_seconds")
                 self._stop.wait(max(1.0, every - (time.monotonic() - begun)))
         finally:
+            self._inspections.close()
             self._lock.release()
 
     def stop(self) -> None:
@@ -103,13 +107,18 @@ class Monitor:
     def _checks(self) -> list[Check]:
         self._projects = listed_projects(self._gardener) or self._projects
         return [
-            *all_checks(
-                self._gardener,
-                self._app,
-                gauge=self._gauge,
-                settings=lambda: self._watcher.current,
-                projects=self._projects,
+            *(
+                check
+                for check in all_checks(
+                    self._gardener,
+                    self._app,
+                    gauge=self._gauge,
+                    settings=lambda: self._watcher.current,
+                    projects=self._projects,
+                )
+                if not check.heavy
             ),
+            Check("inspection", self._inspections.newest),
             Check("alerts", self.delivery.check),
         ]
 
@@ -121,6 +130,17 @@ class Monitor:
         return self._sinks[1]
 
     def _keep_backups(self) -> None:
-        """Looks every minute, as the app does; whoever has the schedule's lock does what is due."""
-        while not self._stop.wait(60.0):
-            self._schedule.look()
+        """Looks every minute whether a backup or a drill is due and nobody, such as the app, keeps the schedule."""
+        service = BackupService(self._gardener)
+        schedule = service.schedule()
+        wait_s: float = LOOK_S
+        while not self._stop.wait(wait_s):
+            wait_s = LOOK_S
+            try:
+                if not schedule.kept_elsewhere and any(service.is_due()):
+                    self._inspections.backups()
+                    wait_s = RETRY_S if any(service.is_due()) else wait_s  # the log says why it is still due
+            except GardenerError as error:
+                _log.error("health.backups_failed", extra={"fields": {"code": error.code, "reason": error.message}})
+            except Exception:
+                _log.exception("health.backups_failed")

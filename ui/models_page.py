@@ -57,6 +57,7 @@ class ModelsPage:
 
     def act(self, what: str, fields: Fields) -> Iterator[Shown]:
         registry = self._gardener.registry
+        said: str | None
         match what:
             case "use":
                 project = fields.get("project", "")
@@ -82,8 +83,10 @@ class ModelsPage:
                 if not name:
                     raise UsageError("No model was named.", next_step="a name such as qwen2.5-coder:7b")
                 self._refuse_too_large(name)
+                # Before it begins: what comes of it, said by `refresh`, must not be covered by this.
+                yield Shown(notice(f"Ollama is asked for {name}. You can leave this page; the download goes on."))
                 self._edge.pull_model(name)
-                said = notice(f"Ollama is asked for {name}. You can leave this page; the download goes on.")
+                said = None
             case "cancel":
                 self._edge.jobs.cancel(fields["job"])
                 said = notice("Asked it to stop. Ollama keeps what has come and goes on from there next time.")

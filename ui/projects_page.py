@@ -103,6 +103,7 @@ class ProjectsPage:
                 said = notice(f"{context.name} is back.")
             case "purge":
                 report = self._gardener.purge(fields["project"])
+                self._edge.jobs.forget(report.project_id)
                 said = notice(f"{report.name} is gone for good: {size(report.bytes)} were freed.")
             case _:
                 raise UsageError(f"This page cannot do {what!r}.", next_step="gardener help")

@@ -56,6 +56,11 @@ class Schedule:
         self._not_before = 0.0
         self._scheduler: BackgroundScheduler | None = None
 
+    @property
+    def kept_elsewhere(self) -> bool:
+        """Whether another process keeps the schedule."""
+        return not self._lock.held and os.path.isdir(self._paths.run) and self._lock.holder() is not None
+
     def start(self) -> None:
         from apscheduler.schedulers.background import BackgroundScheduler
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gardener.cli.console import Console, inert
+from gardener.cli.console import Console, inert, one_line
 from gardener.cli.target import open_gardener
 
 TYPE_CHECKING = False
@@ -30,7 +30,7 @@ def doctor(args: argparse.Namespace, console: Console) -> int:
         console.json({"ok": not worst, "findings": [finding.as_json() for finding in findings]})
         return 1 if worst else 0
     for finding in findings:
-        console.line(f"{_MARKS[finding.severity]}  {inert(finding.label)}: {inert(finding.detail)}")
+        console.line(f"{_MARKS[finding.severity]}  {one_line(finding.label)}: {inert(finding.detail)}")
         if finding.fix and finding.severity != "ok":
             console.line(f"    try: {inert(finding.fix)}")
         if finding.runbook:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gardener.cli.console import Console, duration, inert
+from gardener.cli.console import Console, duration, inert, one_line
 from gardener.errors import UsageError
 
 TYPE_CHECKING = False
@@ -104,11 +104,11 @@ def _print(issue: Issue, now: float, console: Console) -> None:
     elif issue.snoozed_until > now:
         quiet = f", snoozed for {duration(issue.snoozed_until - now)}"
     console.line(
-        f"{_MARKS[issue.severity]}  {issue.id}  {inert(issue.label)} (for {duration(now - issue.first_seen)}{quiet})"
+        f"{_MARKS[issue.severity]}  {issue.id}  {one_line(issue.label)} (for {duration(now - issue.first_seen)}{quiet})"
     )
     console.line(f"    {inert(issue.detail)}")
     if issue.fix:
-        console.line(f"    try: {inert(issue.fix)}")
+        console.line(f"    try: {one_line(issue.fix)}")
     if issue.runbook:
         console.line(f"    more: gardener runbook {issue.kind}")
 
@@ -197,7 +197,7 @@ def _alerts(database: HealthDatabase, console: Console) -> int:
     if not alerts:
         console.note("Nothing has been told yet.")
     for alert in alerts:
-        console.line(f"{_when(alert.at)}  {inert(message(alert).title)}")
+        console.line(f"{_when(alert.at)}  {one_line(message(alert).title)}")
         for sink, problem in sorted(alert.delivered.items()):
             if problem:
                 console.line(f"    not delivered to {sink}: {inert(problem)}")

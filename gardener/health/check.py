@@ -71,16 +71,18 @@ def note(detail: str, fix: str = "", subject: str = "") -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """`run` gives one finding or several (one per project, say)."""
+    """`run` gives one finding or several (one per project, say); None when there is nothing new since the last time."""
 
     name: str
-    run: Callable[[], Finding | list[Finding]]
+    run: Callable[[], Finding | list[Finding] | None]
     subject: str = ""
     """Tells apart checks of one name, such as one for each project."""
     every_s: float = 0.0
     """The monitor makes it so many seconds after the last time; 0 in every round."""
     limit_s: float = 5.0
     """After so many seconds it is a finding that the check does not end, and nobody waits for it any more."""
+    heavy: bool = False
+    """It loads what takes much memory: the monitor has it made by a process that ends."""
 
     @property
     def key(self) -> tuple[str, str]:
@@ -105,6 +107,10 @@ class Asked(NamedTuple):
     whole: bool
     """The check ended by itself: what it did not find is not there."""
 
+    @property
+    def nothing_new(self) -> bool:
+        return not self.findings and not self.whole
+
 
 class Runner:
     """Runs each check on a thread that is given up when the check does not end in time. Thread-safe.
@@ -123,7 +129,12 @@ class Runner:
         begun = time.monotonic()
         asked = self._ask(check)
         took = (time.monotonic() - begun) * 1000
-        return Asked(tuple(replace(item, check=check.name, took_ms=took) for item in asked.findings), asked.whole)
+        return Asked(
+            tuple(
+                replace(item, check=item.check or check.name, took_ms=item.took_ms or took) for item in asked.findings
+            ),
+            asked.whole,
+        )
 
     def close(self) -> None:
         """Lets the threads go that wait for work. It may be used again."""
@@ -200,4 +211,6 @@ def run_check(check: Check) -> Asked:
         _log.exception("health.check_failed", extra={"fields": {"check": check.name}})
         detail = f"The check itself failed: {type(error).__name__}: {error}"
         return Asked((Finding("check-failed", "error", detail, subject=check.name),), whole=False)
+    if found is None:
+        return Asked((), whole=False)
     return Asked((found,) if isinstance(found, Finding) else tuple(found), whole=True)

@@ -21,8 +21,7 @@ from gardener.types import ProjectContext
 if TYPE_CHECKING:
     from gardener.index.indexer import Indexer
 
-INDEX_EVERY_S = 6 * 3_600.0
-FRESH_EVERY_S = 900.0
+VECTORS_EVERY_S = 900.0
 LIMIT_S = 60.0
 DEEP_LIMIT_S = 3_600.0
 FRAGMENTED = 4.0
@@ -45,8 +44,8 @@ def index_checks(
             "index",
             partial(_if_indexed, context, partial(_index, context, indexer, deep)),
             context.name,
-            every_s=INDEX_EVERY_S,
             limit_s=DEEP_LIMIT_S if deep else LIMIT_S,
+            heavy=True,
         )
         for context in projects
     ]
@@ -76,7 +75,13 @@ def freshness_checks(
         return note(f"{detail}; the next search takes them in", subject=context.name)
 
     return [
-        Check("freshness", partial(_if_indexed, context, partial(check, context)), context.name, FRESH_EVERY_S, LIMIT_S)
+        Check(
+            "freshness",
+            partial(_if_indexed, context, partial(check, context)),
+            context.name,
+            limit_s=LIMIT_S,
+            heavy=True,
+        )
         for context in projects
     ]
 
@@ -101,7 +106,7 @@ def vectors_check(
                 findings.append(Finding("embedder-changed", "warning", detail, make, context.name))
         return findings or fine("all of the embedder that is set")
 
-    return Check("vectors of", check, every_s=FRESH_EVERY_S)
+    return Check("vectors of", check, every_s=VECTORS_EVERY_S)
 
 
 def _if_indexed(context: ProjectContext, check: Callable[[], Finding | list[Finding]]) -> Finding | list[Finding]:

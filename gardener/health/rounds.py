@@ -52,11 +52,13 @@ class Rounds:
                 break
             made[check.key] = self._ask(check)
         findings = tuple(finding for check in checks for finding in self._findings(check.key))
+        made = {key: asked for key, asked in made.items() if not asked.nothing_new}
         return Round(at, self._clock() - begun, findings, made, frozenset(keys))
 
     def _ask(self, check: Check) -> Asked:
         asked = self._runner.ask(check)
-        self._last[check.key] = (self._clock(), asked)
+        before = self._last.get(check.key)
+        self._last[check.key] = (self._clock(), before[1] if before and asked.nothing_new else asked)
         return asked
 
     def _findings(self, key: Key) -> tuple[Finding, ...]:

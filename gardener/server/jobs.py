@@ -227,6 +227,12 @@ class Jobs:
             self._end(job, "cancelled")
         return job
 
+    def forget(self, project_id: str) -> None:
+        """Drops what finished jobs of a project have said: it is gone for good, and questions and answers with it."""
+        with self._lock:
+            for job in [job for job in self._jobs.values() if job.over and job.project_id == project_id]:
+                del self._jobs[job.id]
+
     def close(self, timeout_s: float = 10.0) -> bool:
         """Cancels everything and waits until partial texts are saved. False when something did not stop in
         time."""

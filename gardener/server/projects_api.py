@@ -138,7 +138,9 @@ def router(edge: Edge) -> APIRouter:
     def purge(project: Project, body: PurgeBody) -> JsonObject:
         if body.confirm != project:
             raise UsageError(f"Nothing was deleted: `confirm` must say {project!r} once more.")
-        return {"removed": gardener.purge(project).as_json(), "purged": True}
+        report = gardener.purge(project)
+        edge.jobs.forget(report.project_id)
+        return {"removed": report.as_json(), "purged": True}
 
     return routes
 

@@ -123,7 +123,9 @@ def test_regenerating_keeps_both_answers(page: Page, steered: Steered) -> None:
     assert listed(page) == ["Both of them"]
 
 
-def test_a_thumb_with_its_reason_is_kept_and_can_be_taken_back(page: Page, garden: Gardener) -> None:
+def test_a_thumb_with_its_reason_is_kept_listed_and_can_be_taken_back(
+    page: Page, steered: Steered, garden: Gardener
+) -> None:
     ask(page)
     answered(page)
     page.click("#chat a[href*='#do-bad']")
@@ -133,6 +135,11 @@ def test_a_thumb_with_its_reason_is_kept_and_can_be_taken_back(page: Page, garde
     project = garden.context().id
     (answer,) = [m for m in garden.history.show(project, conversation(page)) if m.role == "assistant"]
     assert (answer.feedback, answer.feedback_reason) == (-1, "Wrong place cited")
+    page.goto(f"{steered.app.url}/activity")
+    rated = page.locator("#page-main tr", has_text="Wrong place cited")
+    expect(rated).to_contain_text("not helpful")
+    rated.get_by_role("link").click()
+    shows(page, "✓ Not helpful")
     page.click("#chat a[href*='#do-unrate']")
     page.wait_for_function("!document.querySelector('#chat').innerText.includes('✓')")
     assert garden.history.message(project, answer.id).feedback == 0

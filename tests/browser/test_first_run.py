@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
@@ -160,3 +162,19 @@ def test_the_page_of_models_says_that_no_ollama_runs(keyboard_page: Page, newcom
     page.fill("#model", "mine:latest")
     page.press("#model", "Enter")
     expect(page.locator("#page-notice .bad")).to_contain_text("No Ollama answers at http://127.0.0.1:9")
+
+
+def test_what_comes_of_a_download_is_not_covered_by_its_beginning(newcomer: Steered) -> None:
+    """It can fail before the page is made anew: the page once ended with "Ollama is asked for mine:latest"."""
+    headers = {"Authorization": f"Bearer {newcomer.app.token}"}
+    with httpx.Client(base_url=newcomer.app.url, headers=headers, timeout=20.0, trust_env=False) as client:
+        config = json.loads(client.get("/models").text.split("window.gradio_config = ")[1].split(";</script>")[0])
+        targets = {target[1]: event["id"] for event in config["dependencies"] for target in event["targets"]}
+        event = {"fn_index": targets["act"], "data": [], "session_hash": "asked"}
+        event_data = {"what": "pull", "fields": [["model", "mine:latest"]]}
+        assert client.post("/gradio_api/queue/join", json=event | {"event_data": event_data}).status_code == 200
+        with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": "asked"}) as stream:
+            said = [line for line in stream.iter_lines() if "process_generating" in line]
+    beginning = next(number for number, line in enumerate(said) if "Ollama is asked for mine:latest" in line)
+    page = next(number for number, line in enumerate(said) if "Fits this machine" in line)
+    assert beginning < page

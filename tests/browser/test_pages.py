@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -292,6 +293,41 @@ def test_health_checks_again_and_deeply(page: Page, steered: Steered) -> None:
     page.wait_for_selector("#page-form button:not([aria-busy])")
     expect(page.locator("#page-main .sum")).to_contain_text("checks")
     expect(page.locator("#page-form")).to_contain_text("Checked just now")
+
+
+def test_an_issue_is_counted_on_every_page_and_acknowledged(page: Page, steered: Steered, garden: Gardener) -> None:
+    from gardener.health.check import Asked, Finding
+    from gardener.health.database import HealthDatabase
+    from gardener.health.issues import Rule
+    from gardener.health.ledger import record
+    from gardener.health.rounds import Round
+
+    def round_of(*findings: Finding) -> None:
+        """As the monitor, which is another process, makes one."""
+        key = ("project", "")
+        made = {key: Asked(findings, True)}
+        database = HealthDatabase(garden.paths.health_db)
+        record(database, Round(time.time(), 0.1, findings, made, frozenset({key})), Rule(1, 1), pid=1)
+
+    fix = "gardener move lamp NEW_PATH"
+    round_of(Finding("project-folder-gone", "error", "gone", fix, '<b onclick="x()">lamp</b>'))
+    go(page, steered, "search")
+    badge = page.locator("#rail a[href='/health'] .issues")
+    expect(badge).to_have_text("1")
+    expect(badge).to_have_attribute("aria-label", "1 open issue")
+    go(page, steered, "health")
+    issue = page.locator("#issues li")
+    expect(issue).to_contain_text("A project's folder is gone: <b onclick")
+    expect(issue).to_contain_text(fix)
+    expect(page.locator("#issues")).to_contain_text("No monitor runs")
+    assert serious(page) == []
+    issue.get_by_role("button", name="I know of issue").click()
+    said(page, "acknowledged.")
+    expect(issue).to_contain_text("Acknowledged")
+    expect(badge).to_have_count(0)
+    round_of()
+    page.reload()
+    expect(page.locator("#issues")).to_contain_text("Nothing is open.")
 
 
 def test_a_backup_is_made_and_proved(page: Page, steered: Steered) -> None:

@@ -393,12 +393,13 @@ def test_doctor_names_each_check(gardener: Run, added: Path) -> None:
 
 
 def test_doctor_finds_what_is_wrong(gardener: Run, added: Path, home: Path) -> None:
-    os.chmod(home / "state.db", 0o644)
+    (home / "config.toml").write_text("config_version = 1\n")  # what a program writes itself it also closes itself
+    os.chmod(home / "config.toml", 0o644)
     added.rename(added.with_name("gone"))
     said = gardener("doctor")
     assert said.code == 1
-    assert "XX  home" in said.out
-    assert "XX  project json" in said.out
+    assert "XX  home" in said.out and "modes-open" in said.out
+    assert "XX  project json" in said.out and "project-folder-gone" in said.out
     assert "gardener move" in said.out
 
 

@@ -26,6 +26,9 @@ _APP = "tests/e2e/test_with_the_app.py"
 UNRUN = (
     Unrun("make ", "the suite is part of it, or it takes minutes"),
     Unrun("git clone …", "there is no public address yet"),
+    Unrun("scripts/install_", "would install into the home folder of whoever runs this suite",
+          "tests/install/installers.bats", "install_linux.sh"),
+    Unrun("scripts/formula.sh", "needs a published archive", "tests/install/installers.bats", "formula.sh"),
     Unrun("lsof ", "which of the two programs is there differs"),
     Unrun("pip install --force-reinstall", "would change the installation that runs this suite"),
     Unrun("pip install .", "takes minutes; the installation that runs this suite was made so"),

@@ -118,3 +118,12 @@ def test_every_kind_can_be_found() -> None:
 
     named |= {kind_of_error(code) for code in ("config", "state-damaged", "schema-too-new", "index-damaged", "")}
     assert KINDS.keys() - named == set()
+
+
+def test_a_check_without_news_leaves_what_it_found_before() -> None:
+    said = iter([[Finding("git-missing", "warning", "x")], None, []])
+    rounds = Rounds(clock=lambda: 0.0)
+    check = [Check("inspection", lambda: next(said))]
+    first, second, third = (rounds.make(check) for _ in range(3))
+    assert list(first.made) == list(third.made) == [("inspection", "")] and not second.made
+    assert [finding.id for finding in second.findings] == ["git-missing"] and third.findings == ()

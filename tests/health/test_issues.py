@@ -24,16 +24,26 @@ class Life:
     issue: Issue | None = None
     now: float = 1_000.0
     changes: list[Change] = field(default_factory=list)
+    over: list[Issue] = field(default_factory=list)
+    """Resolved in silence, and not told yet."""
 
     def round(self, seen: str, *, maintenance: bool = False, kind: str = "cpu-busy") -> None:
         """`seen` is a severity, "" for none."""
         self.now += ROUND_S
         known = self.issue if self.issue is None or self.issue.state != "resolved" else None
+        if self.issue is not None and known is None:
+            self.over.append(self.issue)
+            self.issue = None
         if seen:
             finding = Finding(kind, seen, f"at {self.now}")  # type: ignore[arg-type]
             self.issue = issues.found(known, finding, SOURCE, self.now, self.rule)
         elif known is not None:
             self.issue = issues.not_found(known, self.now, self.rule)
+        for past in list(self.over):
+            if not maintenance:
+                self.over.remove(past)
+                if change := issues.due(past, self.now, maintenance=False):
+                    self.changes.append(change)
         if self.issue is not None and (change := issues.due(self.issue, self.now, maintenance=maintenance)):
             self.changes.append(change)
             self.issue = issues.told(self.issue, change)

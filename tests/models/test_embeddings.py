@@ -425,3 +425,12 @@ def test_code_in_the_current_folder_is_not_run(tmp_path: Path, monkeypatch: pyte
 
 def test_the_embedder_is_what_the_factory_gives(models_dir: Path) -> None:
     assert isinstance(load_embedder(str(models_dir)), PackagedEmbedder)
+
+
+def test_onnx_runtime_reports_nothing_to_its_maker(exported_models: Path, tmp_path: Path) -> None:
+    """Its telemetry begins with a device id and a queue in ~/.cache; without the switch both appear."""
+    quiet = ("ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS", "CI", "XDG_CACHE_HOME")
+    environment = {name: value for name, value in os.environ.items() if name not in quiet} | {"HOME": str(tmp_path)}
+    script = "import sys; from gardener.models.embeddings import load_embedder; load_embedder(sys.argv[1]).close()"
+    subprocess.run([sys.executable, "-c", script, str(exported_models)], env=environment, check=True)
+    assert [path for path in tmp_path.rglob("*onnxruntime*")] == []

@@ -73,7 +73,9 @@ def test_a_folder_is_looked_at_then_added_renamed_removed_and_brought_back(
     assert http.post("/api/projects/candle/restore").json()["project"]["id"] == project
     refused = http.post("/api/projects/candle/purge", json={"confirm": "lamp"})
     assert refused.status_code == 400
-    assert http.post("/api/projects/candle/purge", json={"confirm": "candle"}).json()["purged"] is True
+    said = [job["job"] for job in http.get("/api/jobs").json()["jobs"] if job["project_id"] == project]
+    assert said and http.post("/api/projects/candle/purge", json={"confirm": "candle"}).json()["purged"] is True
+    assert {http.get(f"/api/jobs/{job}").status_code for job in said} == {404}  # what they said is gone, too
     assert root.exists() and http.get("/api/projects", params={"removed": True}).json()["projects"] == []
 
 

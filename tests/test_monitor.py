@@ -1,0 +1,141 @@
+"""`gardener monitor` as a real process, and `gardener health` beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gardener.app import Gardener
+from gardener.backup_service import BackupService
+from gardener.health.database import HealthDatabase
+from gardener.health.ledger import last_round, running_monitor
+from gardener.monitor import Monitor
+from gardener.paths import Paths
+from gardener.server.app_state import ask_app
+
+TOP = Path(__file__).resolve().parent.parent
+
+
+def command(home: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "gardener.cli.main", *words, "--home", str(home)],
+        cwd=TOP, env={**os.environ, **environment}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def said(home: Path, *words: str) -> tuple[int, str, str]:
+    process = command(home, *words)
+    out, err = process.communicate(timeout=60)
+    assert "Traceback" not in err
+    return process.returncode, out, err
+
+
+@pytest.fixture
+def project(home: Path, tmp_path: Path) -> Path:
+    """A registered folder with an index, which then goes."""
+    folder = tmp_path / 'a "quoted" $(folder)'
+    folder.mkdir()
+    (folder / "lamp.py").write_text("def light(): return 1\n")
+    with Gardener(str(home)) as gardener:
+        context = gardener.registry.add(str(folder), name="lamp")
+        gardener.update_index(context)
+    return folder
+
+
+@pytest.fixture
+def hook() -> Iterator[tuple[str, list[dict[str, object]], threading.Semaphore]]:
+    """A receiver of alerts: its address, what came, and one permit for each."""
+    from tests.health.test_sinks import Hook, HTTPServer
+
+    came = threading.Semaphore(0)
+
+    class Got(list[dict[str, object]]):
+        def append(self, item: dict[str, object]) -> None:
+            super().append(item)
+            came.release()
+
+    server = HTTPServer(("127.0.0.1", 0), Hook)
+    server.got, server.statuses, server.waits = Got(), [], None  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}/", server.got, came  # type: ignore[attr-defined]
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_it_finds_tells_once_and_ends_when_it_is_told(
+    home: Path, project: Path, hook: tuple[str, list[dict[str, object]], threading.Semaphore]
+) -> None:
+    url, got, came = hook
+    project.rename(project.with_name("elsewhere"))
+    watching = command(home, "monitor", GARDENER_HEALTH_EVERY_SECONDS="10", GARDENER_WEBHOOK_URL=url)
+    try:
+        assert came.acquire(timeout=60)
+        told = [json.loads(body) for _, _, body in got]  # type: ignore[str-unpack]
+        gone = next((one for one in told if one["kind"] == "project-folder-gone"), None)
+        while gone is None:  # sqlite-old may be the first, where it is
+            assert came.acquire(timeout=60)
+            gone = next((one for _, _, b in got if (one := json.loads(b))["kind"] == "project-folder-gone"), None)  # type: ignore[str-unpack]
+        assert (gone["change"], gone["subject"], gone["severity"]) == ("opened", "lamp", "error")
+        assert running_monitor(Paths(str(home))) == watching.pid
+
+        second = said(home, "monitor", "--rounds", "1")
+        assert second[0] == 7 and str(watching.pid) in second[2]
+
+        code, out, err = said(home, "health")
+        assert code == 1 and "A project's folder is gone: lamp" in out and "gardener move lamp NEW_PATH" in out
+        assert f"The monitor is process {watching.pid}" in err
+    finally:
+        watching.send_signal(signal.SIGTERM)
+        out, err = watching.communicate(timeout=20)
+    assert watching.returncode == 0 and "Stopped." in err
+    assert running_monitor(Paths(str(home))) == 0
+    assert sum(json.loads(body)["kind"] == "project-folder-gone" for _, _, body in got) == 1  # type: ignore[str-unpack]
+
+
+def test_indexes_are_looked_at_by_a_process_that_ends(home: Path, project: Path) -> None:
+    with Gardener(str(home)) as gardener:
+        monitor = Monitor(gardener, lambda: ask_app(gardener.paths))
+        found = {(one.check, one.subject): one for one in monitor._inspections.indexes()}
+        assert found["index", "lamp"].severity == "ok" and found["freshness", "lamp"].severity == "ok"
+        data = next((Path(gardener.registry.get("lamp").home) / "index").rglob("*.lance/data/*"))
+        content = data.read_bytes()
+        data.write_bytes(bytes([content[0] ^ 1]) + content[1:])
+        damaged = {one.id for one in monitor._inspections.indexes() if one.id}
+        assert damaged == {"index-damaged"}
+        monitor._inspections.close()
+
+
+def test_it_makes_the_backups_while_nobody_else_keeps_the_schedule(home: Path, project: Path) -> None:
+    with Gardener(str(home)) as gardener:
+        service = BackupService(gardener)
+        assert service.is_due() == (True, False)
+        monitor = Monitor(gardener, lambda: ask_app(gardener.paths))
+        monitor._inspections.backups()
+        assert service.is_due()[0] is False and len(service.store.entries()) == 1
+        schedule = service.schedule()  # as an app does
+        schedule.look()
+        assert not schedule.kept_elsewhere and BackupService(gardener).schedule().kept_elsewhere
+        schedule.stop()
+        assert not BackupService(gardener).schedule().kept_elsewhere
+
+
+def test_a_state_that_cannot_be_read_stops_no_round(home: Path, project: Path) -> None:
+    (home / "state.db").write_bytes(b"rubbish" * 2000)
+    for end in ("-wal", "-shm"):
+        (home / f"state.db{end}").unlink(missing_ok=True)
+    with Gardener(str(home)) as gardener:
+        monitor = Monitor(gardener, lambda: ask_app(gardener.paths))
+        monitor.look()
+        kinds = {issue.kind for issue in monitor.database.open_issues()}
+    assert "state-damaged" in kinds
+    assert last_round(HealthDatabase(str(home / "health.db"))) is not None
