@@ -433,4 +433,4 @@ def test_onnx_runtime_reports_nothing_to_its_maker(exported_models: Path, tmp_pa
     environment = {name: value for name, value in os.environ.items() if name not in quiet} | {"HOME": str(tmp_path)}
     script = "import sys; from gardener.models.embeddings import load_embedder; load_embedder(sys.argv[1]).close()"
     subprocess.run([sys.executable, "-c", script, str(exported_models)], env=environment, check=True)
-    assert [path for path in tmp_path.rglob("*onnxruntime*")] == []
+    assert list(tmp_path.rglob("*onnxruntime*")) == []
