@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install demo ui screenshots test coverage check lint types layers browser-tools faults soak bench bench-retrieval docs-generated clean
+.PHONY: help install demo ui screenshots test coverage check lint types layers browser-tools faults soak bench bench-retrieval docs clean
 .DEFAULT_GOAL := help
 
 help: ## what there is
@@ -56,6 +56,11 @@ layers: $(VENV)/.installed-test
 
 browser-tools: ## bats, chromium, bubblewrap, shellcheck and tmux for the tests, where this system can bring them
 	@scripts/test_tools.sh
+
+docs: $(VENV)/.installed-test ## the pages as a site in build/site; a broken link is a failure
+	@$(BIN)/python scripts/configuration_docs.py
+	@$(BIN)/python scripts/cli_docs.py
+	@$(BIN)/python -m mkdocs build --strict
 
 screenshots: $(VENV)/.installed-test ## pictures of every page into docs/screenshots (FOLDERS="..." instead of this repository)
 	@$(BIN)/python -m scripts.screenshots $(FOLDERS)

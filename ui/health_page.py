@@ -12,7 +12,7 @@ from gardener.errors import UsageError
 from gardener.health.check import Check, Finding, run_checks
 from gardener.server.app_state import own_state
 from gardener.sizes import counted
-from ui.issue_list import act_on_issue, issues_html
+from ui.issue_list import act_on_issue, issues_html, step_by_step
 from ui.markup import ago, badge, bar, button, count, seconds, section, text
 from ui.pages import Fields, Shown
 from ui.trends_view import USUAL, days_in, trends_html
@@ -122,6 +122,6 @@ def _finding_html(finding: Finding) -> str:
         fix = f'<p class="fix">What helps: <code>{text(finding.fix)}</code></p>'
     return (
         f"<li>{badge(WORDS[finding.severity], LOOKS[finding.severity])}"
-        f"<div><h3>{text(finding.label)}</h3><p>{text(finding.detail)}</p>{fix}</div>"
+        f"<div><h3>{text(finding.label)}</h3><p>{text(finding.detail)}</p>{fix}{step_by_step(finding.id)}</div>"
         f'<span class="quiet num">{seconds(finding.took_ms / 1000)}</span></li>'
     )

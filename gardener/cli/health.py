@@ -117,7 +117,7 @@ def _print(issue: Issue, now: float, console: Console) -> None:
     if issue.fix:
         console.line(f"    try: {one_line(issue.fix)}")
     if issue.runbook:
-        console.line(f"    more: {issue.runbook}")
+        console.line(f"    more: gardener runbook {issue.kind}")
 
 
 def _ack(database: HealthDatabase, words: list[str], console: Console) -> int:
