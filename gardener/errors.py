@@ -8,6 +8,7 @@ GardenerError                    internal             1
 │   ├── PathNotFound             path-not-found       4
 │   ├── ConversationNotFound     conversation-not-found 4
 │   ├── BackupNotFound           backup-not-found     4
+│   ├── RunbookNotFound          runbook-not-found    4
 │   └── NoActiveProject          no-active-project    4
 ├── ConflictError                conflict             1
 │   ├── ProjectExists            project-exists       1
@@ -115,6 +116,10 @@ class ConversationNotFound(NotFoundError):
 
 class BackupNotFound(NotFoundError):
     code = "backup-not-found"
+
+
+class RunbookNotFound(NotFoundError):
+    code = "runbook-not-found"
 
 
 class NoActiveProject(NotFoundError):

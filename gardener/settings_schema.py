@@ -281,7 +281,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "backup.every_hours", "integer", 24,
-        "How old the newest backup may be before the running app makes another; 0 makes none by itself.",
+        "How old the newest backup may be before the running app or monitor makes another; 0 makes none by itself.",
         minimum=0, maximum=10_000, unit="hours",
     ),
     Setting(

@@ -23,12 +23,12 @@ Nothing needs to be configured. What you do set comes from five places; each win
 4. the environment: `search.limit` is `GARDENER_SEARCH_LIMIT`;
 5. an option on the command line, where the command has one.
 
-```
-gardener config show --origin          every value and where it comes from
-gardener config get search.limit
-gardener config set search.limit 20    written to your own file; comments in it are kept
-gardener config unset search.limit     back to the default
-gardener config validate               mistakes, with file, line and what is allowed
+```console
+$ gardener config show --origin          # every value and where it comes from
+$ gardener config get search.limit
+$ gardener config set search.limit 20    # written to your own file; comments in it are kept
+$ gardener config unset search.limit     # back to the default
+$ gardener config validate               # mistakes, with file, line and what is allowed
 ```
 
 With `--project NAME` these work on the project's file. A list takes several values
