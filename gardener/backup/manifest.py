@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 from typing import Any, NamedTuple
 
 from gardener.errors import BackupDamaged, SchemaTooNew
@@ -23,6 +24,9 @@ CONTENT = "home/"
 """Where the copied files lie within a backup; every path in a manifest begins with it."""
 ID = re.compile(r"\d{6,12}-\d{8}-\d{6}")
 """Sequence number, date and time in UTC: also the name of the backup's folder."""
+_YEARS_1_TO_9999 = (-62_135_596_800.0, 253_402_300_800.0)
+_LONGEST_NAME = 255
+"""Bytes of a file's name, on every file system in use."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -137,6 +141,8 @@ def decode(data: bytes, source: str) -> Manifest:
             files=tuple(_file(entry) for entry in body["files"]),
             left_out=tuple(map(_text, body["left_out"])),
         )
+        if not _YEARS_1_TO_9999[0] <= manifest.created_at < _YEARS_1_TO_9999[1]:
+            raise ValueError("it was made at a time that no calendar has")
         if body["format"] != FORMAT or manifest.kind not in ("home", "project") or not ID.fullmatch(manifest.id):
             raise ValueError("a field has a value that no Gardener writes")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError) as error:
@@ -170,6 +176,8 @@ def _file(entry: Any) -> FileEntry:
     parts = path.split("/")
     if not path.startswith(CONTENT) or any(part in ("", ".", "..") for part in parts) or "\\" in path:
         raise ValueError(f"the path {path!r} leads elsewhere")
+    if any(len(part.encode()) > _LONGEST_NAME for part in parts):
+        raise ValueError("a name is longer than a file's can be")
     if not _SHA256.fullmatch(sha256):
         raise ValueError("a SHA-256 is not one")
     return FileEntry(path, _number(entry["size"]), sha256)
@@ -190,16 +198,26 @@ def _project(entry: Any) -> ProjectEntry:
 
 
 def _refuse_clashes(manifest: Manifest, source: str) -> None:
-    """One name twice, in another case, or as both a file and a folder: on some disks one would replace the other."""
+    """One name twice, in another case or composition of its letters, or as both a file and a folder: on some disks
+    (APFS, for one) the two are the same."""
     seen: set[str] = set()
     for file in manifest.files:
-        key = file.path.casefold()
+        key = _folded(file.path)
         if key in seen:
             raise damaged(source, f"it names {file.path!r} twice")
         seen.add(key)
     for file in manifest.files:
-        parent = os.path.dirname(file.path.casefold())
+        parent = os.path.dirname(_folded(file.path))
         while parent:
             if parent in seen:
                 raise damaged(source, f"it names {parent!r} both as a file and as a folder")
             parent = os.path.dirname(parent)
+
+
+def _folded(path: str) -> str:
+    """Equal for paths that differ in case or normalization only (Unicode 3.13, D145: canonical caseless matching)."""
+    return path.lower() if path.isascii() else _nfd(_nfd(path).casefold())
+
+
+def _nfd(text: str) -> str:
+    return unicodedata.normalize("NFD", text)

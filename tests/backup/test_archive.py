@@ -211,6 +211,31 @@ def test_what_passes_for_an_empty_file_is_refused_too(
     assert "not a regular file" in _refused(path, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "paths", [("home/Caf\u00e9", "home/cafe\u0301"), ("home/\ufb01", "home/FI"), ("home/" + "x" * 256,)]
+)
+def test_names_that_some_disk_cannot_hold_side_by_side_are_refused(
+    bundle: tuple[Manifest, Members], tmp_path: Path, paths: tuple[str, ...]
+) -> None:
+    empty = hashlib.sha256().hexdigest()
+    made = bundle[0]._replace(files=tuple(FileEntry(path, 0, empty) for path in paths))
+    hostile = tmp_path / "hostile.tar.gz"
+    with tarfile.open(hostile, "w:gz", format=tarfile.PAX_FORMAT) as opened:
+        for member, data in (_member("manifest.json", made.encode()), *(_member(name, b"") for name in paths)):
+            opened.addfile(member, io.BytesIO(data))
+    _refused(hostile, tmp_path)
+
+
+@pytest.mark.parametrize("when", [float("nan"), float("inf"), 1e300, -1e300])
+def test_a_time_that_no_calendar_has_is_refused(bundle: tuple[Manifest, Members], tmp_path: Path, when: float) -> None:
+    """It would end up in retention and in lists."""
+    hostile = tmp_path / "hostile.tar.gz"
+    with tarfile.open(hostile, "w:gz", format=tarfile.PAX_FORMAT) as opened:
+        for member, data in (_member("manifest.json", bundle[0]._replace(created_at=when).encode()), *bundle[1][1:]):
+            opened.addfile(member, io.BytesIO(data))
+    _refused(hostile, tmp_path)
+
+
 def test_a_bundle_of_one_project_holds_no_word_of_another(full_home: Path, tmp_path: Path) -> None:
     with Gardener() as gardener:
         (tmp_path / "other").mkdir()
