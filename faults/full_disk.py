@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from faults.garden import Garden, Outcome, edit, real_project, show, unclean
+from faults.garden import Done, Garden, Outcome, edit, real_project, show, unclean
+from faults.kills import kept
 
 MEGABYTES = 120
 PACKAGE, OTHER = "starlette", "httpx"
@@ -55,17 +56,19 @@ def trials(work: Path, chance: random.Random, tries: int) -> list[Outcome]:
     garden = Garden(disk / "home")
     garden.must("add", str(root), "--no-vectors", "--quiet")
     garden.must("ask", "How is a request routed?", "--json")
-    commands = (
+    commands: tuple[tuple[str, ...], ...] = (
         ("add", str(other), "--no-vectors", "--quiet"),
         ("index", "--quiet"),
         ("ask", "What does Mount do?", "--json"),
         ("backup", "create", "--json"),
-        ("config", "set", "search.limit", "9"),
+        ("config", "set", "search.limit"),
     )
     outcomes = []
     for words in commands:
         outcome = Outcome(" ".join(words[:2]) if words[0] in ("backup", "config") else words[0])
-        for _ in range(tries):
+        for number in range(tries):
+            if words[0] == "config":
+                words = (*words[:3], str(number + 5))
             if words[0] == "index":
                 edit(root, chance)
             before = garden.memory()
@@ -84,7 +87,7 @@ def trials(work: Path, chance: random.Random, tries: int) -> list[Outcome]:
                 if garden.run("list", "--json").code != 0:
                     broken = broken or "list fails on the full disk"
             try:
-                broken = broken or _afterwards(garden, words, before, done.code == 0)
+                broken = broken or _afterwards(garden, words, before, done)
             except Exception as error:
                 broken = broken or f"{type(error).__name__}: {str(error)[-300:]}"
             if broken:
@@ -93,9 +96,11 @@ def trials(work: Path, chance: random.Random, tries: int) -> list[Outcome]:
     return outcomes
 
 
-def _afterwards(garden: Garden, words: tuple[str, ...], before: dict[str, list[str]], succeeded: bool) -> str:
-    """With room again: nothing is gone, and the same command works."""
-    after = garden.memory()
+def _afterwards(garden: Garden, words: tuple[str, ...], before: dict[str, list[str]], done: Done) -> str:
+    """With room again: nothing is gone, what succeeded is there, and the same command works."""
+    after, succeeded = garden.memory(), done.code == 0
+    if succeeded and (problem := _missing(garden, words, after, done)):
+        return problem
     if any(after.get(key, [])[: len(said)] != said for key, said in before.items() if "/" in key):
         return "messages are gone"
     if words[0] == "add":
@@ -108,6 +113,19 @@ def _afterwards(garden: Garden, words: tuple[str, ...], before: dict[str, list[s
     deep = garden.run("doctor", "--deep", "--json").json["findings"]
     damaged = [row["detail"] for row in deep if "damaged" in row["detail"]]
     return "; ".join(damaged)
+
+
+def _missing(garden: Garden, words: tuple[str, ...], memory: dict[str, list[str]], done: Done) -> str:
+    """What a command that ended with 0 said it had done, and has not."""
+    if words[0] == "ask" and not kept(words[1], done.json["answer"], memory):
+        return "an answer that was given is not kept"
+    if words[0] == "add" and OTHER not in memory["projects"]:
+        return "a project that was added is not there"
+    if words[0] == "backup":
+        garden.must("backup", "verify", done.json["id"], "--json")
+    if words[0] == "config" and garden.must("config", "get", words[2]).out.strip() != words[3]:
+        return "a setting that was set is not"
+    return ""
 
 
 @contextmanager

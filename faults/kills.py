@@ -7,6 +7,7 @@ import random
 import shutil
 import time
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 from faults.garden import Done, Garden, Outcome, edit, real_project, show, unclean
@@ -123,16 +124,22 @@ def ask(work: Path, chance: random.Random, tries: int) -> Outcome:
     took = garden.seconds("ask", "How is a request routed?", "--json")
     before = garden.memory()
     for number, (when, group) in enumerate(moments(chance, tries, took * 1.1)):
-        done = garden.killed(when, "ask", f"What does Router number {number} do?", "--json", group=group)
+        question = f"What does Router number {number} do?"
+        done = garden.killed(when, "ask", question, "--json", group=group)
         _note(outcome, done)
         after = garden.memory()
         lost = [key for key, said in before.items() if after.get(key, [])[: len(said)] != said and "/" in key]
         if lost:
             outcome.broken.append(f"killed after {when:.3f} s: lost of {', '.join(lost)}")
-        if done.code == 0 and sum(map(len, after.values())) < sum(map(len, before.values())):
+        if done.code == 0 and not kept(question, done.json["answer"], after):
             outcome.broken.append(f"killed after {when:.3f} s: an answer that was given is not kept")
         before = after
     return outcome
+
+
+def kept(question: str, answer: str, memory: dict[str, list[str]]) -> bool:
+    """Whether some conversation has the question with this answer after it."""
+    return any(pair == (question, answer) for said in memory.values() for pair in pairwise(said))
 
 
 def backup(work: Path, chance: random.Random, tries: int) -> Outcome:
@@ -156,8 +163,9 @@ def backup(work: Path, chance: random.Random, tries: int) -> Outcome:
             listed = garden.must("backup", "list", "--json").json["backups"]
             if len([row for row in listed if not row["problem"]]) < acknowledged:
                 return f"{acknowledged} backups were acknowledged, {len(listed)} are listed"
-            garden.must("backup", "verify", created["id"], "--json")
-            return ""
+            for row in listed:  # the earlier ones share files with the one that was killed
+                garden.must("backup", "verify", row["id"], "--json")
+            return "" if listed[0]["id"] == created["id"] else "the newest is not the first"
 
         _try(outcome, when, check)
     return outcome
