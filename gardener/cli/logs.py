@@ -35,7 +35,7 @@ write a log: gardener service logs
 def logs(args: argparse.Namespace, console: Console) -> int:
     import threading
 
-    from gardener.log_reader import follow, last_lines, log_file, parsed
+    from gardener.log_reader import follow, last_lines, log_file
     from gardener.paths import Paths
 
     if not 0 <= args.lines <= MOST_LINES:
@@ -45,7 +45,7 @@ def logs(args: argparse.Namespace, console: Console) -> int:
     path = log_file(Paths(console.home), args.name)
     lines, end, inode = last_lines(path, args.lines)
     for line in lines:
-        _show(console, parsed(line))
+        _show(console, line)
     if not lines and not args.follow:
         console.note(f"Nothing in {path} yet.")
     if not args.follow:
@@ -53,14 +53,23 @@ def logs(args: argparse.Namespace, console: Console) -> int:
     console.stdout.flush()
     try:
         for line in follow(path, end, inode, threading.Event()):
-            _show(console, parsed(line))
+            _show(console, line)
             console.stdout.flush()
     except KeyboardInterrupt:
         console.end_progress()  # how one ends it: nothing is left undone
     return 0
 
 
-def _show(console: Console, entry: Mapping[str, Any]) -> None:
+def _show(console: Console, line: bytes) -> None:
+    from gardener.log_reader import parsed
+
+    try:
+        _show_entry(console, parsed(line))
+    except RecursionError:  # nested so deeply that it can be read and not be shown
+        _show_entry(console, {"unreadable": line[:200].decode("utf-8", "replace")})
+
+
+def _show_entry(console: Console, entry: Mapping[str, Any]) -> None:
     if console.as_json:
         console.line(json_text(entry))
         return
@@ -95,5 +104,5 @@ def _local(stamp: str) -> str:
 
     try:
         return datetime.fromisoformat(stamp).astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    except ValueError:
+    except (ValueError, OverflowError):  # year 1 or 9999 in a line that is none of ours
         return stamp

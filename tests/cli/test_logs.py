@@ -125,3 +125,18 @@ def test_following_goes_on_through_a_rotation_and_ends_with_ctrl_c(home: Path) -
         rest = process.communicate(timeout=30)
     assert [entry["event"] for entry in seen] == ["first", *map(str, range(200)), "anew"]
     assert process.returncode == 0 and b"Traceback" not in rest[1]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"time": "0001-01-01T00:00:00+14:00", "event": "odd"}', b'{"time": "9999-12-31T23:59:59-14:00"}',
+        b'{"fields": ' + b'{"a": ' * 950 + b"1" + b"}" * 951,
+    ],
+    ids=["year 1", "year 9999", "deep"],
+)  # fmt: skip
+def test_a_foreign_line_is_shown_and_does_nothing(gardener: Gardener, home: Path, line: bytes) -> None:
+    (home / "logs").mkdir(parents=True)
+    (home / "logs" / "gardener.log").write_bytes(line + b"\n")
+    said = gardener("logs")
+    assert said.code == 0 and said.out and "fault in Gardener" not in said.err
