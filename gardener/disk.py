@@ -118,12 +118,12 @@ def disk_use(gardener: Gardener) -> DiskUse:
             freeable.append(Freeable(f"{unused:,} vectors that no project uses", bytes_ * unused // count,
                                      "gardener disk --clean"))  # fmt: skip
     for what in ("models", "logs", "backups", "run"):
-        shared.append({"what": what, "name": "", "bytes": _bytes(getattr(paths, what))})
-    state = sum(_bytes(paths.state_db + suffix) for suffix in ("", "-wal", "-shm"))
+        shared.append({"what": what, "name": "", "bytes": bytes_of(getattr(paths, what))})
+    state = sum(bytes_of(paths.state_db + suffix) for suffix in ("", "-wal", "-shm"))
     shared.append({"what": "state.db", "name": "", "bytes": state})
     projects.sort(key=lambda row: -row["bytes"])
     freeable.sort(key=lambda item: -item.bytes)
-    return DiskUse(paths.home, _bytes(paths.home), projects, shared, [item for item in freeable if item.bytes])
+    return DiskUse(paths.home, bytes_of(paths.home), projects, shared, [item for item in freeable if item.bytes])
 
 
 class Cleaned(NamedTuple):
@@ -139,7 +139,7 @@ class Cleaned(NamedTuple):
 
 def clean(gardener: Gardener, progress: Callable[[str], None] = lambda _: None) -> Cleaned:
     """Removes what can be made again and nobody needs. What somebody is writing is left out, and said so."""
-    before = _bytes(gardener.paths.home)
+    before = bytes_of(gardener.paths.home)
     done: list[str] = []
     skipped: list[str] = []
     complete = True
@@ -160,7 +160,7 @@ def clean(gardener: Gardener, progress: Callable[[str], None] = lambda _: None) 
     else:
         progress("Looking for vectors that no project uses")
         done += _clean_stores(gardener, used, embedders)
-    return Cleaned(done, skipped, max(0, before - _bytes(gardener.paths.home)))
+    return Cleaned(done, skipped, max(0, before - bytes_of(gardener.paths.home)))
 
 
 def _clean_project(gardener: Gardener, context: ProjectContext, used: set[str], embedders: set[str]) -> list[str]:
@@ -275,8 +275,8 @@ def _dead_bytes(table: IndexTable) -> int:
     if table.storage.remote:
         return 0
     folder = table.storage.folder(table.chunks_table)
-    present = sum(_bytes(os.path.join(folder, part)) for part in ("data", "_deletions", "_indices"))
-    stale = sum(_bytes(table.storage.folder(name)) for name in table.chunk_tables() if name != table.chunks_table)
+    present = sum(bytes_of(os.path.join(folder, part)) for part in ("data", "_deletions", "_indices"))
+    stale = sum(bytes_of(table.storage.folder(name)) for name in table.chunk_tables() if name != table.chunks_table)
     return max(0, present - table.live_bytes()) + stale
 
 
@@ -309,7 +309,7 @@ def _part(words: list[str]) -> str:
 
 
 def _derived_bytes(folder: str) -> int:
-    return sum(_bytes(os.path.join(folder, name)) for name in _DERIVED)
+    return sum(bytes_of(os.path.join(folder, name)) for name in _DERIVED)
 
 
 def _stores(embeddings: str) -> list[str]:
@@ -330,7 +330,7 @@ def _store(folder: str, used: set[str] | None) -> tuple[int, int, int]:
                     unused += used is not None and key.hex() not in used
         except sqlite3.DatabaseError:
             continue  # doctor speaks of damaged stores
-    return _bytes(folder), count, unused
+    return bytes_of(folder), count, unused
 
 
 def _dimensions(folder: str) -> int:
@@ -347,7 +347,7 @@ def _databases(folder: str) -> list[str]:
     return [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".db")]
 
 
-def _bytes(path: str) -> int:
+def bytes_of(path: str) -> int:
     """Size of a file, or of all files below a folder; 0 when there is nothing."""
     try:
         if not os.path.isdir(path):
