@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from gardener.diagnostics.logs import log_part
 from gardener.diagnostics.phrases import said_without_particulars
-from gardener.errors import GardenerError
+from gardener.errors import ConfigError, GardenerError
 
 if TYPE_CHECKING:
     from gardener.app import Gardener
@@ -307,7 +307,7 @@ def _projects(gardener: Gardener, numbers: ProjectNumbers) -> Part:
     return {"count": len(rows), "projects": rows}
 
 
-_FACTS = ("schema", "files", "chunks", "table_version", "vectors_complete", "hashes_checked_at", "indexed_at")
+_FACTS = ("files", "chunks", "table_version", "vectors_complete", "hashes_checked_at", "updated_at")
 
 
 def _figure(text: str | None) -> float | None:
@@ -323,7 +323,11 @@ def _models(gardener: Gardener) -> Part:
     from gardener.models.embedder_spec import spec_of
 
     settings = good_settings(gardener)
-    said: Part = {"embedder": spec_of(settings.text).kind, "embedder_problem": bool(gardener.embedding.problem())}
+    try:
+        kind: str = spec_of(settings.text).kind
+    except ConfigError:
+        kind = "wrong"
+    said: Part = {"embedder": kind, "embedder_problem": bool(gardener.embedding.problem())}
     named = {}
     for key, value, _ in settings.items():
         if key in _MODEL_SETTINGS and isinstance(value, str) and value:
