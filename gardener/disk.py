@@ -148,13 +148,13 @@ def clean(gardener: Gardener, progress: Callable[[str], None] = lambda _: None) 
     for context in gardener.registry.list(include_removed=True):
         progress(f"Looking at {context.name}")
         try:
-            with _alone(context):
+            with alone(context):
                 done += _clean_project(gardener, context, used, embedders)
         except GardenerError as error:
             skipped.append(f"{context.name}: {error.message}")
             complete = False
     for folder in orphans(gardener):
-        done += _remove_orphan(folder)
+        done += remove_orphan(folder)
     if not complete:
         skipped.append("vectors that no project uses: not every project could be asked")
     else:
@@ -185,12 +185,24 @@ def _clean_project(gardener: Gardener, context: ProjectContext, used: set[str], 
                 done.append(f"{context.name}: vectors of a former embedder ({name.removeprefix(VECTORS)})")
     embedders.update(name.removeprefix(VECTORS) for name in table.vector_tables())
     if _dead_bytes(table) > WORTH_COMPACTING:
-        table.compact_if_needed(force=True, alone=True)
-        table.compact_if_needed(force=True, alone=True, vectors_only=True)
+        compact(indexer)
         done.append(f"{context.name}: old versions")
+    else:
+        _record(indexer)
+    return done
+
+
+def compact(indexer: Indexer) -> None:
+    """Rewrites a project's table and vectors without their small pieces and old versions. Under `alone`."""
+    indexer.table.compact_if_needed(force=True, alone=True)
+    indexer.table.compact_if_needed(force=True, alone=True, vectors_only=True)
+    _record(indexer)
+
+
+def _record(indexer: Indexer) -> None:
+    table = indexer.table
     indexer.manifest.commit(facts={"table_version": str(table.version())})
     indexer.hashes.record([table.chunks_table, *table.vector_tables()], pruned=True)
-    return done
 
 
 def _clean_stores(gardener: Gardener, used: set[str], embedders: set[str]) -> list[str]:
@@ -230,7 +242,7 @@ def orphans(gardener: Gardener) -> list[str]:
     return sorted(found)
 
 
-def _remove_orphan(folder: str) -> list[str]:
+def remove_orphan(folder: str) -> list[str]:
     """Removes what can be made again; the folder itself only when nothing else is in it."""
     removed = False
     for name in _DERIVED:
@@ -246,7 +258,7 @@ def _remove_orphan(folder: str) -> list[str]:
     return [f"the index in the folder of no project: {folder} (the rest of it stays)"] if removed else []
 
 
-def _alone(context: ProjectContext) -> ExitStack:
+def alone(context: ProjectContext) -> ExitStack:
     """Both locks of a project. Raises LockedError."""
     with ExitStack() as stack:
         for place in (project_lock, embed_lock):

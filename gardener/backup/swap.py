@@ -22,7 +22,7 @@ _log = logging.getLogger("gardener.backup")
 JOURNAL = "restoring.json"
 STAGED = "restoring-"
 OLD = "before-restore-"
-KEPT = ("models", "embeddings", "logs", "run", "backups", "health.db")
+KEPT = ("models", "embeddings", "logs", "run", "backups", "health.db", "repairs")
 """What a restore leaves alone in the home."""
 _WAIT_S = 30.0
 

@@ -54,7 +54,9 @@ COMMANDS: dict[str, Command] = {
         Command("health", "health", "care", "issues that are open, what helps, and silence for those that you know"),
         Command("doctor", "doctor", "care", "check everything a support thread would ask"),
         Command("repair", "repair", "care", "mend what the checks find: says what it will do, asks, copies first"),
-        Command("diagnostics", "diagnostics", "care", "a file for whoever helps you: shown first, no names, never sent"),
+        Command(
+            "diagnostics", "diagnostics", "care", "a file for whoever helps you: shown first, no names, never sent"
+        ),
         Command("disk", "disk", "care", "what takes how much room, and --clean for what nobody needs"),
         Command("completion", "completion", "care", "shell completion for bash, zsh and fish"),
         Command("help", "help", "care", "help on a command, exit codes, environment, files"),

@@ -35,7 +35,9 @@ def default_name(now: float | None = None) -> str:
 def files(parts: Mapping[str, Part]) -> dict[str, bytes]:
     """What the bundle holds, by name."""
     made = {"README.txt": README.encode()}
-    return made | {name: (json.dumps(part, indent=1, ensure_ascii=False) + "\n").encode() for name, part in parts.items()}
+    return made | {
+        name: (json.dumps(part, indent=1, ensure_ascii=False) + "\n").encode() for name, part in parts.items()
+    }
 
 
 def packed(contents: Mapping[str, bytes], now: float | None = None) -> bytes:

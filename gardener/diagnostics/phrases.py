@@ -49,7 +49,7 @@ def phrases() -> tuple[Phrase, ...]:
     """Every text of the program with at least a word, those with the most constant letters first. About a second."""
     import gardener
 
-    found = set()
+    found: set[Phrase] = set()
     for path in _sources(os.path.dirname(os.path.abspath(gardener.__file__))):
         with open(path, encoding="utf-8") as source:
             found.update(_texts(ast.parse(source.read())))

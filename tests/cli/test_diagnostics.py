@@ -102,7 +102,9 @@ def test_nothing_of_the_user_is_in_the_bundle(
            Rule(1, 1), pid=1)  # fmt: skip
     logs = strange_home / "logs"
     logs.mkdir(exist_ok=True)
-    trace = f'Traceback (most recent call last):\n  File "/home/{CANARY}/gardener/app.py", line 7, in {CANARY}\n    {KEY}\n'
+    trace = (
+        f'Traceback (most recent call last):\n  File "/home/{CANARY}/gardener/app.py", line 7, in {CANARY}\n    {KEY}\n'
+    )
     (logs / "gardener.log").write_text(
         log_line(event=f"backup {CANARY}: 5 files, 7 new bytes")
         + log_line(event=HOSTILE, project=CANARY, fields={CANARY: KEY, "count": 3})
@@ -185,7 +187,9 @@ def test_only_words_of_the_source_and_its_own_numbers_come_out() -> None:
         Phrase(("Others can read ", "."), ("",)),
         Phrase(("", " is gone."), ("",)),
     )
-    assert said_without_particulars("The table has 1,200 chunks, the manifest 7.", known).startswith("The table has 1,200")
+    assert said_without_particulars("The table has 1,200 chunks, the manifest 7.", known).startswith(
+        "The table has 1,200"
+    )
     assert said_without_particulars("The table has a b chunks, the manifest 7.", known) == (
         "The table has … chunks, the manifest 7."
     )
@@ -198,5 +202,7 @@ def test_the_texts_of_the_source_are_found(tmp_path: Path) -> None:
     with sqlite3.connect(":memory:") as database:
         version = database.execute("SELECT sqlite_version()").fetchone()[0]
     assert said_without_particulars("/x/y is gone.") == "… is gone."
-    assert version not in said_without_particulars(f"SQLite {version}; from 3.51.3 on a rare fault with two writers is mended.")
+    assert version not in said_without_particulars(
+        f"SQLite {version}; from 3.51.3 on a rare fault with two writers is mended."
+    )
     assert said_without_particulars("backup 0001-x: 5 files, 7 new bytes") == "backup …: 5 files, 7 new bytes"
