@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def configure_diagnostics(parser: argparse.ArgumentParser) -> None:
-    parser.epilog = """Versions, findings, settings without what you typed, sizes, counts, times, and the last errors of the logs. No text
-of repositories, no questions, no names of projects, files, people or machines, no addresses, no tokens. It is never
-sent: you look at it, and give it to whom you like.
+    parser.epilog = """Versions, findings, settings without what you typed, sizes, counts, times, and the last
+errors of the logs. No text of repositories, no questions, no names of projects, files, people or machines, no
+addresses, no tokens. It is never sent: you look at it, and give it to whom you like.
 
 examples:
   gardener diagnostics                       says what would be in it, asks, writes it to this folder

@@ -42,7 +42,8 @@ again. Exit code 1 when something that was to be mended is still there. The kind
 def repair(args: argparse.Namespace, console: Console) -> int:
     from gardener.health.kinds import KINDS
     from gardener.repair.plan import NotHere, Plan
-    from gardener.repair.work import find, mend, plan as planned
+    from gardener.repair.work import find, look_again, mend
+    from gardener.repair.work import plan as planned
 
     if args.kind and args.kind not in KINDS:
         raise UsageError(f"{args.kind!r} is no kind of finding.", next_step="gardener health kinds")
@@ -57,8 +58,16 @@ def repair(args: argparse.Namespace, console: Console) -> int:
     if able and not (dry or args.yes or console.interactive):
         raise UsageError("Nothing was changed: say --yes, or --dry-run to see what would be done.",
                          next_step=f"gardener repair {args.kind or '--all'} --dry-run")  # fmt: skip
-    outcomes = []
+    outcomes: list[Outcome] = []
+    over = 0
     for trouble, plan in plans:
+        if outcomes and isinstance(plan, Plan):
+            now = look_again(lambda: open_gardener(console), _ask, trouble, deep=deep)
+            if now is None:
+                over += 1
+                console.line_unless_json(f"{_name(trouble)}: is over with what was mended before")
+                continue
+            trouble, plan = now
         _say_plan(console, trouble, plan)
         if dry or isinstance(plan, NotHere):
             continue
@@ -66,7 +75,7 @@ def repair(args: argparse.Namespace, console: Console) -> int:
             outcomes.append(mend(lambda: open_gardener(console), _ask, trouble, plan, deep=deep))
             _say_outcome(console, outcomes[-1])
     mended = sum(outcome.mended for outcome in outcomes)
-    ok = dry or (mended == len(able) and (bool(able) or not (args.kind and plans)))
+    ok = dry or (mended + over == len(able) and (bool(able) or not (args.kind and plans)))
     if console.as_json:
         console.json({
             "ok": ok, "dry_run": dry, "findings": [_row(trouble, plan) for trouble, plan in plans],
@@ -93,16 +102,17 @@ def _row(trouble: Trouble, plan: Plan | NotHere) -> dict[str, object]:
     return {**trouble.finding.as_json(), "repairable": False, "why_not": plan.why, "instead": plan.command}
 
 
+def _name(trouble: Trouble) -> str:
+    return f"{trouble.finding.id} {one_line(trouble.finding.subject)}".rstrip()
+
+
 def _say_plan(console: Console, trouble: Trouble, plan: Plan | NotHere) -> None:
     from gardener.repair.plan import Plan
 
     if console.as_json and not console.interactive:
         return
     say = console.note if console.as_json else console.line  # what one agrees to has to be read
-    say(
-        f"{one_line(trouble.finding.id)} {one_line(trouble.finding.subject)}".rstrip()
-        + f": {inert(trouble.finding.detail)}"
-    )
+    say(f"{_name(trouble)}: {inert(trouble.finding.detail)}")
     if isinstance(plan, Plan):
         say(f"    would: {inert(plan.does)}")
         say(f"    first copied: {inert(plan.copies)}")

@@ -127,7 +127,7 @@ def _formatted(node: ast.JoinedStr) -> Phrase:
 
 
 def _kind(value: ast.FormattedValue) -> str:
-    """A text cannot be formatted with `:,` or `:.0f`: what stands there is a number, whatever somebody named something."""
+    """A text cannot be formatted with `:,` or `:.0f`: what stands there is a number, whatever it is called."""
     spec = value.format_spec
     if isinstance(spec, ast.JoinedStr) and len(spec.values) == 1 and isinstance(spec.values[0], ast.Constant):
         return "number" if _NUMBER_FORMAT.fullmatch(str(spec.values[0].value)) else ""

@@ -38,8 +38,8 @@ def tokens(gardener: Gardener, finding: Finding) -> Plan | NotHere:
     def close(_: Gardener, aside: Aside) -> list[str]:
         return [
             *_close(found, aside),
-            "who has read a token can still use it: see `gardener token list`, end each with `gardener token revoke NAME`; "
-            "the app's own is new after `gardener stop` and `gardener ui`",
+            "who has read a token can still use it: see `gardener token list`, end each with "
+            "`gardener token revoke NAME`; the app's own is new after `gardener stop` and `gardener ui`",
         ]
 
     return Plan(f"Close {counted(len(found), 'file')} with tokens in {run} to others.", _MODES, close)
@@ -94,8 +94,11 @@ def settings(gardener: Gardener, finding: Finding) -> Plan | NotHere:
             return ["the file is put aside; every setting has its default"]
 
         why = str(own[0]).removeprefix(path).lstrip(":, ")
-        return Plan(f"Put {path} aside, as nothing of it can be used ({why}); all settings get their defaults.",
-                    "The whole file.", put_aside)  # fmt: skip
+        return Plan(
+            f"Put {path} aside, as nothing of it can be used ({why}); all settings get their defaults.",
+            "The whole file.",
+            put_aside,
+        )
     keys = list(dict.fromkeys(problem.key for problem in own))
 
     def take_out(gardener: Gardener, aside: Aside) -> list[str]:
@@ -168,8 +171,11 @@ def prove_backup(gardener: Gardener, finding: Finding) -> Plan | NotHere:
             return [f"backup {entry.id} is damaged: {problems[0]}"]
         return [f"backup {entry.id} was restored to a scratch folder, opened and queried"]
 
-    return Plan("Restore the newest backup into a scratch folder, open and query it.",
-                "Nothing: the live data is not touched.", prove)  # fmt: skip
+    return Plan(
+        "Restore the newest backup into a scratch folder, open and query it.",
+        "Nothing: the live data is not touched.",
+        prove,
+    )
 
 
 def damaged_backup(gardener: Gardener, finding: Finding) -> Plan | NotHere:

@@ -17,8 +17,11 @@ _EMBED_WAIT_S = 600.0
 
 
 def update(gardener: Gardener, finding: Finding) -> Plan | NotHere:
-    return Plan(f"Bring the index of {finding.subject} up to date with its folder.", NOTHING_UNIQUE,
-                lambda home, _: [_updated(home, finding.subject)])  # fmt: skip
+    return Plan(
+        f"Bring the index of {finding.subject} up to date with its folder.",
+        NOTHING_UNIQUE,
+        lambda home, _: [_updated(home, finding.subject)],
+    )
 
 
 def _updated(gardener: Gardener, name: str, *, rebuild: bool = False) -> str:
@@ -45,10 +48,14 @@ def mend(gardener: Gardener, finding: Finding) -> Plan | NotHere:
         return [*done, *repair_index(gardener, context, verdict), _updated(gardener, name)]
 
     if "--rebuild" in finding.fix:
-        return Plan(f"Build the index of {name} anew; until it is whole, the old one serves what can be read of it.",
-                    "The index's manifest, if it cannot be read.", repair)  # fmt: skip
-    return Plan(f"Compare every file of {name}'s index with its hash, and make again what is damaged.",
-                NOTHING_UNIQUE, repair)  # fmt: skip
+        return Plan(
+            f"Build the index of {name} anew; until it is whole, the old one serves what can be read of it.",
+            "The index's manifest, if it cannot be read.",
+            repair,
+        )
+    return Plan(
+        f"Compare every file of {name}'s index with its hash, and make again what is damaged.", NOTHING_UNIQUE, repair
+    )
 
 
 def _manifest_aside(gardener: Gardener, name: str, aside: Aside) -> list[str]:
@@ -93,11 +100,16 @@ def vectors(gardener: Gardener, finding: Finding) -> Plan | NotHere:
     def drop(gardener: Gardener, _: Aside) -> list[str]:
         from gardener.upkeep import repair_store
 
-        return [*(repair_store(gardener) or ["no vector was damaged any more"]),
-                "those that a project needs are made again: gardener index --wait"]  # fmt: skip
+        return [
+            *(repair_store(gardener) or ["no vector was damaged any more"]),
+            "those that a project needs are made again: gardener index --wait",
+        ]
 
-    return Plan("Compare every shared vector with its checksum, and drop those that are damaged.",
-                "A store that cannot be read at all is put aside; single vectors are made from your files.", drop)  # fmt: skip
+    return Plan(
+        "Compare every shared vector with its checksum, and drop those that are damaged.",
+        "A store that cannot be read at all is put aside; single vectors are made from your files.",
+        drop,
+    )
 
 
 def other_embedder(gardener: Gardener, finding: Finding) -> Plan | NotHere:
@@ -105,5 +117,8 @@ def other_embedder(gardener: Gardener, finding: Finding) -> Plan | NotHere:
         report = gardener.embed(gardener.context(finding.subject), lock_timeout_s=_EMBED_WAIT_S, asked_for=True)
         return [f"{report.embedded:,} vectors made, {report.reused:,} reused, {report.remaining:,} missing"]
 
-    return Plan(f"Make the vectors of {finding.subject} with the embedder that is set.",
-                "Nothing: the old vectors serve until the new ones are all there.", embed)  # fmt: skip
+    return Plan(
+        f"Make the vectors of {finding.subject} with the embedder that is set.",
+        "Nothing: the old vectors serve until the new ones are all there.",
+        embed,
+    )

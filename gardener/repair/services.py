@@ -23,8 +23,10 @@ def start(name: str, gardener: Gardener, finding: Finding) -> Plan | NotHere:
 
     service = next(one for one in descriptions(gardener.paths) if one.name == name)
     if not is_installed(gardener.paths, name):
-        return NotHere(f"The {name} was not started as a service, so it is yours to start again.",
-                       "gardener stop" if name == "app" else "gardener service install")  # fmt: skip
+        return NotHere(
+            f"The {name} was not started as a service, so it is yours to start again.",
+            "gardener stop" if name == "app" else "gardener service install",
+        )
     services = manager()
     state = services.state(service)
 
@@ -37,10 +39,18 @@ def start(name: str, gardener: Gardener, finding: Finding) -> Plan | NotHere:
         return [f"the {name} is started again"]
 
     if state.outdated:
-        return Plan(f"Write {state.file} as this version does, and start the {name}.",
-                    f"The old {os.path.basename(state.file)}.", begin, SETTLES_S)  # fmt: skip
-    return Plan(f"Restart the {name}; answers that are being written are kept first.", "Nothing: no file is changed.",
-                begin, SETTLES_S)  # fmt: skip
+        return Plan(
+            f"Write {state.file} as this version does, and start the {name}.",
+            f"The old {os.path.basename(state.file)}.",
+            begin,
+            SETTLES_S,
+        )
+    return Plan(
+        f"Restart the {name}; answers that are being written are kept first.",
+        "Nothing: no file is changed.",
+        begin,
+        SETTLES_S,
+    )
 
 
 app = partial(start, "app")

@@ -50,21 +50,28 @@ def state(gardener: Gardener, finding: Finding) -> Plan | NotHere:
     found = readable(paths.state_db)
     usable = found.rows > 0 and found.schema == len(MIGRATIONS)
     if found.whole and usable:
-        return Plan(f"Write all of its {counted(found.rows, 'row')} into a new state.db; no row is damaged.",
-                    "The damaged state.db is moved aside as it is.", _rebuild)  # fmt: skip
+        return Plan(
+            f"Write all of its {counted(found.rows, 'row')} into a new state.db; no row is damaged.",
+            "The damaged state.db is moved aside as it is.",
+            _rebuild,
+        )
     backup = _newest_backup(gardener)
     rows = f"{counted(found.rows, 'row')} of the damaged one can still be read"
     if backup is not None and backup.manifest is not None:
         hours = max(0.0, time.time() - backup.manifest.created_at) / 3600
         return Plan(
-            f"Restore backup {backup.id}, {hours:,.0f} hours old, tried before it takes its place: projects, settings and "
-            f"conversations are then as they were. {rows}.",
+            f"Restore backup {backup.id}, {hours:,.0f} hours old, tried before it takes its place: projects, settings "
+            f"and conversations are then as they were. {rows}.",
             "Everything that is replaced is kept: gardener backup restore --undo",
             lambda gardener, _: _restore(gardener, backup.id),
         )
     if usable:
-        return Plan(f"Write what can be read, {counted(found.rows, 'row')}, into a new state.db. Others are lost; there "
-                    "is no good backup.", "The damaged state.db is moved aside as it is.", _rebuild)  # fmt: skip
+        return Plan(
+            f"Write what can be read, {counted(found.rows, 'row')}, into a new state.db. Others are lost; "
+            "there is no good backup.",
+            "The damaged state.db is moved aside as it is.",
+            _rebuild,
+        )
     return Plan(
         "Begin a new state.db: nothing of this one can be read, and there is no good backup. Projects have to be added "
         "again; their vectors are used again.",
@@ -213,8 +220,10 @@ def _copy_rows(source: str, target: str) -> int:
             if table in known:
                 _copy_table(_Reading(damaged, table), table, new)
         while orphaned := new.execute("PRAGMA foreign_key_check").fetchall():
-            new.executemany(f'DELETE FROM "{orphaned[0][0]}" WHERE rowid = ?',
-                            [(row[1],) for row in orphaned if row[0] == orphaned[0][0]])  # fmt: skip
+            new.executemany(
+                f'DELETE FROM "{orphaned[0][0]}" WHERE rowid = ?',
+                [(row[1],) for row in orphaned if row[0] == orphaned[0][0]],
+            )
         count = sum(int(new.execute(f'SELECT count(*) FROM "{table}"').fetchone()[0]) for table in known)
         new.execute("COMMIT")
         new.execute("PRAGMA wal_checkpoint(TRUNCATE)")

@@ -88,6 +88,18 @@ def plan(gardener: Gardener, trouble: Trouble) -> Plan | NotHere:
         return NotHere(error.message, error.next_step)
 
 
+def look_again(
+    open_gardener: Open, ask: Ask, trouble: Trouble, *, deep: bool = False
+) -> tuple[Trouble, Plan | NotHere] | None:
+    """The trouble as it is now, with a new plan; None when it is over, as what was mended before may have caused it."""
+    still = _still(open_gardener, ask, trouble, deep)
+    if still is None:
+        return None
+    now = trouble if still.id == "check-failed" else trouble._replace(finding=still)
+    with open_gardener() as gardener:
+        return now, plan(gardener, now)
+
+
 def mend(open_gardener: Open, ask: Ask, trouble: Trouble, agreed: Plan, *, deep: bool = False) -> Outcome:
     """Carries out a plan and looks again, each with a Gardener of its own: a repair may replace what one has open."""
     with open_gardener() as gardener:

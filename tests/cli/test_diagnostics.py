@@ -98,8 +98,8 @@ def test_nothing_of_the_user_is_in_the_bundle(
     )
     bad = Finding("project-folder-gone", "error", f"/home/{HOSTILE} is gone.", f"gardener move {CANARY} X", HOSTILE)
     made = {("project", ""): Asked((bad,), True)}
-    record(HealthDatabase(str(strange_home / "health.db")), Round(1.8e9, 0.1, (bad,), made, frozenset({("project", "")})),
-           Rule(1, 1), pid=1)  # fmt: skip
+    round_ = Round(1.8e9, 0.1, (bad,), made, frozenset({("project", "")}))
+    record(HealthDatabase(str(strange_home / "health.db")), round_, Rule(1, 1), pid=1)
     logs = strange_home / "logs"
     logs.mkdir(exist_ok=True)
     trace = (
