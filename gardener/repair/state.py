@@ -29,10 +29,13 @@ if TYPE_CHECKING:
     from gardener.paths import Paths
     from gardener.repair.plan import Aside
 
-_OF_INDEXES = re.compile(
-    r"ok|row \d+ missing from index \w+|wrong # of entries in index \w+|non-unique entry in index \w+"
+_HARMLESS = re.compile(
+    r"ok|\*\*\* in database main \*\*\*|row \d+ missing from index \w+|wrong # of entries in index \w+|"
+    r"non-unique entry in index \w+|Page \d+(:| is) never used|Freelist: .*"
 )
-"""What PRAGMA integrity_check says when the rows themselves are whole (https://www.sqlite.org/pragma.html)."""
+_TREE = re.compile(r"(?:Tree|On tree page) (\d+)\b.*")
+"""What PRAGMA integrity_check says (https://www.sqlite.org/pragma.html): the first when the rows themselves are whole,
+the second with the first page of the table or index that is damaged."""
 _SIDES = ("", "-wal", "-shm")
 
 
@@ -105,8 +108,7 @@ def readable(path: str) -> Rows:
     try:
         with closing(_open(path)) as database:
             schema = int(database.execute("PRAGMA user_version").fetchone()[0])
-            said = [str(row[0]) for row in database.execute("PRAGMA integrity_check(1000)")]
-            count, whole = 0, all(_OF_INDEXES.fullmatch(line) for line in said)
+            count, whole = 0, _only_what_can_be_made_again(database)
             for table in _tables(database):
                 read = _Reading(database, table)
                 count += sum(1 for _ in read.rows())
@@ -114,6 +116,21 @@ def readable(path: str) -> Rows:
             return Rows(count, whole, schema)
     except sqlite3.DatabaseError:
         return Rows(0, False, 0)
+
+
+def _only_what_can_be_made_again(database: sqlite3.Connection) -> bool:
+    """Whether the damage is in indexes and in what full-text search keeps, which are made of the rows."""
+    own = set(_tables(database))
+    made = {root for root, name in database.execute("SELECT rootpage, name FROM sqlite_master") if name not in own}
+    try:
+        said = [str(row[0]) for row in database.execute("PRAGMA integrity_check(1000)")]
+    except sqlite3.DatabaseError:
+        return True  # the first page of something is not one, so SQLite checks nothing: reading the tables has to tell
+    for line in "\n".join(said).splitlines():
+        tree = _TREE.fullmatch(line)
+        if not (_HARMLESS.fullmatch(line) or (tree and int(tree.group(1)) in made)):
+            return False
+    return True
 
 
 def _open(path: str) -> sqlite3.Connection:
@@ -150,7 +167,9 @@ class _Reading:
             cursor = self._database.execute(f'SELECT rowid, * FROM "{self._table}" NOT INDEXED ORDER BY rowid')
             self.columns = [column[0] for column in cursor.description[1:]]
             for row in cursor:
-                last = row[0]
+                if last is not None and row[0] <= last:
+                    self.broken = True  # a page of elsewhere, or of another time
+                last = row[0] if last is None else max(last, row[0])
                 yield row[1:]
         except sqlite3.DatabaseError:
             self.broken = True

@@ -52,9 +52,12 @@ class Outcome(NamedTuple):
         }  # fmt: skip
 
 
-def find(gardener: Gardener, ask: Ask, *, deep: bool = False) -> list[Trouble]:
-    """Everything that is wrong now, in the order of the checks. `deep` reads every index file and vector."""
-    return _troubles(_findings(gardener, ask, deep, None))
+def find(gardener: Gardener, ask: Ask, *, deep: bool = False, only: Iterable[str] | None = None) -> list[Trouble]:
+    """Everything that is wrong now, in the order of the checks; `only` names the checks that are made.
+
+    `deep` reads every index file and vector.
+    """
+    return _troubles(_findings(gardener, ask, deep, only))
 
 
 def _findings(gardener: Gardener, ask: Ask, deep: bool, only: Iterable[str] | None) -> list[Finding]:
@@ -122,7 +125,7 @@ def mend(open_gardener: Open, ask: Ask, trouble: Trouble, agreed: Plan, *, deep:
 
 def _still(open_gardener: Open, ask: Ask, trouble: Trouble, deep: bool) -> Finding | None:
     with open_gardener() as gardener:
-        found = _troubles(_findings(gardener, ask, deep, trouble.checks))
+        found = find(gardener, ask, deep=deep, only=trouble.checks)
     same = (one.finding for one in found if one.key == trouble.key)
     # A check that cannot be made any more has not said that all is well.
     failed = (one.finding for one in found if one.finding.id == "check-failed")
