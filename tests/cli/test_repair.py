@@ -1,4 +1,4 @@
-"""`gardener repair`: nothing unasked, what it will do said first, and the exit code of what the checks say afterwards."""
+"""`gardener repair`: nothing unasked, what it will do is said first, and the checks decide about the exit code."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.cli.conftest import Gardener as Run
 
 @pytest.fixture
 def wrong(gardener: Run, home: Path) -> Path:
-    """A settings file with a wrong value, which a project could be named after: control characters and all."""
+    """A settings file with a wrong value, control characters and all."""
     assert gardener("config", "set", "server.port", "7999").code == 0
     config = home / "config.toml"
     config.write_text(config.read_text() + '[search]\nlimit = "\\u001b[2Jmany"\n')
