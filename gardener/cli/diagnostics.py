@@ -28,18 +28,19 @@ examples:
 
 def diagnostics(args: argparse.Namespace, console: Console) -> int:
     from gardener.checks import all_checks
-    from gardener.diagnostics.bundle import default_name, files, packed, write
+    from gardener.diagnostics.bundle import default_name, files, packed, refuse_existing, write
     from gardener.diagnostics.collect import collect
     from gardener.errors import UsageError
     from gardener.health.check import run_checks
     from gardener.server.app_state import ask_app
 
+    path = args.output or default_name()
+    refuse_existing(path)
     with open_gardener(console) as gardener:
         console.progress("Making every check")
         findings = run_checks(all_checks(gardener, lambda: ask_app(gardener.paths)))
         console.progress("Putting together what may be shown")
         contents = files(collect(gardener, lambda: ask_app(gardener.paths), findings))
-    path = args.output or default_name()
     data = packed(contents)
     rows = [{"name": name, "bytes": len(text)} for name, text in contents.items()]
     if not console.as_json:

@@ -52,8 +52,17 @@ def packed(contents: Mapping[str, bytes], now: float | None = None) -> bytes:
     return gzip.compress(plain.getvalue(), mtime=at)
 
 
+def refuse_existing(path: str) -> None:
+    """Raises ConflictError when something is there already."""
+    if os.path.lexists(path):
+        raise ConflictError(
+            f"{path} exists already. It was left as it is.", next_step="gardener diagnostics --output ANOTHER.tar.gz"
+        )
+
+
 def write(path: str, data: bytes) -> None:
     """A new file of mode 0600. Raises ConflictError when there is one already, DiskFull or PermissionProblem."""
+    refuse_existing(path)
     try:
         # "x" follows no link, and never writes over what is there.
         with open(path, "xb", opener=open_private) as handle:
@@ -61,10 +70,7 @@ def write(path: str, data: bytes) -> None:
             handle.flush()
             sync_file(handle.fileno())
         sync_directory(os.path.dirname(os.path.abspath(path)))
-    except FileExistsError as error:
-        raise ConflictError(f"{path} exists already. It was left as it is.",
-                            next_step="gardener diagnostics") from error  # fmt: skip
     except OSError as error:
-        if os.path.isfile(path):
+        if not isinstance(error, FileExistsError) and os.path.isfile(path):
             os.unlink(path)
         raise translate_os_error(error, path) from error

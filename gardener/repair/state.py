@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 _HARMLESS = re.compile(
     r"ok|\*\*\* in database main \*\*\*|row \d+ missing from index \w+|wrong # of entries in index \w+|"
-    r"non-unique entry in index \w+|Page \d+(:| is) never used|Freelist: .*"
+    r"non-unique entry in index \w+|Page \d+(:| is) never used|Freelist: .*|"
+    r"Page \d+: btreeInitPage.*"  # of a table or not: reading the tables tells
 )
 _TREE = re.compile(r"(?:Tree|On tree page) (\d+)\b.*")
 """What PRAGMA integrity_check says (https://www.sqlite.org/pragma.html): the first when the rows themselves are whole,
