@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from gardener.index.source import SourceView
     from gardener.index.symbol_graph import SymbolGraph
     from gardener.index.table import IndexTable
+    from gardener.live_settings import LiveSettings
     from gardener.model_service import ModelService
     from gardener.models.base import Embedder, Prepared, Sampling
     from gardener.models.embedder_spec import EmbedderSpec
@@ -54,7 +55,7 @@ class Gardener:
         self.paths = Paths(home)
         self._flags = dict(flags or {})
         self._lock = threading.RLock()
-        self._settings: Settings | None = None
+        self._settings: LiveSettings | None = None
         self._state: State | None = None
         self._registry: Registry | None = None
         self._history: History | None = None
@@ -78,13 +79,13 @@ class Gardener:
 
     @property
     def settings(self) -> Settings:
-        """The user's settings. Raises ConfigError when a file is wrong."""
+        """The user's settings as their file is now, or as it last was right. Raises ConfigError if it never was."""
         with self._lock:
             if self._settings is None:
-                from gardener.settings import load_settings
+                from gardener.live_settings import LiveSettings
 
-                self._settings = load_settings(whole(self.paths), flags=self._flags)
-            return self._settings
+                self._settings = LiveSettings(whole(self.paths), self._flags)
+            return self._settings.current()
 
     def settings_for(self, context: ProjectContext) -> Settings:
         """The user's settings with the project's own file between them and the environment.
@@ -192,9 +193,8 @@ class Gardener:
 
     def _embedder_spec(self) -> EmbedderSpec:
         from gardener.models.embedder_spec import spec_of
-        from gardener.settings import load_settings
 
-        return spec_of(load_settings(whole(self.paths), flags=self._flags).text)  # afresh: the file may have changed
+        return spec_of(self.settings.text)
 
     def embedder(self) -> Embedder:
         """The loaded embedder. Raises EmbedderUnavailable or ModelDamaged."""
@@ -265,7 +265,7 @@ class Gardener:
 
         with self._lock:
             opened = self._indexes.pop(context.id, None)
-            if opened is None or opened.context != context:
+            if opened is None or opened.context != context or opened.outdated(self.settings_for):
                 settings = self.settings_for(context)
                 nobody_else = not settings.flag("index.background_embedding")
                 opened = ProjectIndex(

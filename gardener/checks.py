@@ -42,6 +42,7 @@ def all_checks(
     from gardener.health.builtin import builtin_checks
     from gardener.health.indexes import freshness_checks, index_checks, vectors_check
     from gardener.health.machine import Gauge, machine_checks
+    from gardener.upgrade_service import upgrade_checks
 
     settings = settings or (lambda: good_settings(gardener))
     contexts = listed_projects(gardener) if projects is None else projects
@@ -68,6 +69,7 @@ def all_checks(
         *freshness_checks(contexts, lambda context: gardener.index(context).compare().files, lambda: once().watching),
         vectors_check(contexts, lambda: _wanted(gardener), _made_by),
         monitor_check(lambda: _monitor(gardener, settings())),
+        *upgrade_checks(),
         *backup_checks(lambda: BackupService(gardener).store, settings, lambda: BackupService(gardener).second),
     ]
 

@@ -17,6 +17,7 @@ GardenerError                    internal             1
 ├── PermissionProblem            permission           1
 ├── DiskFull                     disk-full            1
 ├── ServiceFailed                service              1
+├── UpgradeFailed                upgrade              1
 ├── AlertFailed                  alert-failed         1
 ├── ModelError                   model                5
 │   ├── ModelNotFound            model-not-found      5
@@ -153,6 +154,12 @@ class ServiceFailed(GardenerError):
     """launchd or systemd refused or did not answer."""
 
     code = "service"
+
+
+class UpgradeFailed(GardenerError):
+    """Another version could not be had, did not hold on a copy, or did not hold live; the one before is in force."""
+
+    code = "upgrade"
 
 
 class DiskFull(GardenerError):

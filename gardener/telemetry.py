@@ -269,6 +269,7 @@ class Logging:
 
 
 _active: Logging | None = None
+_configured: tuple[Paths, str] | None = None
 
 
 def configure_logging(paths: Paths, settings: LogSettings, component: str) -> Logging:
@@ -280,9 +281,10 @@ def configure_logging(paths: Paths, settings: LogSettings, component: str) -> Lo
     """
     from gardener.secret_patterns import redact_text
 
-    global _active
+    global _active, _configured
     if _active is not None:
         _active.close()
+    _configured = (paths, component)
     ensure_directory(paths.logs)
     formatter = JsonFormatter(component, redact_text)
     handlers = []
@@ -304,6 +306,12 @@ def configure_logging(paths: Paths, settings: LogSettings, component: str) -> Lo
     adopt_library_loggers()
     logging.captureWarnings(True)
     return _active
+
+
+def follow(settings: LogSettings) -> None:
+    """Logs as changed settings say from now on, in a process that has configured its logging."""
+    if _configured is not None:
+        configure_logging(_configured[0], settings, _configured[1])
 
 
 def adopt_library_loggers() -> None:

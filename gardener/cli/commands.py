@@ -51,6 +51,8 @@ COMMANDS: dict[str, Command] = {
         Command("adapters", "adapters", "care", "a project's own adapters on the base model: list, use, off, remove"),
         Command("usage", "usage", "care", "what answers took: tokens, times, cost, and the day's budget"),
         Command("backup", "backup", "care", "make, prove, restore, thin out, export and import backups"),
+        Command("upgrade", "upgrade", "care", "put a newer version in force, tried on a copy of the data first"),
+        Command("rollback", "upgrade", "care", "go back to the version before the last upgrade"),
         Command("health", "health", "care", "issues that are open, what helps, and silence for those that you know"),
         Command("doctor", "doctor", "care", "check everything a support thread would ask"),
         Command("runbook", "runbook", "care", "what to do about a trouble, step by step"),
