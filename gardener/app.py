@@ -12,6 +12,7 @@ from gardener.background import Conditions, Foreground
 from gardener.backup.whole import whole
 from gardener.errors import ConfigError, NoActiveProject
 from gardener.paths import Paths, index_directory
+from gardener.performance import PerformanceLog, measured_search, measured_update
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,6 +73,7 @@ class Gardener:
         self.background_waits = ""
         """Why background work on the index has to wait, besides what `conditions` say; "" when it need not."""
         self.foreground = Foreground(self.paths.run)
+        self.performance = PerformanceLog(self.paths.logs)
         self.vectors_asked_for = Foreground(self.paths.run, "vectors-asked-for.lock")
         """Somebody waits for vectors: background work, which may be paused, leaves them to that process."""
 
@@ -156,6 +158,7 @@ class Gardener:
             lambda: self.state,
             lambda: policy_from(self.settings),
             default_model=lambda backend: self.models.default_model(backend),
+            counted=self.performance.answer,
         )
 
     @property
@@ -313,8 +316,8 @@ class Gardener:
         lock_timeout_s: float = 0.0,
     ) -> IndexReport:
         """Makes the index say what the disk says. See Indexer.update."""
-        return self.index(context).update(
-            progress=progress, cancel=cancel, rebuild=rebuild, lock_timeout_s=lock_timeout_s
+        return measured_update(
+            self, context, progress=progress, cancel=cancel, rebuild=rebuild, lock_timeout_s=lock_timeout_s
         )
 
     def embed(
@@ -347,10 +350,7 @@ class Gardener:
     def search(self, context: ProjectContext, request: SearchRequest) -> SearchResult:
         """Hits of one project, after bringing its index up to date if that is quick. Raises UsageError, IndexDamaged,
         and NotFoundError when the project has no index yet."""
-        with self.foreground.busy():
-            result = self.index(context).search(request).with_watching(self.watch_state(context))
-            problem = self.settings_problem(context)
-            return result.with_note(f"Settings were not read: {problem}") if problem else result
+        return measured_search(self, context, request)
 
     def symbols(self, context: ProjectContext) -> SymbolGraph:
         """The project's symbols, after bringing its index up to date if that is quick. Raises NotFoundError when the

@@ -45,7 +45,7 @@ def all_checks(
     from gardener.upgrade_service import upgrade_checks
 
     settings = settings or (lambda: good_settings(gardener))
-    contexts = listed_projects(gardener) if projects is None else projects
+    contexts = _listed(gardener) if projects is None else projects
     once = _Once(app)
     return [
         *builtin_checks(
@@ -75,11 +75,15 @@ def all_checks(
 
 
 def listed_projects(gardener: Gardener) -> list[ProjectContext]:
-    """Those that have checks of their own; none while state.db cannot be read, which another check says."""
+    """Those that have checks of their own. Raises what State raises."""
+    return list(gardener.registry.list()) if os.path.exists(gardener.paths.state_db) else []
+
+
+def _listed(gardener: Gardener) -> list[ProjectContext]:
     try:
-        return list(gardener.registry.list()) if os.path.exists(gardener.paths.state_db) else []
+        return listed_projects(gardener)
     except GardenerError:
-        return []
+        return []  # another check says that state.db cannot be read
 
 
 def good_settings(gardener: Gardener) -> Settings:

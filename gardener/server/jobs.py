@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from typing import Literal
 
@@ -53,6 +54,8 @@ class Job:
         self.finished = 0.0
         self.state: JobState = "queued"
         self.cancel = threading.Event()
+        self.context = copy_context()
+        """Of whoever asked for it: the audit log says by which way a change came."""
         self._events: list[JsonObject] = []
         self._changed = threading.Condition()
         self._wakers: set[Callable[[], None]] = set()
@@ -278,7 +281,9 @@ class Jobs:
 
     def _begin(self, job: Job, work: Work) -> None:
         job.enter("running")
-        thread = threading.Thread(target=self._run, args=(job, work), name=f"job-{job.kind}-{job.id}", daemon=True)
+        thread = threading.Thread(
+            target=job.context.run, args=(self._run, job, work), name=f"job-{job.kind}-{job.id}", daemon=True
+        )
         self._threads[job.id] = thread
         thread.start()
 
