@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from gardener.audit import acting
 from gardener.errors import GardenerError, UsageError
 from gardener.projects import branches
 from gardener.server.conversation_key import conversation_key, conversations_key
@@ -65,7 +66,8 @@ class Handlers:
         try:
             wanted, active = link.get("project", ""), self.gardener.registry.active()
             if wanted and (active is None or active.name != wanted):
-                self.gardener.switch(wanted)
+                with acting("web"):
+                    self.gardener.switch(wanted)
             self.desk.turn_to_active(tab)
             here = tab.project.name if tab.project else ""
             if tab.project is not None and here == (wanted or link.get("was", "")):
@@ -150,7 +152,8 @@ class Handlers:
     def choose(self, name: str | None) -> None:
         active = self.gardener.registry.active()
         if name and (active is None or active.name != name):
-            self.gardener.switch(name)  # ask.js sees the new key and asks for the rebuilt page
+            with acting("web"):
+                self.gardener.switch(name)  # ask.js sees the new key and asks for the rebuilt page
 
     # ---- conversations and messages ----------------------------------------------------------------------
 
@@ -166,7 +169,8 @@ class Handlers:
             yield NOTHING
             return
         try:
-            updates = await asyncio.to_thread(doing, tab, argument, text)
+            with acting("web"):
+                updates = await asyncio.to_thread(doing, tab, argument, text)
         except GardenerError as error:
             yield {"notice": notice_html(error)}
             return

@@ -13,6 +13,7 @@ import os
 import time
 
 from gardener.errors import GardenerError, NameTaken, ProjectExists
+from gardener.line_log import AUDIT_LOG, PERFORMANCE_LOG, drop_lines
 from gardener.locks import ProcessLock
 from gardener.paths import DIRECTORY_MODE, ensure_directory, project_lock, translate_os_error
 from gardener.projects.names import checked_name, name_key, shell_word
@@ -209,6 +210,8 @@ class Trash:
             vectors = self._release_vectors(context_of(row, folder))
         # Both places: a process that had not noticed the removal may have gone on writing to the old one.
         deleted = [_delete_tree(place) for place in (folder, self._paths.project_home(project_id))]
+        for name in (AUDIT_LOG, PERFORMANCE_LOG):
+            drop_lines(os.path.join(self._paths.logs, name), project_id.encode())
         copies = tuple(self._state.old_copies())
         for copy in copies:
             os.unlink(copy)

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from functools import partial
 from urllib.parse import parse_qs
 
+from gardener.audit import acting
 from gardener.metrics import Metrics
 from gardener.server.access import Access
 from gardener.server.passage import (
@@ -100,7 +101,8 @@ class Guard:
         scope["gardener.caller"] = caller
         self._in_flight += 1
         try:
-            await Passage(self, scope, receive, send).run()
+            with acting("web" if caller.kind == "browser" else "mcp" if scope["path"].startswith("/mcp") else "api"):
+                await Passage(self, scope, receive, send).run()
         finally:
             self._in_flight -= 1
 

@@ -238,3 +238,17 @@ def test_a_key_that_is_configured_and_not_there_is_told(monkeypatch: pytest.Monk
     assert isinstance(found, ConfigError) and "NO_SUCH_KEY" in found.message
     monkeypatch.setenv("NO_SUCH_KEY", "now-it-is")
     assert isinstance(sinks.configured(load_settings(Paths(str(home))))["webhook"], Webhook)
+
+
+def test_what_a_killed_monitor_had_not_delivered_is_delivered_once(home: Path) -> None:
+    database = HealthDatabase(str(home / "health.db"))
+    gone = Asked((Finding("project-folder-gone", "error", "gone", subject="x", check="project"),), True)
+    key = ("project", "")
+    record(database, Round(1e6, 0, (), {key: gone}, frozenset({key})), Rule(1, 1), pid=1)
+    with hook() as server:
+        delivery = Delivery(database, lambda: {"webhook": webhook(server)})
+        for now in (1e6 - 1, 1e6 + 4_000, 1e6 + 60, 1e6 + 61):
+            delivery.resume(now)
+            assert delivery.wait(10)
+        assert len(server.got) == 1  # type: ignore[attr-defined]
+    assert database.alerts()[0].delivered == {"webhook": ""}
