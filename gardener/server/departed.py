@@ -11,11 +11,13 @@ if TYPE_CHECKING:
 
 class Departed:
     """Does for them what the app does for a project that is removed through it: their work ends, their indexes are
-    closed, and of those that are gone for good no question and no answer is kept."""
+    closed, and of those that are gone for good no question, no answer and no file is kept."""
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
         self._before: dict[str, ProjectContext] = {}
+        self._purged: set[str] = set()
+        """Those of which something may be left."""
 
     def look(self) -> None:
         """Raises what the registry raises."""
@@ -26,13 +28,20 @@ class Departed:
         for job in found:
             if job.project_id not in registered and not job.over:
                 jobs.cancel(job.id)
-        for context in self._before.values():
+        before, self._before = self._before, registered
+        for context in before.values():
             if context.id not in registered:
                 self._edge.gardener.forget_index(context)
-        self._before = registered
-        owners = {job.project_id for job in found}
-        if owners - registered.keys():
-            kept = {context.id for context in registry.list(include_removed=True)}
-            for purged in owners - kept:
-                jobs.forget(purged)
-                self._edge.damaged.pop(purged, None)
+        gone = ({job.project_id for job in found} | before.keys()) - registered.keys()
+        if gone:
+            self._purged |= gone - {context.id for context in registry.list(include_removed=True)}
+        for project_id in tuple(self._purged):
+            self._forget(project_id)
+
+    def _forget(self, project_id: str) -> None:
+        jobs = self._edge.jobs
+        jobs.forget(project_id)
+        self._edge.damaged.pop(project_id, None)
+        # Work that had not noticed may have made the folder of its index anew.
+        if not jobs.find(project_id) and self._edge.gardener.registry.sweep(project_id):
+            self._purged.discard(project_id)

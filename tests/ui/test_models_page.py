@@ -50,7 +50,8 @@ def test_names_are_text_and_what_is_no_name_is_not_listed(page: ModelsPage) -> N
 
 
 @pytest.mark.parametrize(
-    "body", ['{"error":"<script>alert(1)</script>\\u001b[2J\\u202e' + "y" * 90_000 + '"}', '{"models":[null]}', "[" * 90_000]
+    "body",
+    ['{"error":"<script>alert(1)</script>\\u001b[2J\\u202e' + "y" * 90_000 + '"}', '{"models":[null]}', "[" * 90_000],
 )
 def test_error_texts_are_text_and_short(page: ModelsPage, server: OllamaServer, body: str) -> None:
     server.fault_path = "/api/tags"
