@@ -32,9 +32,10 @@ class Departed:
         for context in before.values():
             if context.id not in registered:
                 self._edge.gardener.forget_index(context)
-        gone = ({job.project_id for job in found} | before.keys()) - registered.keys()
-        if gone:
-            self._purged |= gone - {context.id for context in registry.list(include_removed=True)}
+        self._purged |= {job.project_id for job in found} | before.keys()
+        self._purged -= registered.keys()
+        if self._purged:
+            self._purged -= {context.id for context in registry.list(include_removed=True)}
         for project_id in tuple(self._purged):
             self._forget(project_id)
 
