@@ -6,7 +6,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
 PIP_INSTALL := $(BIN)/python -m pip install -qq --disable-pip-version-check -c constraints.txt
 
-.PHONY: help install demo ui screenshots test coverage check lint types layers browser-tools bench bench-retrieval docs-generated clean
+.PHONY: help install demo ui screenshots test coverage check lint types layers browser-tools faults soak bench bench-retrieval docs clean
 .DEFAULT_GOAL := help
 
 help: ## what there is
@@ -57,6 +57,11 @@ layers: $(VENV)/.installed-test
 browser-tools: ## bats, chromium, bubblewrap, shellcheck and tmux for the tests, where this system can bring them
 	@scripts/test_tools.sh
 
+docs: $(VENV)/.installed-test ## the pages as a site in build/site; a broken link is a failure
+	@$(BIN)/python scripts/configuration_docs.py
+	@$(BIN)/python scripts/cli_docs.py
+	@$(BIN)/python -m mkdocs build --strict
+
 screenshots: $(VENV)/.installed-test ## pictures of every page into docs/screenshots (FOLDERS="..." instead of this repository)
 	@$(BIN)/python -m scripts.screenshots $(FOLDERS)
 
@@ -65,6 +70,12 @@ bench: $(VENV)/.installed-test ## every row of docs/performance.md, against the 
 
 bench-%: $(VENV)/.installed-test
 	@$(BIN)/python -m benchmarks.run $*
+
+faults: $(VENV)/.installed-test ## kill, fill, flip and crowd a real Gardener and count what is lost (ARGS="kills --tries 5")
+	@$(BIN)/python -m faults.run $(ARGS)
+
+soak: $(VENV)/.installed-test ## an hour of daily life under kill -9 and a bad model server (ARGS="--minutes 5")
+	@$(BIN)/python -m faults.soak $(ARGS)
 
 bench-retrieval: $(VENV)/.installed-test ## search quality against peers (ARGS="--held-out --git PATH --code-only")
 	@$(BIN)/python -m benchmarks.retrieval $(ARGS)

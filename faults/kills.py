@@ -12,12 +12,13 @@ from pathlib import Path
 from faults.garden import Done, Garden, Outcome, edit, real_project, show, unclean
 
 PACKAGE, OTHER = "starlette", "httpx"
+Trial = Callable[[Path, random.Random, int], Outcome]
 
 
 def main(work: Path, seed: int, tries: int) -> int:
     """`tries` kills of each command."""
     began, chance = time.time(), random.Random(seed)
-    trials: tuple[Callable[[Path, random.Random, int], Outcome], ...] = (add, index, switch, ask, backup, restore)
+    trials: tuple[Trial, ...] = (add, index, switch, ask, backup, restore)
     outcomes = []
     for trial in trials:
         place = work / trial.__name__

@@ -12,6 +12,7 @@ from gardener.background import Conditions, Foreground
 from gardener.backup.whole import whole
 from gardener.errors import ConfigError, NoActiveProject
 from gardener.paths import Paths, index_directory
+from gardener.performance import PerformanceLog, measured_search, measured_update
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from gardener.index.source import SourceView
     from gardener.index.symbol_graph import SymbolGraph
     from gardener.index.table import IndexTable
+    from gardener.live_settings import LiveSettings
     from gardener.model_service import ModelService
     from gardener.models.base import Embedder, Prepared, Sampling
     from gardener.models.embedder_spec import EmbedderSpec
@@ -54,7 +56,7 @@ class Gardener:
         self.paths = Paths(home)
         self._flags = dict(flags or {})
         self._lock = threading.RLock()
-        self._settings: Settings | None = None
+        self._settings: LiveSettings | None = None
         self._state: State | None = None
         self._registry: Registry | None = None
         self._history: History | None = None
@@ -71,6 +73,7 @@ class Gardener:
         self.background_waits = ""
         """Why background work on the index has to wait, besides what `conditions` say; "" when it need not."""
         self.foreground = Foreground(self.paths.run)
+        self.performance = PerformanceLog(self.paths.logs)
         self.vectors_asked_for = Foreground(self.paths.run, "vectors-asked-for.lock")
         """Somebody waits for vectors: background work, which may be paused, leaves them to that process."""
 
@@ -78,13 +81,13 @@ class Gardener:
 
     @property
     def settings(self) -> Settings:
-        """The user's settings. Raises ConfigError when a file is wrong."""
+        """The user's settings as their file is now, or as it last was right. Raises ConfigError if it never was."""
         with self._lock:
             if self._settings is None:
-                from gardener.settings import load_settings
+                from gardener.live_settings import LiveSettings
 
-                self._settings = load_settings(whole(self.paths), flags=self._flags)
-            return self._settings
+                self._settings = LiveSettings(whole(self.paths), self._flags)
+            return self._settings.current()
 
     def settings_for(self, context: ProjectContext) -> Settings:
         """The user's settings with the project's own file between them and the environment.
@@ -155,6 +158,7 @@ class Gardener:
             lambda: self.state,
             lambda: policy_from(self.settings),
             default_model=lambda backend: self.models.default_model(backend),
+            counted=self.performance.answer,
         )
 
     @property
@@ -192,9 +196,8 @@ class Gardener:
 
     def _embedder_spec(self) -> EmbedderSpec:
         from gardener.models.embedder_spec import spec_of
-        from gardener.settings import load_settings
 
-        return spec_of(load_settings(whole(self.paths), flags=self._flags).text)  # afresh: the file may have changed
+        return spec_of(self.settings.text)
 
     def embedder(self) -> Embedder:
         """The loaded embedder. Raises EmbedderUnavailable or ModelDamaged."""
@@ -265,7 +268,7 @@ class Gardener:
 
         with self._lock:
             opened = self._indexes.pop(context.id, None)
-            if opened is None or opened.context != context:
+            if opened is None or opened.context != context or opened.outdated(self.settings_for):
                 settings = self.settings_for(context)
                 nobody_else = not settings.flag("index.background_embedding")
                 opened = ProjectIndex(
@@ -313,8 +316,8 @@ class Gardener:
         lock_timeout_s: float = 0.0,
     ) -> IndexReport:
         """Makes the index say what the disk says. See Indexer.update."""
-        return self.index(context).update(
-            progress=progress, cancel=cancel, rebuild=rebuild, lock_timeout_s=lock_timeout_s
+        return measured_update(
+            self, context, progress=progress, cancel=cancel, rebuild=rebuild, lock_timeout_s=lock_timeout_s
         )
 
     def embed(
@@ -347,10 +350,7 @@ class Gardener:
     def search(self, context: ProjectContext, request: SearchRequest) -> SearchResult:
         """Hits of one project, after bringing its index up to date if that is quick. Raises UsageError, IndexDamaged,
         and NotFoundError when the project has no index yet."""
-        with self.foreground.busy():
-            result = self.index(context).search(request).with_watching(self.watch_state(context))
-            problem = self.settings_problem(context)
-            return result.with_note(f"Settings were not read: {problem}") if problem else result
+        return measured_search(self, context, request)
 
     def symbols(self, context: ProjectContext) -> SymbolGraph:
         """The project's symbols, after bringing its index up to date if that is quick. Raises NotFoundError when the

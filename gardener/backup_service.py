@@ -8,6 +8,7 @@ import shutil
 import time
 from typing import TYPE_CHECKING
 
+from gardener.audit import record
 from gardener.backup import archive, encryption, partial, second, snapshot
 from gardener.backup.drill import Drill, run_drill
 from gardener.backup.partial import RestoredPart
@@ -70,7 +71,9 @@ class BackupService:
     def restore(self, wanted: str = "") -> Restored:
         """Puts the whole home back; open it anew afterwards, settings included. Raises as `restore_home` does."""
         self._gardener.close()
-        return restore_home(self.paths, self.store, wanted)
+        restored = restore_home(self.paths, self.store, wanted)
+        record(self.paths.logs, "home.restored", backup=restored.id)
+        return restored
 
     def restore_project(self, project: str, wanted: str = "", root: str = "") -> RestoredPart:
         """Puts one project back beside the others. Raises as gardener.backup.partial.restore_project."""
@@ -99,7 +102,9 @@ class BackupService:
             wanted = self.create(project).manifest.id
         with store.lock("gardener backup export"), snapshot.scratch_folder(self.paths) as scratch:
             entry = store.find(wanted)
-            return entry, archive.write(entry, checked(store, entry), path, key, scratch)
+            size = archive.write(entry, checked(store, entry), path, key, scratch)
+        record(self.paths.logs, "backup.exported", backup=entry.id, file=path, encrypted=key is not None)
+        return entry, size
 
     def import_archive(self, path: str, root: str = "", key_file: str = "") -> tuple[Entry, RestoredPart | None]:
         """Takes an archive into the store. That of one project is restored from at once: it comes to the others.
@@ -114,6 +119,7 @@ class BackupService:
             else:
                 entry = archive.read(path, self.store)
         assert entry.manifest is not None
+        record(self.paths.logs, "backup.imported", backup=entry.id, file=path)
         if entry.manifest.kind != "project":
             return entry, None
         return entry, self.restore_project(entry.manifest.projects[0].id, entry.id, root)
@@ -185,10 +191,14 @@ class BackupService:
 
     def undo(self) -> tuple[str, str]:
         self._gardener.close()
-        return undo(self.paths)
+        undone = undo(self.paths)
+        record(self.paths.logs, "home.restore_undone")
+        return undone
 
     def confirm(self) -> list[str]:
-        return confirm(self.paths)
+        dropped = confirm(self.paths)
+        record(self.paths.logs, "home.restore_confirmed")
+        return dropped
 
     def prune(self, *, dry_run: bool = False) -> list[Entry]:
         """Deletes, or only tells, what the retention policy does not keep. Raises ConfigError for an empty policy."""
@@ -212,6 +222,8 @@ class BackupService:
                     doomed = os.path.join(store.folder, f".making-{backup_id}")
                     os.rename(store.path(backup_id), doomed)
                     shutil.rmtree(doomed)
+            if gone and not dry_run:
+                record(self.paths.logs, "backup.pruned", backups=", ".join(sorted(gone)))
             return [entry for entry in entries if entry.id in gone]
 
     def _make_sure(self, store: Store, entries: list[Entry], gone: set[str]) -> None:

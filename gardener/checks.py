@@ -42,9 +42,10 @@ def all_checks(
     from gardener.health.builtin import builtin_checks
     from gardener.health.indexes import freshness_checks, index_checks, vectors_check
     from gardener.health.machine import Gauge, machine_checks
+    from gardener.upgrade_service import upgrade_checks
 
     settings = settings or (lambda: good_settings(gardener))
-    contexts = listed_projects(gardener) if projects is None else projects
+    contexts = _listed(gardener) if projects is None else projects
     once = _Once(app)
     return [
         *builtin_checks(
@@ -68,16 +69,21 @@ def all_checks(
         *freshness_checks(contexts, lambda context: gardener.index(context).compare().files, lambda: once().watching),
         vectors_check(contexts, lambda: _wanted(gardener), _made_by),
         monitor_check(lambda: _monitor(gardener, settings())),
+        *upgrade_checks(),
         *backup_checks(lambda: BackupService(gardener).store, settings, lambda: BackupService(gardener).second),
     ]
 
 
 def listed_projects(gardener: Gardener) -> list[ProjectContext]:
-    """Those that have checks of their own; none while state.db cannot be read, which another check says."""
+    """Those that have checks of their own. Raises what State raises."""
+    return list(gardener.registry.list()) if os.path.exists(gardener.paths.state_db) else []
+
+
+def _listed(gardener: Gardener) -> list[ProjectContext]:
     try:
-        return list(gardener.registry.list()) if os.path.exists(gardener.paths.state_db) else []
+        return listed_projects(gardener)
     except GardenerError:
-        return []
+        return []  # another check says that state.db cannot be read
 
 
 def good_settings(gardener: Gardener) -> Settings:

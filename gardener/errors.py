@@ -8,6 +8,7 @@ GardenerError                    internal             1
 │   ├── PathNotFound             path-not-found       4
 │   ├── ConversationNotFound     conversation-not-found 4
 │   ├── BackupNotFound           backup-not-found     4
+│   ├── RunbookNotFound          runbook-not-found    4
 │   └── NoActiveProject          no-active-project    4
 ├── ConflictError                conflict             1
 │   ├── ProjectExists            project-exists       1
@@ -16,6 +17,7 @@ GardenerError                    internal             1
 ├── PermissionProblem            permission           1
 ├── DiskFull                     disk-full            1
 ├── ServiceFailed                service              1
+├── UpgradeFailed                upgrade              1
 ├── AlertFailed                  alert-failed         1
 ├── ModelError                   model                5
 │   ├── ModelNotFound            model-not-found      5
@@ -116,6 +118,10 @@ class BackupNotFound(NotFoundError):
     code = "backup-not-found"
 
 
+class RunbookNotFound(NotFoundError):
+    code = "runbook-not-found"
+
+
 class NoActiveProject(NotFoundError):
     code = "no-active-project"
 
@@ -148,6 +154,12 @@ class ServiceFailed(GardenerError):
     """launchd or systemd refused or did not answer."""
 
     code = "service"
+
+
+class UpgradeFailed(GardenerError):
+    """Another version could not be had, did not hold on a copy, or did not hold live; the one before is in force."""
+
+    code = "upgrade"
 
 
 class DiskFull(GardenerError):

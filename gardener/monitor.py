@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from gardener.backup.schedule import LOOK_S, RETRY_S
@@ -26,6 +27,7 @@ from gardener.health.rounds import Round, Rounds
 from gardener.health.sinks import configured
 from gardener.inspection import Inspections
 from gardener.paths import ensure_directory
+from gardener.sampling import keep_sampling, sampler_of
 from gardener.settings import SettingsWatcher
 
 if TYPE_CHECKING:
@@ -33,19 +35,34 @@ if TYPE_CHECKING:
 
     from gardener.app import Gardener
     from gardener.health.app import AppState
+    from gardener.health.readings import AppFigures
     from gardener.health.sinks import Sink
     from gardener.settings import Settings
     from gardener.types import ProjectContext
 
 _log = logging.getLogger("gardener.health")
 
+SAMPLING_ENDS_S = 2.0
+"""A sample that is being taken may take so long at the end; it asks an app that may hang."""
+
+
+GRACE_S = 2.0
+"""How long a round that is being made may take to its end when the monitor is told to end."""
+
 
 class Monitor:
     """One home's. `run` on one thread; `stop` from any, a signal handler included."""
 
-    def __init__(self, gardener: Gardener, app: Callable[[], AppState]) -> None:
+    def __init__(
+        self,
+        gardener: Gardener,
+        app: Callable[[], AppState],
+        figures: Callable[[], AppFigures | None] = lambda: None,
+    ) -> None:
+        """`figures` gives what the running app counts, for the samples; None when none runs."""
         self._gardener = gardener
         self._app = app
+        self._figures = figures
         self._watcher = SettingsWatcher(good_settings(gardener))
         self.database = HealthDatabase(gardener.paths.health_db)
         self._lock = monitor_lock(gardener.paths)
@@ -61,20 +78,23 @@ class Monitor:
         """Until `stop`, or for so many rounds. Raises LockedError when the home has a monitor already."""
         ensure_directory(self._gardener.paths.run)
         self._lock.acquire()
+        over = threading.Event()
+        # A thread of its own, so that a round that takes long leaves no gap.
+        sampler = sampler_of(self._gardener, self._figures)
+        sampling = threading.Thread(target=keep_sampling, args=(sampler, over), name="samples", daemon=True)
         try:
+            sampling.start()
+            # A daemon, as one that is told to end must not wait for a check that hangs.
+            thread = threading.Thread(target=self._make_rounds, args=(rounds,), name="rounds", daemon=True)
+            thread.start()
             # A daemon, and its process is killed: whoever keeps the schedule next makes the backup anew.
             self._inspections.start()
             threading.Thread(target=self._keep_backups, name="backups", daemon=True).start()
-            made = 0
-            while not self._stop.is_set():
-                begun = time.monotonic()
-                self._round()
-                made += 1
-                if made == rounds:
-                    break
-                every = self._watcher.current.integer("health.every_seconds")
-                self._stop.wait(max(1.0, every - (time.monotonic() - begun)))
+            self._stop.wait()
+            thread.join(GRACE_S)
         finally:
+            over.set()
+            sampling.join(SAMPLING_ENDS_S)
             self._inspections.close()
             self._lock.release()
 
@@ -95,6 +115,23 @@ class Monitor:
         self.delivery.send(record(self.database, made, rule, pid=os.getpid(), worth=worth))
         return made
 
+    def _make_rounds(self, rounds: int) -> None:
+        try:
+            self.delivery.resume(time.time())
+        except GardenerError as error:
+            _log.error("health.not_resumed", extra={"fields": {"code": error.code, "reason": error.message}})
+        except Exception:  # whatever it is, the rounds are made
+            _log.exception("health.not_resumed")
+        made = 0
+        while not self._stop.is_set():
+            begun = time.monotonic()
+            self._round()
+            made += 1
+            if made == rounds:
+                self._stop.set()
+            every = self._watcher.current.integer("health.every_seconds")
+            self._stop.wait(max(1.0, every - (time.monotonic() - begun)))
+
     def _round(self) -> None:
         try:
             made = self.look()
@@ -105,7 +142,8 @@ class Monitor:
             _log.exception("health.round_failed")
 
     def _checks(self) -> list[Check]:
-        self._projects = listed_projects(self._gardener) or self._projects
+        with suppress(GardenerError):  # a check of its own says so; what is known of projects stays
+            self._projects = listed_projects(self._gardener)
         return [
             *(
                 check

@@ -56,6 +56,10 @@ class Paths:
         return os.path.join(self.home, "state.db")
 
     @property
+    def samples_db(self) -> str:
+        return os.path.join(self.home, "samples.db")
+
+    @property
     def health_db(self) -> str:
         return os.path.join(self.home, "health.db")
 

@@ -37,9 +37,10 @@ if TYPE_CHECKING:
     from gardener.settings_kind import Value
 
     Layer = Literal["default", "user file", "project file", "environment", "flag"]
+    Stamp = tuple[tuple[int, int, int, int] | None, ...]
     _T = TypeVar("_T")
 
-OTHER_VARIABLES = frozenset({"GARDENER_HOME", "GARDENER_REQUIRE_ALL"})
+OTHER_VARIABLES = frozenset({"GARDENER_HOME", "GARDENER_PROGRAM", "GARDENER_REQUIRE_ALL"})
 """Environment variables of ours that are not settings."""
 
 
@@ -163,6 +164,18 @@ class Settings:
         """Keys whose values differ between two Settings, in the order of the table."""
         keys = (setting.key for setting in SETTINGS)
         return tuple(key for key in keys if self.value(key) != other.value(key))
+
+    def stamp(self) -> Stamp:
+        """What tells whether the files that these settings come from were changed: made anew, it is compared."""
+        stamps: list[tuple[int, int, int, int] | None] = []
+        for path in self.sources.files():
+            try:
+                found = os.stat(path)
+            except OSError:
+                stamps.append(None)
+            else:
+                stamps.append((found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode))
+        return tuple(stamps)
 
     def for_project(self, root: str, trusted: bool) -> Settings:
         """These settings with ROOT/.gardener.toml between the user's file and the environment.
@@ -327,11 +340,11 @@ class SettingsWatcher:
         self.error: ConfigError | None = None
         self.restart_needed: tuple[str, ...] = ()
         self._started_with = settings
-        self._seen = self._signature()
+        self._seen = settings.stamp()
 
     def poll(self) -> bool:
         """Reads the files again when their stamps have changed. True when `current` has new values."""
-        signature = self._signature()
+        signature = self.current.stamp()
         if signature == self._seen:
             return False
         # Remembered before reading: a write during the read makes the next poll look again.
@@ -342,14 +355,3 @@ class SettingsWatcher:
         differing = settings.changed_keys(self._started_with)
         self.restart_needed = tuple(key for key in differing if not BY_KEY[key].live)
         return bool(changed)
-
-    def _signature(self) -> tuple[tuple[int, int, int, int] | None, ...]:
-        stamps: list[tuple[int, int, int, int] | None] = []
-        for path in self.current.sources.files():
-            try:
-                found = os.stat(path)
-            except OSError:
-                stamps.append(None)
-            else:
-                stamps.append((found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode))
-        return tuple(stamps)

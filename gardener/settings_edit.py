@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from gardener.audit import record
 from gardener.errors import ConfigError
 from gardener.locks import ProcessLock
 from gardener.paths import Paths, ensure_directory, write_private
@@ -82,6 +83,10 @@ def _change(paths: Paths, path: str, key: str, value: Value | None) -> tuple[boo
         new = parse_toml(path, data)
         remaining = _check_change(new, key, value, known)
         write_private(target, data)
+        if value is None:
+            record(paths.logs, "setting.unset", setting=key, file=path)
+        else:
+            record(paths.logs, "setting.set", setting=f"{key}={value}", file=path)
         return True, remaining
     except UnusableFile as error:
         raise config_error([error.problem]) from error

@@ -136,11 +136,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "models.preload", "flag", False,
         "Load the active project's model when the app starts, instead of with the first question.",
+        live=False,
     ),
     Setting(
         "models.memory_mb", "integer", 0,
         "Most memory that models, their caches and the embedder may take together; 0 takes what the machine can spare.",
-        minimum=0, maximum=4_000_000, unit="MB",
+        minimum=0, maximum=4_000_000, unit="MB", live=False,
     ),
     Setting(
         "models.prefix_disk_mb", "integer", 2_000,
@@ -280,7 +281,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "backup.every_hours", "integer", 24,
-        "How old the newest backup may be before the running app makes another; 0 makes none by itself.",
+        "How old the newest backup may be before the running app or monitor makes another; 0 makes none by itself.",
         minimum=0, maximum=10_000, unit="hours",
     ),
     Setting(
@@ -303,6 +304,11 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "backup.keep_monthly", "integer", 12,
         "Of how many months the newest backup is kept.", minimum=0, maximum=10_000, unit="months",
+    ),
+    Setting(
+        "upgrade.keep_versions", "integer", 3,
+        "How many installed versions are kept; the one in force and the one before always are.",
+        minimum=2, maximum=100, unit="versions",
     ),
     Setting(
         "health.every_seconds", "integer", 60,

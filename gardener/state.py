@@ -13,7 +13,9 @@ import threading
 import time
 from contextlib import contextmanager
 
+from gardener.audit import actor, append
 from gardener.errors import LockedError, SchemaTooNew, StateDamaged
+from gardener.line_log import stamp
 from gardener.paths import FILE_MODE, ensure_directory, open_private, sync_directory, translate_os_error
 from gardener.sqlite_full_disk import is_full
 from gardener.state_connection import StateConnection, connect, damaged
@@ -81,11 +83,14 @@ class State:
             raise RuntimeError("State.write() inside another transaction of the same thread")
         self._begin_immediate(connection)
         try:
+            connection.said.clear()
             yield connection
             connection.execute("COMMIT")
         except BaseException:
             _roll_back(connection)
             raise
+        for line in connection.said:
+            append(os.path.join(os.path.dirname(self.path), "logs"), line)
 
     def generation(self) -> int:
         """A number that grows with every change of the active project; cheap enough to poll."""
@@ -322,11 +327,29 @@ def _refuse_emptied(path: str) -> None:
 def record_event(connection: sqlite3.Connection, kind: str, project_id: str | None, **data: str | int | float) -> None:
     """Adds a line to the audit log, inside the caller's transaction. `kind` is like "project.added".
 
-    SQLite builds the JSON, so that `gardener switch` need not import json.
+    The file logs/audit.log gets its line when the transaction is committed. SQLite builds the JSON, so that
+    `gardener switch` need not import json.
     """
+    now, by = time.time(), actor()
+    data = {name: _redacted(value) for name, value in data.items()}
     places = ", ".join("?" for _ in range(2 * len(data)))
     values = [part for pair in data.items() for part in pair]
     connection.execute(
         f"INSERT INTO events (at, kind, project_id, data) VALUES (?, ?, ?, json_object({places}))",
-        (time.time(), kind, project_id, *values),
+        (now, kind, project_id, *values),
     )
+    (line,) = connection.execute(
+        "SELECT json_object('time', ?, 'pid', ?, 'event', ?, 'actor', ?, 'project', "
+        f"(SELECT name FROM projects WHERE id = ?), 'project_id', ?, 'fields', json_object({places}))",
+        (stamp(now), os.getpid(), kind, by, project_id, project_id, *values),
+    ).fetchone()
+    if isinstance(connection, StateConnection):
+        connection.said.append(line)
+
+
+def _redacted(value: str | int | float) -> str | int | float:
+    if not isinstance(value, str):
+        return value
+    from gardener.secret_patterns import redact_text
+
+    return redact_text(value)

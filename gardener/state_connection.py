@@ -76,6 +76,11 @@ class StateConnection(sqlite3.Connection):
     makeshift = False
     """Opened for reading on a full disk; see sqlite_full_disk."""
 
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.said: list[str] = []
+        """Lines for logs/audit.log about the transaction under way; see gardener.state."""
+
     def cursor(self, factory: Any = _TranslatingCursor) -> Any:
         return super().cursor(factory)
 

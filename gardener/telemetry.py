@@ -17,14 +17,14 @@ import fcntl
 import json
 import logging
 import os
-import sys
 import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Protocol
 
+from gardener.line_log import complain, shift, stamp
 from gardener.paths import Paths, ensure_directory, open_private
 
 MAIN_LOG = "gardener.log"
@@ -64,9 +64,8 @@ class JsonFormatter(logging.Formatter):
         project = fields.pop("project", "")
         given = fields.pop("fields", None)
         fields.update(given if isinstance(given, dict) else {} if given is None else {"fields": given})
-        whole_seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
         line: dict[str, object] = {
-            "time": f"{whole_seconds}.{int(record.created % 1 * 1000):03d}Z",
+            "time": stamp(record.created),
             "level": record.levelname.lower(),
             "component": self._component,
             "pid": record.process,
@@ -140,13 +139,6 @@ def _traceback(record: logging.LogRecord) -> str:
         return f"[traceback that cannot be shown: {type(error).__name__}]"
 
 
-def _complain(sentence: str) -> None:
-    """To stderr, the only place left; a service may have none, or one that is closed."""
-    if sys.stderr is not None:
-        with suppress(OSError, ValueError):
-            sys.stderr.write(sentence)
-
-
 class RotatingJsonFile(logging.Handler):
     """Appends lines to a private file that several processes may share, and puts it aside when it is full.
 
@@ -182,7 +174,7 @@ class RotatingJsonFile(logging.Handler):
             self._close_descriptor()
             if not self._complained:
                 self._complained = True
-                _complain(f"gardener: the log {self.path} cannot be written: {error}. Going on without it.\n")
+                complain(f"gardener: the log {self.path} cannot be written: {error}. Going on without it.\n")
         else:
             self._complained = False
 
@@ -218,14 +210,7 @@ class RotatingJsonFile(logging.Handler):
             size = os.fstat(self._descriptor).st_size
             if size == 0 or size + incoming <= self._max_bytes:
                 return
-            for number in range(self._backups, 0, -1):
-                older = self.path if number == 1 else f"{self.path}.{number - 1}"
-                try:
-                    os.replace(older, f"{self.path}.{number}")
-                except FileNotFoundError:
-                    continue
-            if self._backups == 0:
-                os.unlink(self.path)
+            shift(self.path, self._backups)
             self._close_descriptor()
             self._open()
         finally:
@@ -269,6 +254,7 @@ class Logging:
 
 
 _active: Logging | None = None
+_configured: tuple[Paths, str] | None = None
 
 
 def configure_logging(paths: Paths, settings: LogSettings, component: str) -> Logging:
@@ -280,9 +266,10 @@ def configure_logging(paths: Paths, settings: LogSettings, component: str) -> Lo
     """
     from gardener.secret_patterns import redact_text
 
-    global _active
+    global _active, _configured
     if _active is not None:
         _active.close()
+    _configured = (paths, component)
     ensure_directory(paths.logs)
     formatter = JsonFormatter(component, redact_text)
     handlers = []
@@ -304,6 +291,12 @@ def configure_logging(paths: Paths, settings: LogSettings, component: str) -> Lo
     adopt_library_loggers()
     logging.captureWarnings(True)
     return _active
+
+
+def follow(settings: LogSettings) -> None:
+    """Logs as changed settings say from now on, in a process that has configured its logging."""
+    if _configured is not None:
+        configure_logging(_configured[0], settings, _configured[1])
 
 
 def adopt_library_loggers() -> None:

@@ -144,13 +144,15 @@ class UsageLog:
         *,
         default_model: Callable[[str], str] = lambda backend: "",
         clock: Callable[[], float] = time.time,
+        counted: Callable[[Generation], None] = lambda _: None,
     ) -> None:
         """`state` and `policy` are asked when something is counted; `clock` gives Unix time. `default_model` names
-        the model that a backend answers with when none was named."""
+        the model that a backend answers with when none was named. `counted` is told of each answer."""
         self._state = state
         self._policy = policy
         self._default_model = default_model
         self._clock = clock
+        self._counted = counted
 
     def record(self, generation: Generation) -> tuple[str, ...]:
         """Adds one row; returns what the user should be told: that the budget runs out, or that this went uncounted.
@@ -160,6 +162,7 @@ class UsageLog:
         try:
             policy = self._policy()
             generation = replace(generation, model=generation.model or self._default_model(generation.backend))
+            self._counted(generation)
             with self._state().write() as connection:
                 before = _day(connection, self._clock(), policy)
                 cost = policy.cost(generation.usage) if generation.generates else 0.0

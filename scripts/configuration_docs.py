@@ -23,17 +23,20 @@ Nothing needs to be configured. What you do set comes from five places; each win
 4. the environment: `search.limit` is `GARDENER_SEARCH_LIMIT`;
 5. an option on the command line, where the command has one.
 
-```
-gardener config show --origin          every value and where it comes from
-gardener config get search.limit
-gardener config set search.limit 20    written to your own file; comments in it are kept
-gardener config unset search.limit     back to the default
-gardener config validate               mistakes, with file, line and what is allowed
+```console
+$ gardener config show --origin          # every value and where it comes from
+$ gardener config get search.limit
+$ gardener config set search.limit 20    # written to your own file; comments in it are kept
+$ gardener config unset search.limit     # back to the default
+$ gardener config validate               # mistakes, with file, line and what is allowed
 ```
 
 With `--project NAME` these work on the project's file. A list takes several values
 (`gardener config set index.exclude 'docs/old/' '*.min.js'`); in an environment variable they are separated by
 commas, or written as a TOML list when one of them contains a comma.
+
+The column "applies" says when a running app follows a change: **live** at once, **restart** at its next start
+(`gardener config set` says so, too).
 
 A setting that is not set is not the same as an empty one: `index.exclude = []` is a value, with an origin of
 its own.
@@ -73,8 +76,8 @@ def configuration_page() -> str:
     """The whole page, as docs/configuration.md must be."""
     parts = [INTRODUCTION]
     for section in SECTIONS:
-        parts.append(f"\n## [{section}]\n\n| setting | default | allowed | project file | what it does |\n")
-        parts.append("|---|---|---|---|---|\n")
+        parts.append(f"\n## [{section}]\n\n| setting | default | allowed | project file | applies | what it does |\n")
+        parts.append("|---|---|---|---|---|---|\n")
         parts += [_row(setting) for setting in SETTINGS if setting.section == section]
     return "".join(parts)
 
@@ -82,9 +85,9 @@ def configuration_page() -> str:
 def _row(setting: Setting) -> str:
     limit = {"": "", "lower": ", only lower", "false": ", only off", "add": ", only add"}[setting.tighter]
     project = {"anywhere": "yes" + limit, "trusted": "trusted", "user": "no"}[setting.scope]
-    start = "" if setting.live else " Applied at the next start of the app."
+    applies = "live" if setting.live else "restart"
     default = f"`{toml_value(setting.default)}`"
-    cells = [f"`{setting.key}`", default, setting.allowed(), project, setting.description + start]
+    cells = [f"`{setting.key}`", default, setting.allowed(), project, applies, setting.description]
     return "| " + " | ".join(cells) + " |\n"
 
 

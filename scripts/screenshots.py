@@ -45,8 +45,9 @@ def main(folders: Sequence[str]) -> None:
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         sys.exit("Chromium is not installed: scripts/test_tools.sh")
-    shutil.rmtree(TARGET, ignore_errors=True)
-    TARGET.mkdir(parents=True)
+    making = TARGET.with_name("screenshots.new")  # takes the place of the old ones only when all are there
+    shutil.rmtree(making, ignore_errors=True)
+    making.mkdir(parents=True)
     with tempfile.TemporaryDirectory(prefix="demo-") as base, _app(Path(base), folders or [str(ROOT)]) as app:
         client = AppClient(app, timeout_s=60.0)
         with sync_playwright() as playwright:
@@ -54,9 +55,11 @@ def main(folders: Sequence[str]) -> None:
             _ask(browser, client)
             for scheme, width, height in VARIANTS:
                 for name, address in PAGES.items():
-                    shot = TARGET / f"{name}-{scheme if width > 900 else 'phone'}.png"
+                    shot = making / f"{name}-{scheme if width > 900 else 'phone'}.png"
                     _shoot(browser, client, f"{app.url}/{address}", scheme, (width, height), shot)
             browser.close()
+    shutil.rmtree(TARGET, ignore_errors=True)
+    making.rename(TARGET)
     total = sum(path.stat().st_size for path in TARGET.iterdir())
     print(f"{len(list(TARGET.iterdir()))} pictures, {total / 1e6:.2f} MB in {TARGET.relative_to(ROOT)}")
 

@@ -491,7 +491,7 @@ class Handler(BaseHTTPRequestHandler):
             return
         _, load_ns = self.state.schedule(model, body)
         texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
-        vectors = [[float(zlib.crc32(f"{text}{at}".encode()) % 1000) / 1000 for at in range(8)] for text in texts]
+        vectors = [[float(zlib.crc32(f"{text}{at}".encode()) % 1000) / 1000 for at in range(32)] for text in texts]
         self.whole(200, {"model": model.name, "embeddings": vectors, "load_duration": load_ns})
 
     def pull(self, body: dict[str, Any]) -> None:

@@ -70,20 +70,20 @@ def test_threads_lose_no_count() -> None:
 
     def work() -> None:
         for _ in range(1_000):
-            metrics.count("gardener_switches_total", outcome="ok")
+            metrics.count("gardener_searches_total", outcome="ok")
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert samples(metrics)["gardener_switches_total", (("outcome", "ok"),)] == 4_000
+    assert samples(metrics)["gardener_searches_total", (("outcome", "ok"),)] == 4_000
 
 
 def test_two_apps_in_one_process_do_not_share() -> None:
     first, second = Metrics("1"), Metrics("1")
-    first.count("gardener_switches_total", outcome="ok")
-    assert ("gardener_switches_total", (("outcome", "ok"),)) not in samples(second)
+    first.count("gardener_searches_total", outcome="ok")
+    assert ("gardener_searches_total", (("outcome", "ok"),)) not in samples(second)
 
 
 def test_names_follow_the_conventions_of_prometheus() -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from gardener.app import Gardener
 from gardener.backup_service import BackupService
+from gardener.health.check import Check
 from gardener.health.database import HealthDatabase
 from gardener.health.ledger import last_round, running_monitor
 from gardener.monitor import Monitor
@@ -139,3 +140,24 @@ def test_a_state_that_cannot_be_read_stops_no_round(home: Path, project: Path) -
         kinds = {issue.kind for issue in monitor.database.open_issues()}
     assert "state-damaged" in kinds
     assert last_round(HealthDatabase(str(home / "health.db"))) is not None
+
+
+def test_it_ends_at_once_while_a_check_hangs(home: Path, project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, never = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        begun.set()
+        never.wait()
+
+    with Gardener(str(home)) as gardener:
+        monitor = Monitor(gardener, lambda: ask_app(gardener.paths))
+        monkeypatch.setattr(monitor, "_checks", lambda: [Check("hangs", hang, limit_s=600)])
+        monkeypatch.setattr("gardener.monitor.GRACE_S", 0.1)
+        thread = threading.Thread(target=monitor.run)
+        thread.start()
+        assert begun.wait(20)
+        monitor.stop()
+        thread.join(20)
+        ended = not thread.is_alive()
+        never.set()
+        assert ended and running_monitor(gardener.paths) == 0

@@ -12,9 +12,10 @@ from gardener.errors import UsageError
 from gardener.health.check import Check, Finding, run_checks
 from gardener.server.app_state import own_state
 from gardener.sizes import counted
-from ui.issue_list import act_on_issue, issues_html
+from ui.issue_list import act_on_issue, issues_html, step_by_step
 from ui.markup import ago, badge, bar, button, count, seconds, section, text
 from ui.pages import Fields, Shown
+from ui.trends_view import USUAL, days_in, trends_html
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
@@ -38,7 +39,7 @@ class HealthPage:
 
     def open(self, query: Fields) -> Shown:
         self._check(all_checks(self._edge.gardener, lambda: own_state(self._edge)))
-        return Shown("", self._form(), self._main())
+        return Shown("", self._form(), self._main(days_in(query)))
 
     def refresh(self, worked: bool) -> Shown:
         return Shown()
@@ -47,6 +48,9 @@ class HealthPage:
         return ""
 
     def act(self, what: str, fields: Fields) -> Iterator[Shown]:
+        if what == "trends":
+            yield Shown("", None, self._main(days_in(fields)))
+            return
         if what in ("acknowledge", "snooze"):
             said = act_on_issue(self._edge.health, what, fields)
             yield Shown(said, None, self._main())
@@ -81,7 +85,7 @@ class HealthPage:
             f"</span></div>"
         )
 
-    def _main(self) -> str:
+    def _main(self, days: int = USUAL) -> str:
         with self._lock:
             findings = sorted(self._findings, key=lambda finding: ORDER[finding.severity])
         parts = [issues_html(self._edge.health), _verdict(findings)]
@@ -90,6 +94,7 @@ class HealthPage:
             if these:
                 items = "".join(_finding_html(finding) for finding in these)
                 parts.append(section(heading, f'<ul class="findings">{items}</ul>'))
+        parts.append(trends_html(self._edge.gardener.paths, days))
         refusals = self._edge.refusals
         if refusals:
             listed = ", ".join(f"{text(reason)} {count(number)}" for reason, number in refusals.most_common())
@@ -117,6 +122,6 @@ def _finding_html(finding: Finding) -> str:
         fix = f'<p class="fix">What helps: <code>{text(finding.fix)}</code></p>'
     return (
         f"<li>{badge(WORDS[finding.severity], LOOKS[finding.severity])}"
-        f"<div><h3>{text(finding.label)}</h3><p>{text(finding.detail)}</p>{fix}</div>"
+        f"<div><h3>{text(finding.label)}</h3><p>{text(finding.detail)}</p>{fix}{step_by_step(finding.id)}</div>"
         f'<span class="quiet num">{seconds(finding.took_ms / 1000)}</span></li>'
     )

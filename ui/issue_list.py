@@ -64,12 +64,27 @@ def act_on_issue(view: HealthView, what: str, fields: Fields) -> str:
     return notice(said)
 
 
+def step_by_step(kind: str) -> str:
+    """The runbook of a kind of finding, folded up; only its name where this installation has none."""
+    from gardener import runbooks
+
+    if not kind:
+        return ""
+    try:
+        page = runbooks.read(kind).text
+    except GardenerError:
+        return f'<p class="fix quiet">Step by step: gardener runbook {text(kind)}</p>'
+    return (
+        f'<details class="more"><summary>Step by step: gardener runbook {text(kind)}</summary>'
+        f'<pre class="runbook">{text(page)}</pre></details>'
+    )
+
+
 def _item(issue: Issue) -> str:
     fix = f'<p class="fix">What helps: <code>{text(issue.fix)}</code></p>' if issue.fix else ""
-    runbook = f'<p class="fix quiet">Step by step: {text(issue.runbook)}</p>' if issue.runbook else ""
     return (
         f"<li>{badge(WORDS[issue.severity], LOOKS[issue.severity])}"
-        f"<div><h3>{text(issue.label)}</h3><p>{text(issue.detail)}</p>{fix}{runbook}{_silence(issue)}</div>"
+        f"<div><h3>{text(issue.label)}</h3><p>{text(issue.detail)}</p>{fix}{step_by_step(issue.kind)}{_silence(issue)}</div>"
         f'<span class="quiet num">since {_clock(issue.first_seen)}</span></li>'
     )
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import gradio as gr
 
+from gardener.audit import acting
 from gardener.errors import GardenerError, UsageError
 from ui.markup import notice, text
 
@@ -120,7 +121,12 @@ def _build(page: Page, edge: Edge) -> None:
             if getattr(event, "what", "") == "open":
                 yield parts(page.open(fields))
             else:
-                for shown in page.act(str(getattr(event, "what", "")), fields):
+                steps = page.act(str(getattr(event, "what", "")), fields)
+                while True:
+                    with acting("web"):  # anew for each step, which may be on another thread
+                        shown = next(steps, None)
+                    if shown is None:
+                        break
                     yield parts(shown)
         except GardenerError as error:
             yield _parts(Shown(notice=notice(error.message, error.next_step, bad=True)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
@@ -35,8 +35,12 @@ class Restored(NamedTuple):
         return {"id": self.id, "kept": self.old, **self.trial.as_json()}
 
 
-def restore_home(paths: Paths, store: Store, wanted: str = "") -> Restored:
+def restore_home(
+    paths: Paths, store: Store, wanted: str = "", amend: Callable[[str], None] = lambda staged: None
+) -> Restored:
     """Puts the home back as backup `wanted` has it; "" takes the newest good one.
+
+    `amend` may change what is staged in the folder that it is given, before it is tried.
 
     Raises BackupNotFound, BackupDamaged naming the file and a good backup, SchemaTooNew, LockedError while the app runs
     or a project is written to, DiskFull. In all these cases the live home is as it was.
@@ -54,6 +58,7 @@ def restore_home(paths: Paths, store: Store, wanted: str = "") -> Restored:
         try:
             stage(entry.path, found, ensure_directory(staged))
             _log.debug("restore: staged (%s)", staged)
+            amend(staged)
             tried = try_home(staged, found)
             if tried.problems:
                 store.record_proof(found.id, "restore", tried.problems)

@@ -39,7 +39,7 @@ LEFT_OUT = {
     "repairs": "what repairs have put aside",
 }
 """Folders of the home that no backup holds, and why. Keys of model servers are in the system's keyring, not here."""
-OF_THE_MACHINE = ("health.db",)
+OF_THE_MACHINE = ("health.db", "samples.db")
 """Files that are about this machine's past, and neither kept nor put back."""
 _DERIVED_IN_PROJECT = ("index", "prompt-cache", "evaluation")
 """The index is captured by itself; prompt caches are made again; an evaluation's copy lasts as long as its run."""
@@ -237,7 +237,9 @@ def _add_rest(paths: Paths, writer: _Writer) -> None:
     """Everything else in the home: settings, and whatever later versions keep there."""
     skipped = (*LEFT_OUT, "projects", "trash", "state.db", *OF_THE_MACHINE)
     for path in _files(paths.home, skipped):
-        if not path.startswith(("state.db.before-", "health.db.damaged-", "restoring", "before-restore")):
+        if not path.startswith(
+            ("state.db.before-", "health.db.damaged-", "samples.db.aside-", "restoring", "before-restore")
+        ):
             writer.add(os.path.join(paths.home, path), path)
     writer.left_out += [f"{name}/: {why}" for name, why in LEFT_OUT.items()]
 

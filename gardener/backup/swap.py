@@ -22,8 +22,10 @@ _log = logging.getLogger("gardener.backup")
 JOURNAL = "restoring.json"
 STAGED = "restoring-"
 OLD = "before-restore-"
-KEPT = ("models", "embeddings", "logs", "run", "backups", "health.db", "repairs")
-"""What a restore leaves alone in the home."""
+KEPT = ("models", "embeddings", "logs", "run", "backups", "repairs")
+"""Folders of the home that a restore leaves alone."""
+MACHINE = ("health.db", "samples.db")
+"""Files that tell of this machine and are in no backup, with what SQLite and we put beside them: left alone, too."""
 _WAIT_S = 30.0
 
 
@@ -122,7 +124,7 @@ def remove_unfinished(paths: Paths) -> None:
 
 
 def _is_content(name: str) -> bool:
-    return name not in KEPT and not name.startswith((JOURNAL, STAGED, OLD))
+    return name not in KEPT and not name.startswith((JOURNAL, STAGED, OLD, *MACHINE))
 
 
 def _next_number(paths: Paths) -> int:

@@ -34,5 +34,5 @@ def doctor(args: argparse.Namespace, console: Console) -> int:
         if finding.fix and finding.severity != "ok":
             console.line(f"    try: {inert(finding.fix)}")
         if finding.runbook:
-            console.line(f"    more: {finding.runbook}")
+            console.line(f"    more: gardener runbook {finding.id}")
     return 1 if worst else 0

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gardener.health.issues import Issue
     from gardener.paths import Paths
 
-ACTIONS = ("show", "ack", "snooze", "maintenance", "history", "alerts", "kinds")
+ACTIONS = ("show", "ack", "snooze", "maintenance", "history", "alerts", "trends", "kinds")
 _UNITS = {"m": 60.0, "h": 3_600.0, "d": 86_400.0}
 LONGEST_S = 366 * 86_400.0
 _MARKS = {"warning": "!!", "error": "XX"}
@@ -28,12 +28,15 @@ def configure_health(parser: argparse.ArgumentParser) -> None:
   gardener health maintenance off
   gardener health history              issues of the last 30 days
   gardener health alerts               what was told, and where it could not be delivered
+  gardener health trends               what was measured, when the disk is full, how many projects fit
+  gardener health trends --days 90
   gardener health kinds                everything that can be found, with its runbook
 
 Exit code of the first: 1 when an issue of severity error is open. All checks, made now: gardener doctor
 """
     parser.add_argument("action", nargs="?", default="show", choices=ACTIONS, metavar="ACTION", help=", ".join(ACTIONS))
     parser.add_argument("words", nargs="*", metavar="ARGUMENT", help="an issue's number, a time, or off")
+    parser.add_argument("--days", type=int, default=7, metavar="N", help="trends: time to look back (default 7)")
     parser.add_argument("--reason", default="", help="maintenance: why, for whoever looks")
     parser.set_defaults(run=health)
 
@@ -55,6 +58,10 @@ def health(args: argparse.Namespace, console: Console) -> int:
         return _maintenance(database, words, args.reason, console)
     if words:
         raise UsageError(f"gardener health {args.action} takes no {words[0]!r}.", next_step="gardener health --help")
+    if args.action == "trends":
+        from gardener.cli.trends import trends
+
+        return trends(args, console)
     if args.action == "history":
         return _history(database, console)
     if args.action == "alerts":
@@ -110,7 +117,7 @@ def _print(issue: Issue, now: float, console: Console) -> None:
     if issue.fix:
         console.line(f"    try: {one_line(issue.fix)}")
     if issue.runbook:
-        console.line(f"    more: {issue.runbook}")
+        console.line(f"    more: gardener runbook {issue.kind}")
 
 
 def _ack(database: HealthDatabase, words: list[str], console: Console) -> int:

@@ -48,6 +48,7 @@ def show_help(args: argparse.Namespace, console: Console) -> int:
         for path, text in (
             (paths.config, "your settings"),
             (paths.state_db, "projects, the active one, conversations"),
+            (paths.health_db, "issues, alerts and the last round of checks"),
             (paths.projects, "an index per project"),
             (paths.embeddings, "vectors by content, shared by all projects"),
             (paths.models, "the embedder, made once from the packaged weights"),

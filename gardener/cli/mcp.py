@@ -45,6 +45,7 @@ def _serve(project: str | None, console: Console) -> int:
     import os
     import sys
 
+    from gardener.audit import process_actor
     from gardener.cli.index import resume_vectors
     from gardener.telemetry import configure_logging
 
@@ -53,6 +54,7 @@ def _serve(project: str | None, console: Console) -> int:
         console.note("gardener mcp install CLIENT    (claude-code, cursor, vscode, zed)")
     with open_gardener(console) as gardener:
         configure_logging(gardener.paths, gardener.settings, "mcp")
+        process_actor("mcp")
         if project:
             gardener.context(project)  # a wrong name is said now and not at every call
         from gardener.mcp.server import build_server

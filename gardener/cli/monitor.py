@@ -25,10 +25,12 @@ What it found: gardener health. One monitor runs for each data folder.
 def monitor(args: argparse.Namespace, console: Console) -> int:
     import signal
 
+    from gardener.audit import process_actor
     from gardener.checks import good_settings
     from gardener.errors import UsageError
     from gardener.memory import be_frugal
     from gardener.monitor import Monitor
+    from gardener.server.app_figures import app_figures
     from gardener.server.app_state import ask_app
     from gardener.telemetry import configure_logging
 
@@ -37,7 +39,8 @@ def monitor(args: argparse.Namespace, console: Console) -> int:
     be_frugal()
     gardener = open_gardener(console)  # never closed: a check that hangs may be in the middle of a query
     configure_logging(gardener.paths, good_settings(gardener), "monitor")
-    running = Monitor(gardener, lambda: ask_app(gardener.paths))
+    process_actor("monitor")
+    running = Monitor(gardener, lambda: ask_app(gardener.paths), lambda: app_figures(gardener.paths))
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: running.stop())
     console.note(f"Watching over {gardener.paths.home}; what is found: gardener health")

@@ -33,6 +33,7 @@ def configure_serve(parser: argparse.ArgumentParser) -> None:
 
 
 def serve(args: argparse.Namespace, console: Console) -> int:
+    from gardener.audit import process_actor
     from gardener.server.run import LOOPBACK
     from gardener.server.run import serve as run_server
     from gardener.telemetry import configure_logging
@@ -40,6 +41,7 @@ def serve(args: argparse.Namespace, console: Console) -> int:
     with open_gardener(console) as gardener:
         settings = gardener.settings
         configure_logging(gardener.paths, settings, "app")
+        process_actor("app")
 
         def ready(edge: Edge) -> None:
             if console.as_json:

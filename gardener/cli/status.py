@@ -56,6 +56,17 @@ def _model_line(resident: dict[str, object]) -> str:
     return "; ".join(parts)
 
 
+def _note_unfinished_upgrade(console: Console) -> None:
+    from gardener.upgrade.program import running_program
+
+    if (program := running_program()) is None:
+        return
+    from gardener.upgrade.journal import interrupted
+
+    if (now := interrupted(program)) is not None:
+        console.note(f"The {now.kind} from {now.old} to {now.new} was interrupted: gardener upgrade")
+
+
 def status(args: argparse.Namespace, console: Console) -> int:
     from gardener.server.client import find_app
 
@@ -65,6 +76,7 @@ def status(args: argparse.Namespace, console: Console) -> int:
     report["watching"] = watch_states(app).get(str(report["project"]), "") if app else ""
     report["app"] = None if app is None else {"pid": app.pid, "url": app.url, "version": app.version}
     report["resident"] = resident_model(app) if app else {}
+    _note_unfinished_upgrade(console)
     if console.as_json:
         console.json(report)
         return 0

@@ -246,6 +246,7 @@ def _data(gardener: Gardener) -> Part:
         "mode": _mode(paths.home),
         "state.db": _database(paths.state_db, len(MIGRATIONS)),
         "health.db": _database(paths.health_db, len(OF_HEALTH)),
+        "samples.db": {"bytes": bytes_of(paths.samples_db)},
     }
 
 

@@ -69,11 +69,13 @@ def app_checks(state: Callable[[], AppState], version: str, port: Callable[[], i
 
 def _app(state: AppState, version: str, port: Callable[[], int]) -> Finding | list[Finding]:
     if not state.url:
+        if not state.expected:
+            return note("not running", "gardener ui")
         if is_taken(port()):
-            detail = f"The app does not run, and another program has its port {port()}."
-            found = Finding("port-taken", "warning", detail, f"gardener serve --port {port() + 1}", str(port()))
-            return [found, _down()] if state.expected else found
-        return _down() if state.expected else note("not running", "gardener ui")
+            detail = f"Another program has the app's port {port()}."
+            other = f"gardener config set server.port {port() + 1} && gardener service restart"
+            return [Finding("port-taken", "warning", detail, other, str(port())), _down()]
+        return _down()
     if not state.answers:
         return Finding("app-down", "error", f"It runs at {state.url} and does not answer.", "gardener service restart")
     if state.unready:

@@ -16,7 +16,8 @@ _log = logging.getLogger("gardener.health")
 
 MOST_WAITING = 100
 """Alerts that wait for one sink; what comes then is counted as not delivered."""
-FAILED = "sinks that failed"
+RESUMED_S = 3_600.0
+"""An alert that is older would only confuse."""
 
 
 class Delivery:
@@ -42,6 +43,14 @@ class Delivery:
                 if isinstance(sink, GardenerError):
                     self._ended(alert, name, sink.message)
                 else:
+                    self._enqueue(name, sink, alert)
+
+    def resume(self, now: float) -> None:
+        """Delivers what a monitor that was killed had recorded in the last hour and not brought to every sink."""
+        late = [alert for alert in self._database.alerts() if now - RESUMED_S <= alert.at <= now]
+        for name, sink in self._sinks().items():
+            for alert in reversed(late):
+                if name not in alert.delivered and not isinstance(sink, GardenerError):
                     self._enqueue(name, sink, alert)
 
     def check(self) -> Finding | list[Finding]:

@@ -77,6 +77,8 @@ _ROWS = (
     Kind("app-outdated", "The running app is of another version than the installed one", _WARNING),
     Kind("port-taken", "Another program has the app's port", _WARNING, noisy=True),
     Kind("monitor-down", "The monitor should run and does not", _WARNING, noisy=True),
+    # versions
+    Kind("upgrade-unfinished", "An upgrade was interrupted", _WARNING),
     # backups
     Kind("backup-old", "The newest backup is too old", _WARNING),
     Kind("backup-damaged", "A backup is damaged", _BOTH),

@@ -49,6 +49,7 @@ class ProjectIndex:
         """`query_embedder` gives None when vectors are switched off; `head` tells the commit that is checked out."""
         self.context = context
         self.settings = settings
+        self._stamp = settings.stamp()
         self._head = head
         self._lock = threading.RLock()
         self._checked_at = 0.0
@@ -75,6 +76,17 @@ class ProjectIndex:
                 settings.number("search.on_demand_budget_ms") if settings.flag("search.on_demand_vectors") else 0
             ),
         )
+
+    def outdated(self, settings_for: Callable[[ProjectContext], Settings]) -> bool:
+        """Whether settings were changed that this was opened with; two looks at the disk when no file has changed."""
+        stamp = self.settings.stamp()
+        if stamp == self._stamp:
+            return False
+        again = settings_for(self.context)
+        if any(key.startswith(("index.", "search.")) for key in again.changed_keys(self.settings)):
+            return True
+        self.settings, self._stamp = again, stamp
+        return False
 
     def _files(self) -> Mapping[str, FileRecord]:
         return self.indexer.manifest.files()

@@ -13,6 +13,7 @@ import os
 import time
 
 from gardener.errors import GardenerError, NameTaken, ProjectExists
+from gardener.line_log import AUDIT_LOG, PERFORMANCE_LOG, drop_lines
 from gardener.locks import ProcessLock
 from gardener.paths import DIRECTORY_MODE, ensure_directory, project_lock, translate_os_error
 from gardener.projects.names import checked_name, name_key, shell_word
@@ -139,6 +140,18 @@ class Trash:
                     connection.execute("UPDATE projects SET purging = 1 WHERE id = ?", (project_id,))
             return self._finish_purge(project_id)
 
+    def sweep(self, project_id: str) -> bool:
+        """Deletes what a process that had not noticed a purge has written since; False while the purge is going on.
+
+        Only for a project that this very process knew: of any other folder without a row state.db may be the one that
+        lost something. (A backup cannot take its place meanwhile: it is not restored while the app runs.)
+        """
+        with self._state.write() as connection:
+            if connection.execute("SELECT 1 FROM projects WHERE id = ?", (project_id,)).fetchone() is not None:
+                return False
+            _delete_tree(self._paths.project_home(project_id))
+        return True
+
     def recover(self) -> None:
         """Brings folders where the rows say and finishes begun purges; cheap when there is nothing to do.
 
@@ -209,6 +222,8 @@ class Trash:
             vectors = self._release_vectors(context_of(row, folder))
         # Both places: a process that had not noticed the removal may have gone on writing to the old one.
         deleted = [_delete_tree(place) for place in (folder, self._paths.project_home(project_id))]
+        for name in (AUDIT_LOG, PERFORMANCE_LOG):
+            drop_lines(os.path.join(self._paths.logs, name), project_id.encode())
         copies = tuple(self._state.old_copies())
         for copy in copies:
             os.unlink(copy)

@@ -59,6 +59,8 @@ REPAIRS: Mapping[str, Planner | NotHere] = {
     "app-outdated": services.app,
     "port-taken": NotHere("The other program is not Gardener's to end.", "gardener config set server.port 7469"),
     "monitor-down": services.monitor,
+    "upgrade-unfinished": NotHere("The upgrade knows by itself how far it came, and finishes or undoes it.",
+                                  "gardener upgrade"),
     # backups
     "backup-old": files.make_backup,
     "backup-damaged": files.damaged_backup,

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gardener import paths
+from gardener.audit import record
 from gardener.errors import NameTaken, NotFoundError
 
 log = logging.getLogger("gardener.server")
@@ -62,6 +63,7 @@ class Access:
 
     def __init__(self, directory: str, launch_token: str) -> None:
         self._path = os.path.join(directory, "access.json")
+        self._logs = os.path.join(os.path.dirname(directory), "logs")
         self._launch = digest(launch_token)
         self._lock = threading.Lock()
         self._links: dict[str, float] = {}
@@ -110,6 +112,7 @@ class Access:
         session = secrets.token_urlsafe(32)
         now = time.time()
         self._add(Credential(new_id(), "browser", "browser", digest(session), now, now + SESSION_SECONDS))
+        record(self._logs, "browser.entered")
         return session
 
     # ---- client tokens ---------------------------------------------------------------------------------
@@ -122,6 +125,7 @@ class Access:
         if any(credential.name == name for credential in self.clients()):
             raise NameTaken(f"There is already a client token named {name!r}.", next_step="gardener token list")
         self._add(Credential(new_id(), name, "client", digest(token), time.time()))
+        record(self._logs, "token.created", name=name)
         return token
 
     def clients(self) -> list[Credential]:
@@ -134,6 +138,7 @@ class Access:
             if len(kept) == len(self._credentials):
                 raise NotFoundError(f"There is no token {name_or_id!r}.", next_step="gardener token list")
             self._save(kept)
+        record(self._logs, "token.revoked", name=name_or_id)
 
     # ---- storage -----------------------------------------------------------------------------------------
 

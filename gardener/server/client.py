@@ -77,6 +77,17 @@ class AppClient:
                 raise app_error(loaded, response.status)
             return loaded
 
+    def text(self, path: str) -> str:
+        """The body of a GET that is no JSON. Raises AppUnreachable, also for any other status than 200."""
+        with self._exchange("GET", path, None) as response:
+            body = response.read().decode("utf-8", "replace")
+            if response.status != 200:
+                raise AppUnreachable(
+                    f"The app at {self.app.url} answers {path} with HTTP status {response.status}.",
+                    next_step="gardener status",
+                )
+            return body
+
     def look(self, path: str) -> tuple[int, dict[str, Any]]:
         """The status and body of a GET, whatever the status. Raises AppUnreachable."""
         with self._exchange("GET", path, None) as response:

@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from gardener import __version__
+from gardener.app import INDEXES_IN_MEMORY
 from gardener.continued_answer import broken_answer
 from gardener.errors import GardenerError, IntegrityError
 from gardener.metrics import Metrics
@@ -26,6 +27,7 @@ from gardener.server.events import (
 from gardener.server.health_view import HealthView
 from gardener.server.jobs import Job, JobKind, Jobs, Work
 from gardener.server.runfile import authority
+from gardener.server.system_metrics import SystemMetrics
 from gardener.server.warming import Warming
 from gardener.server.watching import Watching
 from gardener.types import Answer, AnswerEvent, IndexState, Message, ProjectContext, TextDelta
@@ -75,6 +77,8 @@ class Edge:
         self.jobs = Jobs(at_once=answers_at_once)
         self.access = Access(gardener.paths.run, launch.token)
         self.metrics = Metrics(__version__)
+        gardener.performance.watchers.append(self._count_work)
+        self.system = SystemMetrics(gardener.paths, INDEXES_IN_MEMORY)
         self.refusals: Counter[str] = Counter()
         """Requests that the guard refused, by reason."""
         self.damaged: dict[str, IntegrityError] = {}
@@ -91,6 +95,11 @@ class Edge:
         gardener.watch_state = lambda context: str(self.watching.state(context.id))
         self._lock = threading.Lock()
         self._index_states: dict[str, tuple[float, IndexState]] = {}
+
+    def _count_work(self, event: str, seconds: float, outcome: str) -> None:
+        if event == "search":
+            self.metrics.count("gardener_searches_total", outcome=outcome)
+            self.metrics.observe("gardener_search_seconds", seconds)
 
     # ---- answers -------------------------------------------------------------------------------------
 

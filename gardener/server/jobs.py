@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from contextvars import copy_context
 from functools import partial
 from typing import Literal
 
@@ -53,6 +54,8 @@ class Job:
         self.finished = 0.0
         self.state: JobState = "queued"
         self.cancel = threading.Event()
+        self.context = copy_context()
+        """Of whoever asked for it: the audit log says by which way a change came."""
         self._events: list[JsonObject] = []
         self._changed = threading.Condition()
         self._wakers: set[Callable[[], None]] = set()
@@ -234,14 +237,25 @@ class Jobs:
                 del self._jobs[job.id]
 
     def close(self, timeout_s: float = 10.0) -> bool:
-        """Cancels everything and waits until partial texts are saved. False when something did not stop in
-        time."""
+        """Cancels everything and waits until questions and partial texts are saved. False when something did not stop
+        in time."""
+        dropped: list[Job] = []
         with self._lock:
             self._closing = True
-            jobs, threads = list(self._jobs.values()), list(self._threads.values())
-        for job in jobs:
-            if not job.over:
-                self.cancel(job.id)
+            for job in self._jobs.values():
+                if not job.over:
+                    job.cancel.set()
+            for queue in self._queues.values():
+                for job, work in queue:
+                    # An answer was promised: begun, it stores its question, and ends there as it is cancelled.
+                    if job.kind == "answer":
+                        self._begin(job, work)
+                    else:
+                        dropped.append(job)
+                queue.clear()
+            threads = list(self._threads.values())
+        for job in dropped:
+            self._end(job, "cancelled")
         deadline = time.monotonic() + timeout_s
         for thread in threads:
             thread.join(max(0.0, deadline - time.monotonic()))
@@ -262,12 +276,16 @@ class Jobs:
         queue = self._queues[lane]
         running = sum(1 for job in self._jobs.values() if job.lane == lane and job.state == "running")
         while queue and running < self._at_once:
-            job, work = queue.pop(0)
-            job.enter("running")
-            thread = threading.Thread(target=self._run, args=(job, work), name=f"job-{job.kind}-{job.id}", daemon=True)
-            self._threads[job.id] = thread
-            thread.start()
+            self._begin(*queue.pop(0))
             running += 1
+
+    def _begin(self, job: Job, work: Work) -> None:
+        job.enter("running")
+        thread = threading.Thread(
+            target=job.context.run, args=(self._run, job, work), name=f"job-{job.kind}-{job.id}", daemon=True
+        )
+        self._threads[job.id] = thread
+        thread.start()
 
     def _forget_old(self) -> None:
         # Answers last: somebody may come back for them, and watching makes an index job for every saved file.

@@ -3,6 +3,7 @@ job."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, Query
@@ -11,6 +12,7 @@ from starlette.responses import StreamingResponse
 from gardener.server.bodies import AskBody, ContinueBody, Empty, IndexBody, SearchBody
 from gardener.server.conversation_key import conversation_key, conversations_key
 from gardener.server.events import JsonObject
+from gardener.server.runfile import upgrading_file
 from gardener.server.sse import job_stream, sse_response
 
 if TYPE_CHECKING:
@@ -177,6 +179,8 @@ def pulse_json(edge: Edge, conversation: str | None = None) -> JsonObject:
     status = edge.gardener.status()
     active = edge.gardener.registry.active()
     pulse: JsonObject = {"started": edge.launch.started, "page": page_key(edge, status), "active": None, "work": None}
+    if os.path.exists(upgrading_file(edge.gardener.paths)):
+        pulse["upgrading"] = True  # when the pages lose this app, they know why
     pulse["issues"] = dict(edge.health.counts())
     if active is None:
         return pulse

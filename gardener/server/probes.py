@@ -19,6 +19,7 @@ from gardener.index.facts import summary
 from gardener.metrics import CONTENT_TYPE
 from gardener.paths import index_directory
 from gardener.server.events import JsonObject
+from gardener.telemetry import lost_records
 from gardener.types import IndexState, ProjectContext
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def metrics_text(edge: Edge) -> str:
             severity=severity,
         )
     edge.metrics.set("gardener_budget_used_ratio", _budget_used(edge))
+    edge.metrics.set("gardener_log_records_lost", lost_records())
     for name, held in edge.gardener.models.resident().items():
         text.metric("gardener_model_weight_bytes", "gauge", "Weights in memory.", held.weight_bytes, backend=name)
         text.metric("gardener_model_cache_bytes", "gauge", "Prompt caches in memory.", held.cache_bytes, backend=name)
@@ -127,12 +129,15 @@ def metrics_text(edge: Edge) -> str:
                 value,
                 backend=name,
             )
+    changes = edge.warming.changes
+    text.metric("gardener_switches_total", "counter", "Changes of the active project, by whomever.", changes)
     unfinished = [job for job in edge.jobs.find() if not job.over]
     for state in ("queued", "running"):
         count = sum(job.state == state for job in unfinished)
         text.metric("gardener_jobs", "gauge", "Jobs that are not finished.", count, state=state)
     for ended, count in sorted(edge.jobs.finished_states.items()):
         text.metric("gardener_jobs_finished_total", "counter", "Jobs that ended.", count, state=ended)
+    edge.system.add_to(text)
     for code, count in sorted(edge.refusals.items()):
         text.metric("gardener_refused_requests_total", "counter", "Refused by the guard.", count, reason=code)
     return edge.metrics.text().decode() + text.finished()
@@ -156,21 +161,18 @@ def _index_state(edge: Edge, active: ProjectContext | None) -> IndexState | None
 
 
 class Exposition:
-    """Collects samples; one HELP and TYPE line per metric name."""
+    """Collects samples; all of one metric stand together below its HELP and TYPE, as the format asks for."""
 
     def __init__(self) -> None:
-        self._lines: list[str] = []
-        self._named: set[str] = set()
+        self._families: dict[str, list[str]] = {}
 
     def metric(self, name: str, kind: str, help_text: str, value: float, **labels: str) -> None:
-        if name not in self._named:
-            self._named.add(name)
-            self._lines += [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}"]
+        lines = self._families.setdefault(name, [f"# HELP {name} {help_text}", f"# TYPE {name} {kind}"])
         inside = ",".join(f'{label}="{escaped(text)}"' for label, text in labels.items())
-        self._lines.append(f"{name}{{{inside}}} {value:g}" if inside else f"{name} {value:g}")
+        lines.append(f"{name}{{{inside}}} {value:.15g}" if inside else f"{name} {value:.15g}")
 
     def finished(self) -> str:
-        return "\n".join(self._lines) + "\n"
+        return "\n".join(line for lines in self._families.values() for line in lines) + "\n"
 
 
 def escaped(label: str) -> str:

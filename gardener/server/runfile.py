@@ -51,6 +51,11 @@ def app_file(paths: Paths) -> str:
     return os.path.join(paths.run, "app.json")
 
 
+def upgrading_file(paths: Paths) -> str:
+    """There while an upgrade is about to end the app, and to start the next."""
+    return os.path.join(paths.run, "upgrading")
+
+
 def app_lock(paths: Paths) -> ProcessLock:
     return ProcessLock(os.path.join(paths.run, "app.lock"), "gardener serve")
 
@@ -88,6 +93,8 @@ class RunFile:
                 f"Gardener is already running as process {holder.get('pid', 'unknown')}{where}.",
                 next_step="gardener ui",
             ) from error
+        with suppress(FileNotFoundError):  # this app is what was waited for
+            os.unlink(upgrading_file(self._paths))
 
     def publish(self, app: RunningApp) -> None:
         """Writes run/app.json (0600, atomic). Call it once the app accepts connections."""

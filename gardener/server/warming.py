@@ -61,6 +61,8 @@ class Warming:
         self._wish: ProjectContext | None = None
         self._cancel = threading.Event()
         self.last: Warmth | None = None
+        self.changes = 0
+        """How often the active project has become another one, whoever made it so; looked at twice a second."""
         self._threads = [
             threading.Thread(target=self._look, name="warming-look", daemon=True),
             threading.Thread(target=self._prepare, name="warming", daemon=True),
@@ -97,6 +99,7 @@ class Warming:
             if active is not None and (active != seen or now - wished_at > AGAIN_S):
                 with self._changed:
                     if active != seen:
+                        self.changes += seen is not None and active.id != seen.id
                         self._cancel.set()  # what is being prepared is of a project that nobody is in any more
                     self._wish = active
                     self._changed.notify_all()

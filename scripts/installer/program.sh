@@ -28,6 +28,7 @@ take_lock() {
 }
 
 release() { # at every end, Ctrl-C included: what is left is whole or has no name that anything reads
+  forget_output
   [ -n "${LOCKED:-}" ] || return 0
   rm -rf "$PROGRAM/.staging" "$PROGRAM/.lock"
   rmdir "$PROGRAM/versions" "$PROGRAM" 2>/dev/null || true # when nothing came of it
@@ -120,7 +121,7 @@ flip() { # the last step, and one rename: before it the old version runs, after 
     return 0
   fi
   perform "note in $PROGRAM/installation.json that $NAME is ready" layout record "$PROGRAM" "$NAME" "$SOURCE_KIND" "$FROM"
-  perform "ln -s versions/$NAME $(shown "$PROGRAM/current"), by one rename" layout link "versions/$NAME" "$PROGRAM/current"
+  perform "\$ ln -s versions/$NAME $(shown "$PROGRAM/current") # by one rename" layout link "versions/$NAME" "$PROGRAM/current"
   FLIPPED=${before:-}
 }
 

@@ -34,30 +34,33 @@ shown() { # the command as one could type it
 }
 
 run() { # COMMAND...: does it, or under --dry-run only says so
-  perform "$(shown "$@")" "$@"
+  perform "\$ $(shown "$@")" "$@"
 }
 
 perform() { # TEXT FUNCTION...: as run, for what is no command that one could type
   if [ -n "$DRY_RUN" ]; then
-    printf '  would   %s\n' "$1"
+    printf '  would   %s\n' "${1#\$ }"
     return 0
   fi
-  printf '  $ %s\n' "$1"
+  printf '  %s\n' "$1"
   shift
   "$@"
 }
 
-quietly() { # COMMAND...: as run, but its output is shown only when it fails; it is kept in $OUTPUT
-  local file code=0
-  OUTPUT=
+quietly() { # COMMAND...: as run, but its output is shown only when it fails
+  local code=0
   [ -z "$DRY_RUN" ] || { run "$@"; return 0; }
   printf '  $ %s\n' "$(shown "$@")"
-  file=$(mktemp "${TMPDIR:-/tmp}/gardener-install.XXXXXX")
-  "$@" >"$file" 2>&1 || code=$?
-  OUTPUT=$(cat "$file")
-  rm -f "$file"
-  [ "$code" -eq 0 ] || printf '%s\n' "$OUTPUT" | tail -n 40 >&2
+  OUTPUT_FILE=$(mktemp "${TMPDIR:-/tmp}/gardener-install.XXXXXX")
+  "$@" >"$OUTPUT_FILE" 2>&1 || code=$?
+  [ "$code" -eq 0 ] || tail -n 40 "$OUTPUT_FILE" >&2
+  forget_output
   return "$code"
+}
+
+forget_output() {
+  [ -z "${OUTPUT_FILE:-}" ] || rm -f "$OUTPUT_FILE"
+  OUTPUT_FILE=
 }
 
 visibly() { # COMMAND...: what it says is progress on a terminal, and of no use in a log

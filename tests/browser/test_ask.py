@@ -13,6 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import BrowserContext, Page, expect
 
 from gardener.app import Gardener
+from gardener.server.runfile import upgrading_file
 from tests.browser.app_process import EVENTS_AT_ONCE, requests
 from tests.browser.conftest import Seen, Steered, answered, app_process, ask, enter, shows, until
 from ui.mount import scrub_environment
@@ -289,10 +290,16 @@ def test_a_lost_app_shows_a_banner_that_clears(browser: BrowserContext, garden: 
         ask(page)
         answered(page)
         page.evaluate("window.before = true")
+        upgrading = Path(upgrading_file(own.paths))
+        upgrading.touch()  # as an upgrade does before it ends the app
+        with page.expect_event(
+            "response", lambda answer: "/api/pulse" in answer.url and answer.json().get("upgrading") is True
+        ):
+            pass
         first.process.kill()
-        expect(page.locator("#lost")).to_contain_text("not running", timeout=5_000)
+        expect(page.locator("#lost")).to_contain_text("being upgraded", timeout=5_000)
     with app_process(str(home), tmp_path / "control", first.app.port) as second:
-        assert second.app.port == first.app.port
+        assert second.app.port == first.app.port and not upgrading.exists()
         page.wait_for_function("window.before === undefined")
         page.wait_for_selector("#page-key:not([data-key=''])", state="attached")
         assert page.query_selector("#lost") is None

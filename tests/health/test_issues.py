@@ -134,6 +134,11 @@ def test_acknowledged_is_silent_until_worse_or_over() -> None:
     life.round("error")
     life.round("")
     assert life.changes == ["opened", "worsened", "resolved"]
+    life.round("error")
+    assert life.issue is not None
+    life.issue = issues.acknowledge(life.issue, life.now)
+    life.round("warning")
+    assert life.changes[3:] == ["opened"]  # that it is better need not be told to who knows of it
 
 
 def test_snoozed_is_silent_for_a_while_and_then_told_again() -> None:
@@ -141,9 +146,11 @@ def test_snoozed_is_silent_for_a_while_and_then_told_again() -> None:
     life.round("warning")
     assert life.issue is not None
     life.issue = issues.snooze(life.issue, life.now + 2.5 * ROUND_S)
+    told = []
     for _ in range(5):
         life.round("warning")
-    assert life.changes == ["opened", "reminded"]
+        told.append(len(life.changes))
+    assert life.changes == ["opened", "reminded"] and told == [1, 1, 2, 2, 2]
     assert life.issue is not None
     life.issue = issues.snooze(life.issue, life.now + 10 * ROUND_S)
     life.round("")

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
+import signal
 import sys
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -127,6 +130,26 @@ def test_a_command_gets_json_and_no_shell_sees_it(tmp_path: Path) -> None:
     assert arguments == ["$HOME", "; id"] and json.loads(text)["subject"] == HOSTILE
 
 
+def test_a_command_that_never_stops_writing_or_leaves_something_running(tmp_path: Path) -> None:
+    floods = script(tmp_path, "floods", "for _ in range(640): os.write(2, b'x' * 65_536)\nsys.exit('the end')")
+    tracemalloc.start()
+    with pytest.raises(AlertFailed, match=r"ended with 1: x+the end"):
+        Command((floods,)).send(message(ALERT))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4_000_000  # of 40 MB that it wrote
+    pid = tmp_path / "pid"
+    leaves = script(
+        tmp_path,
+        "leaves",
+        f"child = os.fork()\nif child: open({str(pid)!r}, 'w').write(str(child))\nelse: time.sleep(60)",
+    )
+    try:
+        Command((leaves,), limit_s=30.0).send(message(ALERT))  # it has ended, whoever still has its outputs
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
+
+
 def test_a_command_that_fails_or_hangs_is_told_and_its_children_go_with_it(tmp_path: Path) -> None:
     with pytest.raises(AlertFailed, match="ended with 3: no such"):
         Command((script(tmp_path, "fails", "sys.stderr.write('no such room'); sys.exit(3)"),)).send(message(ALERT))
@@ -238,3 +261,17 @@ def test_a_key_that_is_configured_and_not_there_is_told(monkeypatch: pytest.Monk
     assert isinstance(found, ConfigError) and "NO_SUCH_KEY" in found.message
     monkeypatch.setenv("NO_SUCH_KEY", "now-it-is")
     assert isinstance(sinks.configured(load_settings(Paths(str(home))))["webhook"], Webhook)
+
+
+def test_what_a_killed_monitor_had_not_delivered_is_delivered_once(home: Path) -> None:
+    database = HealthDatabase(str(home / "health.db"))
+    gone = Asked((Finding("project-folder-gone", "error", "gone", subject="x", check="project"),), True)
+    key = ("project", "")
+    record(database, Round(1e6, 0, (), {key: gone}, frozenset({key})), Rule(1, 1), pid=1)
+    with hook() as server:
+        delivery = Delivery(database, lambda: {"webhook": webhook(server)})
+        for now in (1e6 - 1, 1e6 + 4_000, 1e6 + 60, 1e6 + 61):
+            delivery.resume(now)
+            assert delivery.wait(10)
+        assert len(server.got) == 1  # type: ignore[attr-defined]
+    assert database.alerts()[0].delivered == {"webhook": ""}

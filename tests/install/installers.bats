@@ -78,7 +78,8 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
   called "gardener service install"
   says "gardener models pull qwen2.5-coder-7b"
   [ "$(grep -c 'models pull' "$CALLS")" -eq 0 ] # --yes is no yes to gigabytes
-  [ ! -e "$PROGRAM/.staging" ] && [ ! -e "$PROGRAM/.lock" ]
+  [ ! -e "$PROGRAM/.staging" ]
+  [ ! -e "$PROGRAM/.lock" ]
   [ "$(PATH=$REAL_PATH stat -c %a "$PROGRAM" "$PROGRAM/installation.json" | tr '\n' ' ')" = "700 600 " ]
 
   installed=$(everything)
@@ -119,7 +120,9 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
   "$PROGRAM/current/bin/python" -c 'import time; time.sleep(600)' 3>&- & # what runs out of the program folder is ended
   run linux --uninstall < <(printf 'y\ny\ndelete\n')
   works
-  [ ! -e "$HOME/.local/share/gardener" ] && [ ! -e "$PROGRAM" ] && [ ! -L "$HOME/.local/bin/gardener" ]
+  [ ! -e "$HOME/.local/share/gardener" ]
+  [ ! -e "$PROGRAM" ]
+  [ ! -L "$HOME/.local/bin/gardener" ]
   [ ! -e "$HOME/.bashrc" ]
   [ -f "$HOME/shop/orders.py" ]
 }
@@ -176,7 +179,9 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
   STANDIN_PIP=unreachable run macos --yes
   fails
   says "No matching distribution found for torch"
-  [ ! -e "$PROGRAM/current" ] && [ ! -e "$HOME/.local/bin/gardener" ] && [ ! -e "$PROGRAM/.lock" ]
+  [ ! -e "$PROGRAM/current" ]
+  [ ! -e "$HOME/.local/bin/gardener" ]
+  [ ! -e "$PROGRAM/.lock" ]
   run macos --yes
   works
   says "is not complete: it is made anew"
@@ -188,8 +193,10 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
   STANDIN_CONTENT=changed STANDIN_PIP=interrupted run macos --yes
   fails 130
   says "the same command goes on"
+  [ -z "$(PATH=$REAL_PATH find "$TMPDIR" -name 'gardener-install.*')" ]
   [ "$(readlink "$PROGRAM/current")" = versions/0.1.0 ]
-  [ ! -e "$PROGRAM/.lock" ] && [ ! -e "$PROGRAM/.staging" ]
+  [ ! -e "$PROGRAM/.lock" ]
+  [ ! -e "$PROGRAM/.staging" ]
   STANDIN_CONTENT=changed run macos --yes --no-service
   works
   [[ $(readlink "$PROGRAM/current") == versions/0.1.0+???????? ]]
@@ -317,7 +324,8 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
   run macos --uninstall < <(printf 'y\nyes\n')
   works
   called "launchctl bootout gui/$(id -u)/dev.gardener.app"
-  [ ! -e "$agents/dev.gardener.app.plist" ] && [ -e "$agents/dev.gardener.app-123456.plist" ]
+  [ ! -e "$agents/dev.gardener.app.plist" ]
+  [ -e "$agents/dev.gardener.app-123456.plist" ]
   [ -d "$DATA" ]
   run macos --uninstall < <(printf 'y\ndelete\n')
   works

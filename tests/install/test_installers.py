@@ -35,6 +35,7 @@ def test_shellcheck_finds_nothing() -> None:
     assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.timeout(600)  # many small processes: a busy machine takes its time
 def test_installers_with_stand_ins_for_the_system(exported_models: Path) -> None:
     """Each test of installers.bats; those of macOS run here too, on what that system has and no more."""
     base = Path(getattr(sys, "_base_executable", sys.executable)).resolve()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -67,6 +69,9 @@ def test_a_session_over_http(served: Served, mode: str) -> None:
     assert told[0] == "Searching"
     jobs = served.edge.jobs.find(kind="answer")
     assert jobs[0].about == "how is it lit?"
+    timed = Path(served.gardener.paths.logs, "performance.log").read_text().splitlines()
+    actors = {line["event"]: line["actor"] for line in map(json.loads, timed)}
+    assert (actors["search"], actors["answer"]) == ("mcp", "mcp")
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import time
+from pathlib import Path
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from gardener.health.app import AppState, app_checks
@@ -11,7 +15,9 @@ from gardener.health.check import Asked, Finding, run_checks
 from gardener.health.issues import Rule
 from gardener.health.ledger import record
 from gardener.health.rounds import Round
+from gardener.paths import Paths
 from gardener.server.app_state import ask_app, own_state
+from gardener.server.runfile import RunFile, RunningApp
 from tests.serving import Served
 
 KEY = ("project", "")
@@ -92,4 +98,17 @@ def test_an_app_that_is_not_as_it_should_be(served: Served) -> None:
     assert kinds(AppState(expected=True)) == ["app-down"]
     assert kinds(AppState(url="http://x", answers=False)) == ["app-down"]
     assert kinds(AppState(url="http://x", unready="state.db is damaged.")) == ["app-unready"]
-    assert kinds(AppState(), served.app.port) == ["port-taken"]
+    assert kinds(AppState(expected=True), served.app.port) == ["port-taken", "app-down"]
+
+
+def test_an_app_that_hangs_is_not_waited_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gardener.server.app_state.ASK_S", 0.1)
+    paths = Paths(str(home))
+    run_file = RunFile(paths)
+    run_file.claim()
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts and never answers
+        port = silent.getsockname()[1]
+        run_file.publish(RunningApp(os.getpid(), "127.0.0.1", port, time.time(), "1", "token"))
+        state = ask_app(paths)
+    run_file.withdraw()
+    assert state.url.endswith(str(port)) and not state.answers

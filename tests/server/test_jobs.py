@@ -179,6 +179,24 @@ def test_closing_cancels_and_waits_and_refuses_more() -> None:
         jobs.start("answer", "p", "lane", "more", counting(1))
 
 
+def test_closing_begins_every_answer_that_was_promised() -> None:
+    """Its question is stored when it begins, and must not go with the queue."""
+    jobs = Jobs(at_once=1)
+    begun: list[str] = []
+
+    def work(job: Job) -> Iterator[JsonObject]:
+        begun.append(job.about)
+        job.cancel.wait(20)
+        yield from ()
+
+    first = jobs.start("answer", "p", "lane", "first", work)
+    waiting = [jobs.start("answer", "p", "lane", f"answer {number}", work) for number in range(3)]
+    index = jobs.start("index", "p", "lane", "index", work)
+    assert jobs.close()
+    assert begun[0] == "first" and sorted(begun[1:]) == ["answer 0", "answer 1", "answer 2"]
+    assert {job.state for job in (first, *waiting, index)} == {"cancelled"}
+
+
 def test_closing_names_work_that_does_not_obey(caplog: pytest.LogCaptureFixture) -> None:
     jobs, release, begun = Jobs(), threading.Event(), threading.Event()
 

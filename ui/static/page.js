@@ -3,8 +3,9 @@
   "use strict";
   const BEAT_MS = 500;      /* a switch made in a terminal shows within a second */
   const PATIENCE_MS = 2000; /* a server that is silent for this long, twice, is lost: the banner is up within 5 s */
+  const UPGRADE_MS = 180000; /* an app that said it was to be upgraded is missed after this long */
   const one = (selector) => document.querySelector(selector);
-  let started = null, lost = 0;
+  let started = null, lost = 0, leaving = 0;
 
   /* ---- heartbeat ---- */
   function banner(text) {
@@ -56,12 +57,14 @@
         if (started !== null && started !== pulse.started) { location.reload(); return; }
         started = pulse.started;
         lost = 0;
+        leaving = pulse.upgrading ? Date.now() : 0;
         banner("");
         chip(pulse);
         document.dispatchEvent(new CustomEvent("gardener-pulse", { detail: pulse }));
       }
     } catch {
-      if (++lost >= 2) banner("Gardener is not running. It will be back here by itself once you start it: gardener serve");
+      if (++lost >= 2 && Date.now() - leaving < UPGRADE_MS) banner("Gardener is being upgraded, and will be back here in a moment.");
+      else if (lost >= 2) banner("Gardener is not running. It will be back here by itself once you start it: gardener serve");
     }
     setTimeout(beat, document.hidden ? 4 * BEAT_MS : BEAT_MS);
   }

@@ -1,0 +1,45 @@
+"""The fault programs themselves, each with the least that it can try; `make faults` and `make soak` try much more."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from faults import kills, rot
+from faults.garden import Garden, Outcome, show
+
+
+def test_a_broken_promise_is_a_failure(capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = Outcome("good", 3), Outcome("bad", 2, ["a message is gone"])
+    assert show("Title", [good], 0.0) == 0
+    assert show("Title", [good, bad], 0.0) == 1
+    said = capsys.readouterr().out
+    assert "1 BROKEN" in said and "a message is gone" in said
+
+
+def test_a_garden_sees_what_differs(tmp_path: Path) -> None:
+    """The comparisons that the verdicts rest on tell different homes apart."""
+    root = tmp_path / "code"
+    root.mkdir()
+    (root / "a.py").write_text("def one():\n    return 1\n")
+    garden = Garden(tmp_path / "home")
+    garden.must("add", str(root), "--no-vectors", "--quiet")
+    chunks, memory = garden.chunks("code"), garden.memory()
+    (root / "a.py").write_text("def one():\n    return 2\n")
+    garden.must("index", "--quiet")
+    garden.must("ask", "What does one return?", "--json")
+    assert garden.chunks("code") != chunks
+    assert garden.memory() != memory
+
+
+@pytest.mark.parametrize("trial", [kills.switch, kills.restore], ids=["switch", "restore"])
+def test_nothing_is_lost_by_a_kill(tmp_path: Path, trial: kills.Trial) -> None:
+    outcome = trial(tmp_path, random.Random(3), 2)
+    assert outcome.tried == 2
+    assert not outcome.broken
+
+
+def test_flipped_bits_are_noticed(tmp_path: Path) -> None:
+    assert rot.main(tmp_path, 4, 2) == 0
