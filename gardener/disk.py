@@ -121,7 +121,7 @@ def disk_use(gardener: Gardener) -> DiskUse:
         shared.append({"what": what, "name": "", "bytes": bytes_of(getattr(paths, what))})
     state = sum(bytes_of(paths.state_db + suffix) for suffix in ("", "-wal", "-shm"))
     shared.append({"what": "state.db", "name": "", "bytes": state})
-    shared.append({"what": "health.db", "name": "", "bytes": _bytes(paths.health_db)})
+    shared.append({"what": "health.db", "name": "", "bytes": bytes_of(paths.health_db)})
     projects.sort(key=lambda row: -row["bytes"])
     freeable.sort(key=lambda item: -item.bytes)
     return DiskUse(paths.home, bytes_of(paths.home), projects, shared, [item for item in freeable if item.bytes])
