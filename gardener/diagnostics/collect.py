@@ -46,7 +46,7 @@ def collect(gardener: Gardener, app: Callable[[], AppState], findings: list[Find
         "issues.json": lambda: _issues(gardener, numbers),
         "settings.json": lambda: _settings(gardener),
         "data.json": lambda: _data(gardener),
-        "projects.json": lambda: _projects(gardener, numbers),
+        "projects.json": lambda: _projects(gardener),
         "models.json": lambda: _models(gardener),
         "answers.json": lambda: _answers(gardener),
         "backups.json": lambda: _backups(gardener),
@@ -71,8 +71,11 @@ class ProjectNumbers:
     def __init__(self, gardener: Gardener) -> None:
         from gardener.checks import listed_projects
 
-        self.contexts = listed_projects(gardener)
-        self._of_names = {context.name: number for number, context in enumerate(self.contexts, start=1)}
+        try:
+            contexts = listed_projects(gardener)
+        except GardenerError:
+            contexts = []  # the part about projects says so; each is then one of the others
+        self._of_names = {context.name: number for number, context in enumerate(contexts, start=1)}
         self._others: dict[str, int] = {}
 
     def subject(self, text: str) -> str:
@@ -289,13 +292,14 @@ def _uri(path: str) -> str:
     return quote(path)
 
 
-def _projects(gardener: Gardener, numbers: ProjectNumbers) -> Part:
+def _projects(gardener: Gardener) -> Part:
+    from gardener.checks import listed_projects
     from gardener.disk import project_bytes
     from gardener.index.facts import summary
     from gardener.paths import index_directory
 
     rows = []
-    for number, context in enumerate(numbers.contexts, start=1):
+    for number, context in enumerate(listed_projects(gardener), start=1):
         row: Part = {"project": number, "trusted": context.trusted, "adapter": bool(context.adapter),
                      "folder_there": os.path.isdir(context.root), **project_bytes(context.home)}  # fmt: skip
         try:

@@ -173,7 +173,7 @@ def test_a_broken_home_has_its_bundle_too_and_nothing_is_written_unasked(
     assert gardener("diagnostics").code == 0
     (written,) = tmp_path.glob("gardener-diagnostics-*.tar.gz")
     parts = parts_of(written)
-    assert parts["answers.json"]["could_not_be_made"] == "state-damaged"
+    assert parts["answers.json"]["could_not_be_made"] == parts["projects.json"]["could_not_be_made"] == "state-damaged"
     assert parts["data.json"]["state.db"]["whole"] is False
     before = written.read_bytes()
     with pytest.raises(ConflictError, match="exists already"):
