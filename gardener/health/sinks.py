@@ -14,8 +14,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -33,6 +35,7 @@ _log = logging.getLogger("gardener.health")
 DESKTOP_S: Final = 10.0
 COMMAND_S: Final = 30.0
 WEBHOOK_S: Final = 10.0
+_LAST_WORDS_S: Final = 1.0
 WEBHOOK_TRIES: Final = 3
 _SHOWN: Final = 300
 """Characters of a notification's text."""
@@ -133,35 +136,62 @@ class Command:
 
 
 def run_bounded(arguments: Sequence[str], data: bytes, limit_s: float) -> None:
-    """Runs a program in a process group of its own, which is killed when the time is up. Raises AlertFailed."""
+    """Runs a program in a process group of its own, which is killed when the time is up. Raises AlertFailed.
+
+    It has ended when the program itself has: what that left running in the background may go on, and keep its outputs.
+    """
+    said = _Tail()
     try:
         process = subprocess.Popen(
-            list(arguments), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            list(arguments), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said.write_end,
             start_new_session=True,
         )  # fmt: skip
     except OSError as error:
         raise AlertFailed(
             f"{arguments[0]} could not be run: {error.strerror}.", next_step="gardener config get health.command"
         ) from error
+    finally:
+        said.begin()
     with process:
         try:
-            _, said = process.communicate(data, timeout=limit_s)
+            process.communicate(data, timeout=limit_s)
         except subprocess.TimeoutExpired as error:
-            _kill_group(process.pid)
             raise AlertFailed(f"{arguments[0]} did not end within {limit_s:g} s and was killed.") from error
         finally:
             if process.poll() is None:
                 _kill_group(process.pid)
     if process.returncode:
-        words = said.decode("utf-8", "replace").strip()[-200:]
+        words = said.text()
         raise AlertFailed(f"{arguments[0]} ended with {process.returncode}" + (f": {words}" if words else "."))
 
 
+class _Tail:
+    """A pipe that is read to its end on a thread, of which the last words are kept: a program may write without end."""
+
+    def __init__(self) -> None:
+        self._read_end, self.write_end = os.pipe()
+        self._last = b""
+        self._thread = threading.Thread(target=self._read, name="alert-words", daemon=True)
+
+    def begin(self) -> None:
+        """Call it once the program has its own copy of the pipe's other end."""
+        os.close(self.write_end)
+        self._thread.start()
+
+    def text(self) -> str:
+        self._thread.join(_LAST_WORDS_S)  # whoever else still has the pipe is not waited for
+        return self._last.decode("utf-8", "replace").strip()[-200:]
+
+    def _read(self) -> None:
+        with open(self._read_end, "rb", buffering=0) as handle:
+            while block := handle.read(65_536):
+                self._last = (self._last + block)[-1_000:]
+
+
 def _kill_group(pid: int) -> None:
-    try:
+    # macOS says EPERM, not ESRCH, of a group whose processes have all ended and were not waited for.
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 class Webhook:

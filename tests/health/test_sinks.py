@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
+import signal
 import sys
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -125,6 +128,26 @@ def test_a_command_gets_json_and_no_shell_sees_it(tmp_path: Path) -> None:
     Command((told, "$HOME", "; id")).send(message(ALERT))
     arguments, text = json.loads(got.read_text())
     assert arguments == ["$HOME", "; id"] and json.loads(text)["subject"] == HOSTILE
+
+
+def test_a_command_that_never_stops_writing_or_leaves_something_running(tmp_path: Path) -> None:
+    floods = script(tmp_path, "floods", "for _ in range(640): os.write(2, b'x' * 65_536)\nsys.exit('the end')")
+    tracemalloc.start()
+    with pytest.raises(AlertFailed, match=r"ended with 1: x+the end"):
+        Command((floods,)).send(message(ALERT))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4_000_000  # of 40 MB that it wrote
+    pid = tmp_path / "pid"
+    leaves = script(
+        tmp_path,
+        "leaves",
+        f"child = os.fork()\nif child: open({str(pid)!r}, 'w').write(str(child))\nelse: time.sleep(60)",
+    )
+    try:
+        Command((leaves,), limit_s=30.0).send(message(ALERT))  # it has ended, whoever still has its outputs
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
 def test_a_command_that_fails_or_hangs_is_told_and_its_children_go_with_it(tmp_path: Path) -> None:

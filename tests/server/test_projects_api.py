@@ -201,6 +201,14 @@ def test_an_evaluation_is_a_job_that_can_be_cancelled_and_says_what_is_missing(
         ("/api/models/pull", {"name": "x\u0000"}),
         ("/api/search", {"query": "half \ud800 a pair"}),
         ("/api/messages/1/feedback", {"feedback": 2}),
+        ("/api/messages/1/feedback", {"feedback": True}),
+        ("/api/search", {"query": "x", "limit": "9"}),
+        ("/api/search", {"query": "x", "limit": True}),
+        ("/api/search", {"query": "x", "limit": 9.0}),
+        ("/api/search", {"query": "x", "no_tests": "yes"}),
+        ("/api/index", {"rebuild": 1}),
+        ("/api/train", {"learning_rate": "0.1"}),
+        ("/api/maintenance", {"seconds": "60"}),
     ],
 )
 def test_wrong_bodies_are_refused_and_say_why(http: httpx.Client, route: str, body: dict[str, Any]) -> None:
