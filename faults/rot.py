@@ -56,6 +56,7 @@ def live(garden: Garden, chance: random.Random, tries: int) -> Outcome:
     wanted = garden.look("answers", PACKAGE, *_QUESTIONS)
     apart = garden.apart()  # what reads a damaged file may die of it
     names = sorted({_kind(path) for path in candidates(pristine)})
+    chance.shuffle(names)
     for number in range(tries):
         kind = names[number % len(names)]  # every kind of file in turn: the large ones would get all the bits
         path = chance.choice([path for path in candidates(garden.home) if _kind(path) == kind])

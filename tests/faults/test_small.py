@@ -73,4 +73,4 @@ def test_nothing_is_lost_by_a_kill(tmp_path: Path, trial: kills.Trial) -> None:
 
 @pytest.mark.usefixtures("small")
 def test_flipped_bits_are_noticed(tmp_path: Path) -> None:
-    assert rot.main(tmp_path, 4, 2) == 0
+    assert rot.main(tmp_path, 37, 2) == 0
