@@ -89,9 +89,15 @@ class Inspections:
         with self._lock:
             if self._closed.is_set():
                 raise GardenerError("The monitor is ending.")
-            process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            )
+            try:
+                process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+                )
+            except OSError as error:  # no memory or no process to be had: tried again at the next time
+                raise GardenerError(
+                    f"The process that looks at the {task} could not be started: {error.strerror}.",
+                    next_step="gardener doctor",
+                ) from error
             self._running.add(process)
         try:
             said, wrong = process.communicate(timeout=limit_s)

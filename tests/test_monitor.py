@@ -15,9 +15,11 @@ import pytest
 
 from gardener.app import Gardener
 from gardener.backup_service import BackupService
+from gardener.errors import GardenerError
 from gardener.health.check import Check
 from gardener.health.database import HealthDatabase
 from gardener.health.ledger import last_round, running_monitor
+from gardener.inspection import Inspections
 from gardener.monitor import Monitor
 from gardener.paths import Paths
 from gardener.server.app_state import ask_app
@@ -114,6 +116,16 @@ def test_indexes_are_looked_at_by_a_process_that_ends(home: Path, project: Path)
         damaged = {one.id for one in monitor._inspections.indexes() if one.id}
         assert damaged == {"index-damaged"}
         monitor._inspections.close()
+
+
+def test_a_look_that_cannot_even_begin_is_told_and_tried_again(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when an upgrade has deleted the version that this monitor was started from."""
+    looks = Inspections(Paths(str(home)))
+    monkeypatch.setattr(sys, "executable", str(home / "gone" / "python"))
+    with pytest.raises(GardenerError, match="could not be started: No such file"):
+        looks.indexes()
+    with pytest.raises(GardenerError, match="could not be started"):
+        looks.backups()
 
 
 def test_it_makes_the_backups_while_nobody_else_keeps_the_schedule(home: Path, project: Path) -> None:
