@@ -26,6 +26,7 @@ PACKAGE = "gardener"
 PIP_SECONDS = 1_800.0
 _WHEEL = re.compile(r"gardener-(?P<version>[^-]+)-[^/]*\.whl")
 _OWN = re.compile(r"(gardener|ui|gardener-.*\.dist-info|__pycache__|pip|pip-.*\.dist-info|.*\.pth|_virtualenv.*)")
+_RECORD = re.compile(r"gardener-[^/]+\.dist-info/RECORD")
 _CONSTRAINTS = "gardener/constraints.txt"
 
 
@@ -62,6 +63,8 @@ def source_of(given: str, known: Source) -> Source:
         return Source("folder", path)
     if given.endswith(".whl"):
         return Source("wheel", path)
+    if not re.match(r"[A-Za-z0-9]", given) or not given.isprintable():  # such as what pip would take for an option
+        raise UsageError(f"{given!r} names no folder, wheel or package.", next_step="gardener upgrade --from PATH")
     return Source("index", given)
 
 
@@ -131,8 +134,15 @@ def choose_folder(program: Program, wanted: Wanted) -> tuple[Wanted, bool]:
     A checkout may change without a new number, as the installers know, too: what works is not overwritten.
     """
     with zipfile.ZipFile(wanted.wheel) as archive:
-        (record,) = [name for name in archive.namelist() if name.endswith(".dist-info/RECORD")]
-        contents = _hashed(archive.read(record).decode())
+        records = [name for name in archive.namelist() if _RECORD.fullmatch(name)]
+        try:
+            (record,) = records
+            contents = _hashed(archive.read(record).decode())
+        except ValueError as error:  # UnicodeDecodeError is one
+            raise UpgradeFailed(
+                f"{wanted.wheel} has {len(records)} lists of its files that can be read; it is no wheel of Gardener.",
+                next_step="gardener upgrade --from WHEEL",
+            ) from error
     mark = hashlib.sha256("\n".join(sorted(map(repr, contents))).encode()).hexdigest()[:8]
     known = program.read()
     ready = {

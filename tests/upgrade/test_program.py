@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -165,3 +166,24 @@ def test_a_command_that_hangs_is_killed_with_what_it_started(tmp_path: Path) -> 
         commands.run(["sh", "-c", "sleep 600 & sleep 600"], seconds=0.2, folder=str(tmp_path))
     assert commands.run(["sh", "-c", "cat"], seconds=20, folder=str(tmp_path), text="x").out == "x"
     assert (tmp_path / "log").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_pip_would_take_for_an_option_is_no_source() -> None:
+    for given in ("-rfoo", "--index-url=http://elsewhere.example/", "gardener\n-e.", " "):
+        with pytest.raises(UsageError, match="names no folder, wheel or package"):
+            source_of(given, Source("", ""))
+
+
+@pytest.mark.parametrize(
+    "files",
+    [{}, {"other.dist-info/RECORD": b""}, {"gardener-9.9.9.dist-info/RECORD": b"\xff"}],
+    ids=["empty", "another's", "binary"],
+)
+def test_a_file_that_is_only_named_like_a_wheel_is_told(tmp_path: Path, files: dict[str, bytes]) -> None:
+    path = tmp_path / "gardener-9.9.9-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in files.items():
+            archive.writestr(name, data)
+    wanted = Wanted("9.9.9", Source("wheel", str(path)), str(path))
+    with pytest.raises(UpgradeFailed, match="it is no wheel of Gardener"):
+        choose_folder(Program(str(tmp_path / "program")), wanted)
