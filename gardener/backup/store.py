@@ -142,13 +142,24 @@ class Store:
             return {}
         if not isinstance(found, dict):
             return {}
-        return {key: value for key, value in found.items() if isinstance(value, dict) and "ok" in value}
+        return {key: value for key, value in found.items() if _is_proof(value)}
 
     def record_proof(self, backup_id: str, depth: str, problems: list[str]) -> None:
         """Notes that a backup was tried to `depth` and what was found wrong. Call it under the lock."""
         known = {key: value for key, value in self.proofs().items() if os.path.isdir(self.path(key))}
         known[backup_id] = {"at": time.time(), "depth": depth, "ok": not problems, "problems": problems[:20]}
         write_private(os.path.join(self.folder, "proofs.json"), json.dumps(known, indent=1).encode())
+
+
+def _is_proof(value: object) -> bool:
+    """The file has no checksum: of a flipped bit in it, at worst, that proof is lost."""
+    return (
+        isinstance(value, dict)
+        and isinstance(value.get("at"), (int, float))
+        and isinstance(value.get("depth"), str)
+        and isinstance(value.get("ok"), bool)
+        and isinstance(value.get("problems"), list)
+    )
 
 
 def _sequence_of(backup_id: str) -> int:

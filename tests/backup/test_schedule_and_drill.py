@@ -121,6 +121,26 @@ def test_a_drill_notices_what_a_hash_cannot(full_home: Path) -> None:
         assert not BackupService(gardener).store.find(made.manifest.id).good
 
 
+def test_a_flipped_bit_in_the_proofs_costs_a_proof_and_no_backup(full_home: Path) -> None:
+    with Gardener() as gardener:
+        service = BackupService(gardener)
+        made = service.create().manifest.id
+        with service.store.lock("test"):
+            service.store.record_proof(made, "drill", [])
+        path = full_home / "backups" / "proofs.json"
+        good = path.read_bytes()
+        for key in (b'"at"', b'"depth"', b'"ok"', b'"problems"', b'"drill"', b"true", made.encode()):
+            for position in range(good.index(key), good.index(key) + len(key)):
+                for bit in range(8):
+                    path.write_bytes(good[:position] + bytes([good[position] ^ 1 << bit]) + good[position + 1 :])
+                    (entry,) = service.store.entries()
+                    assert entry.good
+                    drill_due(service.store, HOUR, time.time())
+        path.write_bytes(good.replace(b'"at"', b'"au"'))
+        assert service.is_due() == (False, True)
+        assert all(check.run() for check in backup_checks(lambda: service.store, lambda: gardener.settings))
+
+
 def test_the_doctor_knows_of_backups(full_home: Path) -> None:
     with Gardener() as gardener:
         check = backup_checks(lambda: BackupService(gardener).store, lambda: gardener.settings)[0]
