@@ -243,8 +243,11 @@ class HealthDatabase:
         if not self.exists():
             return None
         with self.read() as connection:
-            row = connection.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
-            return _loaded(row[0], object) if row else None
+            return self.fact_in(connection, key)
+
+    def fact_in(self, connection: sqlite3.Connection, key: str) -> Any:
+        row = connection.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
+        return _loaded(row[0], object) if row else None
 
     def keep(self, connection: sqlite3.Connection, key: str, value: object) -> None:
         connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value)))

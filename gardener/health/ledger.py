@@ -14,10 +14,17 @@ from gardener.locks import ProcessLock
 from gardener.paths import Paths
 
 if TYPE_CHECKING:
+    import sqlite3
+
     from gardener.health.check import Asked
     from gardener.health.rounds import Round
 
 LAST_ROUND = "last round"
+_CLOCK = "clock"
+"""[Unix time of the last round, Unix time since when it has gone evenly]."""
+GAP_S = 30 * 86_400.0
+"""Longer than a machine is usually switched off."""
+TRUSTED_S = 3 * 86_400.0
 MOST_KEPT = 500
 """Findings of a round that are kept for `gardener health`."""
 
@@ -50,11 +57,23 @@ def record(
             if change and worth(issue):
                 alerts.append(database.add_alert(connection, stored, change, now))
         connection.executemany("DELETE FROM issues WHERE id = ?", [(number,) for number in before])  # never were open
+        if _clock_is_trusted(database, connection, now):
+            database.prune(connection, now)
         findings = [finding.as_json() for finding in round_.findings[:MOST_KEPT]]
         last = {"at": now, "took_s": round(round_.took_s, 3), "pid": pid, "findings": findings}
         database.keep(connection, LAST_ROUND, last)
-        database.prune(connection, now)
     return alerts
+
+
+def _clock_is_trusted(database: HealthDatabase, connection: sqlite3.Connection, now: float) -> bool:
+    """Whether rounds have followed each other for TRUSTED_S without such a gap or a step back: a clock that was set
+    years ahead for an hour must not empty the history."""
+    before = database.fact_in(connection, _CLOCK)
+    last, since = before if isinstance(before, list) and len(before) == 2 else (now, now)
+    if not 0 <= now - last < GAP_S:
+        since = now
+    database.keep(connection, _CLOCK, [now, since])
+    return bool(now - since >= TRUSTED_S)
 
 
 def _after(current: dict[tuple[str, str], Issue], round_: Round, rule: Rule) -> list[Issue]:
