@@ -25,6 +25,7 @@ import psutil
 
 from faults.crowd import LOCKED, differs
 from faults.garden import SECONDS, Garden, Outcome, edit, real_project, show
+from faults.kills import kept
 from faults.servers import FAULTS
 from tests.ollama_server import OllamaServer, ollama_server
 
@@ -63,7 +64,9 @@ class Soak:
     running: list[subprocess.Popen[str]] = field(default_factory=list)
     killed: set[int] = field(default_factory=set)
     acknowledged: list[str] = field(default_factory=list)
-    """Questions whose answers were given."""
+    """Questions whose answers were given, whole or cut off."""
+    answers: dict[str, str] = field(default_factory=dict)
+    """By question, those that were given whole."""
     backups: list[str] = field(default_factory=list)
     app: subprocess.Popen[str] | None = None
     memory: list[tuple[float, float]] = field(default_factory=list)
@@ -92,6 +95,8 @@ class Soak:
                 self.outcome.broken.append(f"{' '.join(words)} ended with {process.returncode}: {err[-400:]}")
             if process.returncode == 0 and words[0] == "backup":
                 self.backups.append(json.loads(out)["id"])
+            if process.returncode == 0 and words[0] == "ask":
+                self.answers[words[1]] = json.loads(out)["answer"]
         return process.returncode
 
     # ---- what goes on at once --------------------------------------------------------------------------
@@ -185,10 +190,14 @@ class Soak:
 
     def losses(self) -> Outcome:
         found = Outcome("afterwards")
-        kept = {line for said in self.garden.memory().values() for line in said}
+        memory = self.garden.memory()
+        asked = {line for said in memory.values() for line in said}
         found.tried = len(self.acknowledged) + len(self.backups) + len(self.roots)
-        found.count("answers kept", sum(question in kept for question in self.acknowledged))
-        found.broken += [f"not kept: {question}" for question in self.acknowledged if question not in kept]
+        lost = [question for question in self.acknowledged if question not in asked]
+        lost += [f"the answer to {one}" for one, answer in self.answers.items() if not kept(one, answer, memory)]
+        found.count("questions kept", sum(question in asked for question in self.acknowledged))
+        found.count("of them with the whole answer", len(self.answers))
+        found.broken += [f"not kept: {one}" for one in lost]
         there = {row["id"]: row["problem"] for row in self.garden.must("backup", "list", "--json").json["backups"]}
         found.broken += [f"backup {one} is gone or damaged" for one in self.backups if there.get(one, "gone")]
         found.count("backups good", len(self.backups))

@@ -74,3 +74,10 @@ def test_nothing_is_lost_by_a_kill(tmp_path: Path, trial: kills.Trial) -> None:
 @pytest.mark.usefixtures("small")
 def test_flipped_bits_are_noticed(tmp_path: Path) -> None:
     assert rot.main(tmp_path, 37, 2) == 0
+
+
+def test_an_answer_that_was_given_is_looked_for_and_not_only_its_question() -> None:
+    memory = {"projects": ["p"], "p/1": ["Where?", "Here.", "And then?", ""]}
+    assert kills.kept("Where?", "Here.", memory)
+    assert not kills.kept("And then?", "There.", memory)  # only begun
+    assert not kills.kept("Why?", "Because.", memory)
