@@ -93,7 +93,7 @@ remove_data() {
   read -r answer || answer=
   if [ "$answer" = delete ]; then
     # GARDENER_HOME may be a folder that held other things before.
-    for name in config.toml state.db samples.db health.db projects trash embeddings models backups logs run restoring before-restore; do
+    for name in config.toml state.db samples.db health.db projects trash embeddings models backups logs run restoring before-restore repairs; do
       for entry in "$DATA/$name" "$DATA/$name"[.-]*; do
         if [ -e "$entry" ] || [ -L "$entry" ]; then
           run rm -rf "$entry" || problem "$entry could not be removed entirely." "rm -rf $(shown "$entry")"

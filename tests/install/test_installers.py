@@ -92,3 +92,18 @@ def test_the_formula_of_a_release(tmp_path: Path) -> None:
     if ruby := shutil.which("ruby"):
         (tmp_path / "gardener.rb").write_text(formula)
         assert subprocess.run([ruby, "-wc", tmp_path / "gardener.rb"], capture_output=True).returncode == 0
+
+
+def test_uninstalling_knows_every_name_in_the_data_folder() -> None:
+    """It deletes by name, so that what somebody else keeps there stays."""
+    from gardener.backup import swap
+    from gardener.paths import Paths
+    from gardener.repair.plan import FOLDER
+
+    paths = Paths("/home")
+    names = {getattr(paths, name) for name in dir(Paths) if isinstance(getattr(Paths, name), property)}
+    wanted = {os.path.relpath(name, paths.home) for name in names}
+    wanted |= {FOLDER, swap.STAGED.rstrip("-"), swap.OLD.rstrip("-")}
+    text = (TOP / "scripts" / "installer" / "uninstall.sh").read_text()
+    (line,) = [line for line in text.splitlines() if "for name in config.toml" in line]
+    assert wanted <= set(line.replace(";", " ").split())
