@@ -9,6 +9,7 @@ import hashlib
 import io
 import json
 import sys
+from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 from unittest import mock
@@ -61,7 +62,7 @@ def answers(project: str, *questions: str) -> dict[str, Any]:
     return {"memory": memory(), "hits": hits, "chunks": chunks(project)}
 
 
-LOOKS = {"chunks": chunks, "memory": memory, "answers": answers}
+LOOKS: dict[str, Callable[..., Any]] = {"chunks": chunks, "memory": memory, "answers": answers}
 
 if __name__ == "__main__":
     print(json.dumps(LOOKS[sys.argv[1]](*sys.argv[2:])))
