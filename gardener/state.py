@@ -142,8 +142,10 @@ class State:
         if os.getpid() != self._pid:
             self._abandon_after_fork()
         held: _Held | None = getattr(self._local, "held", None)
+        replaced = False
         if held is not None and not self._closed:
-            if not held.connection.makeshift or is_full(self.path):
+            replaced = not held.connection.in_transaction and self._is_another(held.file)
+            if not replaced and (not held.connection.makeshift or is_full(self.path)):
                 return held.connection
             self._forget(held.connection)  # there is room again: a real one takes its place
         if self._closed:
@@ -151,8 +153,20 @@ class State:
         connection = connect(self.path, self.busy_timeout_s)
         with self._guard:
             self._connections[id(connection)] = connection
-        self._local.held = _Held(connection, self._forget)
+        self._local.held = _Held(connection, self._forget, _identity(self.path))
+        if replaced:
+            try:
+                self._migrate()  # a restored one may be of an older or a newer Gardener
+            except BaseException:
+                del self._local.held
+                raise
         return connection
+
+    def _is_another(self, file: tuple[int, int] | None) -> bool:
+        """Whether a restore, say, has put another file in the place of that one. Without this a long-lived process,
+        such as the monitor, would go on reading and writing what has no name any more."""
+        now = _identity(self.path)
+        return now is not None and file is not None and now != file
 
     def _forget(self, connection: StateConnection) -> None:
         with self._guard:
@@ -227,7 +241,7 @@ class State:
             raise SchemaTooNew(
                 f"{self.path} was written by a newer Gardener (schema {version}; this one knows "
                 f"{len(MIGRATIONS)}). It was left as it is.",
-                next_step="pip install --upgrade gardener",
+                next_step="gardener upgrade",
             )
         return version
 
@@ -275,13 +289,25 @@ def _roll_back(connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
 
 
+def _identity(path: str) -> tuple[int, int] | None:
+    """Device and inode; None when nothing is there, as for a moment in a restore. Opens nothing (see _make_private)."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 class _Held:
     """Lives in a thread's local storage; Python drops it when the thread ends, and the connection with it."""
 
-    __slots__ = ("_forget", "connection")
+    __slots__ = ("_forget", "connection", "file")
 
-    def __init__(self, connection: StateConnection, forget: Callable[[StateConnection], None]) -> None:
+    def __init__(
+        self, connection: StateConnection, forget: Callable[[StateConnection], None], file: tuple[int, int] | None
+    ) -> None:
         self.connection = connection
+        self.file = file
         self._forget = forget
 
     def __del__(self) -> None:

@@ -90,6 +90,24 @@ def test_an_exception_rolls_everything_back(path: str) -> None:
         assert events(state) == ["kept"]
 
 
+def test_a_restored_file_takes_the_place_of_the_one_that_is_open(path: str) -> None:
+    """The monitor is not ended by a restore; it told of what was in the old file, which had no name any more."""
+    with State(path + ".backup") as backup, backup.write() as connection:
+        record_event(connection, "restored", None)
+    with State(path) as state:
+        with state.write() as connection:
+            record_event(connection, "lost", None)
+            for end in ("", "-wal", "-shm"):
+                os.rename(path + end, path + end + ".before")
+            os.rename(path + ".backup", path)
+            record_event(connection, "in the same transaction", None)
+        assert [row["kind"] for row in state.read().execute("SELECT kind FROM events")] == ["restored"]
+        with state.write() as connection:
+            record_event(connection, "after", None)
+    with State(path) as state:
+        assert [row["kind"] for row in state.read().execute("SELECT kind FROM events")] == ["restored", "after"]
+
+
 def test_a_write_inside_a_write_is_refused(path: str) -> None:
     with State(path) as state, state.write() as connection:
         record_event(connection, "outer", None)

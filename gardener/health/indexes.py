@@ -9,7 +9,7 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gardener.errors import GardenerError
+from gardener.errors import GardenerError, IntegrityError
 from gardener.health.check import Check, Finding, fine, note
 from gardener.index.facts import summary
 from gardener.index.integrity import SAMPLE_BYTES
@@ -125,7 +125,7 @@ def _index(
         indexer = open_index(context)
         found = _content(context, indexer, deep)
         burden = indexer.table.burden() if found.severity != "error" else 0.0
-    except GardenerError as error:
+    except IntegrityError as error:  # any other, such as a wrong setting, says nothing about the index
         return Finding("index-damaged", "error", error.message, error.next_step, context.name)
     if burden < FRAGMENTED:
         return found

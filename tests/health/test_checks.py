@@ -115,7 +115,7 @@ def test_every_kind_can_be_found() -> None:
     """A kind that no check names is a runbook that nobody is sent to."""
     named = set()
     for path in (TOP / "gardener").rglob("*.py"):
-        if path.name != "kinds.py":
+        if path.name != "kinds.py" and path.parent.name != "repair":  # which names them all
             tree = ast.parse(path.read_text())
             named |= {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)} & KINDS.keys()
     from gardener.health.kinds import kind_of_error

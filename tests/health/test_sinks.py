@@ -275,3 +275,32 @@ def test_what_a_killed_monitor_had_not_delivered_is_delivered_once(home: Path) -
             assert delivery.wait(10)
         assert len(server.got) == 1  # type: ignore[attr-defined]
     assert database.alerts()[0].delivered == {"webhook": ""}
+
+
+def test_a_keyring_that_does_not_answer_holds_up_no_round(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    import keyring
+
+    from gardener.paths import Paths
+    from gardener.settings import load_settings
+
+    locked = threading.Event()
+    monkeypatch.setattr(keyring, "get_password", lambda service, user: "a-key" if locked.wait(20) else None)
+    monkeypatch.setattr(sinks, "KEYRING_S", 0.05)
+    monkeypatch.setenv("GARDENER_WEBHOOK_KEY_KEYRING", "gardener/webhook")
+    with hook() as server:
+        monkeypatch.setenv("GARDENER_WEBHOOK_URL", f"http://127.0.0.1:{server.server_port}/")
+        found = sinks.configured(load_settings(Paths(str(home))))["webhook"]  # it does not wait
+        assert isinstance(found, Webhook)
+        with pytest.raises(AlertFailed, match="keyring gave no answer"):
+            found.send(message(ALERT))
+        locked.set()  # somebody has unlocked it: the next alert goes out, signed
+        monkeypatch.setattr(sinks, "KEYRING_S", 20.0)
+        found.send(message(ALERT))
+        ((_, headers, _),) = server.got  # type: ignore[attr-defined]
+    assert headers[sinks.SIGNATURE].startswith("sha256=")
+
+
+def test_an_address_with_letters_that_it_cannot_have_is_refused() -> None:
+    for url in ("http://localhost/é", "http://localhost/a b", "http://localhost/a\nb"):
+        with pytest.raises(ConfigError, match=r"webhook\.url"):
+            Webhook(url, (), "")
