@@ -127,6 +127,14 @@ def git_project(json_project: Path) -> Path:
     return json_project
 
 
+LONG = ("browser", "install", "upgrade", "docs", "e2e", "faults", "service", "training", "evaluation")
+"""Folders whose files take longest. They go first: a long file that begins last leaves the other processes idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: LONG.index(item.path.parent.name) if item.path.parent.name in LONG else len(LONG))
+
+
 _skipped: list[str] = []
 
 

@@ -24,7 +24,7 @@ from urllib.parse import urlsplit
 from gardener.errors import AlertFailed, ConfigError, GardenerError
 from gardener.health.database import Alert
 from gardener.health.kinds import KINDS
-from gardener.models.server_address import checked_url, is_local, within
+from gardener.models.server_address import checked_url, hang_up, is_local, within
 from gardener.models.server_key import server_key
 
 if TYPE_CHECKING:
@@ -281,9 +281,7 @@ def sign(key: str, timestamp: str, body: bytes) -> str:
 
 def _post_once(url: str, headers: Mapping[str, str], body: bytes, limit_s: float) -> int:
     """The status. All of it ends within `limit_s`; of the answer's body nothing is read. Raises OSError."""
-    import contextlib
     import http.client
-    import socket
 
     parts = urlsplit(url)
     make = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
@@ -299,13 +297,7 @@ def _post_once(url: str, headers: Mapping[str, str], body: bytes, limit_s: float
         finally:
             connection.close()
 
-    def stop() -> None:
-        raw = connection.sock
-        if raw is not None:
-            with contextlib.suppress(OSError):
-                raw.shutdown(socket.SHUT_RDWR)
-
-    return within(limit_s, ask, stop)
+    return within(limit_s, ask, lambda: hang_up(connection))
 
 
 def _key_in_keyring(entry: str) -> str:

@@ -7,10 +7,13 @@ import ipaddress
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from typing import Final, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 from urllib.parse import urlsplit
 
 from gardener.errors import ConfigError
+
+if TYPE_CHECKING:
+    import http.client
 
 T = TypeVar("T")
 MOST_SMALL_BYTES: Final = 4_000_000
@@ -77,6 +80,14 @@ def within(seconds: float, call: Callable[[], T], stop: Callable[[], None] = lam
     return results[0]
 
 
+def hang_up(connection: http.client.HTTPConnection) -> None:
+    """Ends what another thread reads from the connection; closing it alone would not."""
+    raw = connection.sock
+    if raw is not None:
+        with contextlib.suppress(OSError):
+            raw.shutdown(socket.SHUT_RDWR)
+
+
 def quick_get(url: str, path: str, headers: Mapping[str, str], timeout_s: float) -> tuple[int, bytes]:
     """A small GET without importing an HTTP client, for questions that `gardener status` asks. At most 4 MB.
 
@@ -101,10 +112,4 @@ def quick_get(url: str, path: str, headers: Mapping[str, str], timeout_s: float)
         finally:
             connection.close()
 
-    def stop() -> None:
-        raw = connection.sock
-        if raw is not None:
-            with contextlib.suppress(OSError):
-                raw.shutdown(socket.SHUT_RDWR)
-
-    return within(timeout_s, ask, stop)
+    return within(timeout_s, ask, lambda: hang_up(connection))

@@ -1,9 +1,13 @@
-"""The main job with a running app: the same commands, the same answers, and a switch that the app sees."""
+"""The main job with a running app: the same commands, the same answers, and a switch that the app sees.
+
+Starting an app is what costs time, so that one serves all tests but the last, which kills it.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -31,12 +35,28 @@ def run_json(*words: str) -> Any:
     return json.loads(run(*words, "--json").stdout)
 
 
-@pytest.fixture
-def app(embedder: None) -> Iterator[subprocess.Popen[str]]:
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, exported_models: Path, json_vectors: Path) -> Path:
+    made = tmp_path_factory.mktemp("with-the-app") / "home"
+    shutil.copytree(exported_models, made / "models")
+    shutil.copytree(json_vectors, made / "embeddings")
+    for folder in (made, made / "models"):
+        folder.chmod(0o700)
+    return made
+
+
+@pytest.fixture(scope="module", autouse=True)
+def app(home: Path) -> Iterator[subprocess.Popen[str]]:
     """A served app on a free port, as a user's process."""
+    environment = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("GARDENER_") and not name.lower().endswith("_proxy")
+    }
     process = subprocess.Popen(
         [sys.executable, "-m", "gardener.cli.main", "serve", "--port", "0", "--json"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env=environment | {"GARDENER_HOME": str(home), "GARDENER_OLLAMA_URL": "", "HF_HUB_OFFLINE": "1"},
     )  # fmt: skip
     assert process.stdout is not None
     line = process.stdout.readline()
@@ -46,6 +66,11 @@ def app(embedder: None) -> Iterator[subprocess.Popen[str]]:
         process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=30)
     assert "Traceback" not in err
+
+
+@pytest.fixture(autouse=True)
+def same_home(own_environment: None, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GARDENER_HOME", str(home))
 
 
 def wait_for_vectors(project: str) -> None:
@@ -58,9 +83,7 @@ def wait_for_vectors(project: str) -> None:
     raise AssertionError(f"the app made no vectors: {status}")
 
 
-def test_the_main_job_through_the_app(
-    app: subprocess.Popen[str], json_project: Path, tmp_path: Path, home: Path
-) -> None:
+def test_the_main_job_through_the_app(json_project: Path, tmp_path: Path, home: Path) -> None:
     added = run_json("add", str(json_project), "--name", "json")
     assert added["index"]["chunks"] > 20
     assert added["vectors"]["made_by"] == "app"
@@ -80,7 +103,7 @@ def test_the_main_job_through_the_app(
 
     (tmp_path / "shop").mkdir()
     (tmp_path / "shop" / "prices.py").write_text("def price_of_order(order):\n    return sum(order)\n")
-    run("add", str(tmp_path / "shop"))
+    run("add", str(tmp_path / "shop"), "--wait")
     client = AppClient(find_app(Paths(str(home))))  # type: ignore[arg-type]
     assert client.request("GET", "/api/projects")["active"] == "shop"
     run("switch", "json")
@@ -95,36 +118,14 @@ def test_the_main_job_through_the_app(
     run("search", "x", "--project", "shop", code=4)
 
 
-def test_a_second_app_is_refused_ui_finds_the_first_and_stop_ends_it(app: subprocess.Popen[str]) -> None:
+def test_a_second_app_is_refused_and_ui_finds_the_first(app: subprocess.Popen[str]) -> None:
     assert str(app.pid) in run("serve", "--port", "0", code=7).stderr
     opened = run_json("ui", "--no-browser")
     assert opened["pid"] == app.pid
     assert opened["link"].startswith(opened["url"] + "/enter/")
-    assert run_json("stop")["stopped"] == app.pid
-    assert app.wait(20) == 0
-    assert run_json("stop")["stopped"] is None
 
 
-def test_ui_starts_an_app(embedder: None) -> None:
-    opened = run_json("ui", "--no-browser")
-    try:
-        assert run_json("status")["app"]["pid"] == opened["pid"]
-    finally:
-        run("stop")
-
-
-def test_a_killed_app_leaves_nothing_in_the_way(app: subprocess.Popen[str], json_project: Path) -> None:
-    run("add", str(json_project))
-    app.send_signal(signal.SIGKILL)
-    app.wait()
-    assert run_json("status")["app"] is None
-    assert run_json("search", "decode")["hits"]
-    opened = run_json("ui", "--no-browser")
-    assert opened["pid"] != app.pid
-    os.kill(opened["pid"], signal.SIGTERM)
-
-
-def test_a_token_opens_the_api_until_it_is_revoked(app: subprocess.Popen[str], home: Path) -> None:
+def test_a_token_opens_the_api_until_it_is_revoked(home: Path) -> None:
     import httpx
 
     url = run_json("status")["app"]["url"]
@@ -139,22 +140,33 @@ def test_a_token_opens_the_api_until_it_is_revoked(app: subprocess.Popen[str], h
     run("token", "revoke", "editor", code=4)
 
 
-def test_the_same_options_with_and_without_the_app(
-    app: subprocess.Popen[str], json_project: Path, json_embeddings: None, tmp_path: Path
+def test_the_same_with_the_app_when_it_is_killed_and_with_the_next(
+    app: subprocess.Popen[str], json_project: Path, tmp_path: Path
 ) -> None:
-    run("add", str(json_project), "--name", "json", "--wait")
+    run("add", str(json_project), "--name", "again", "--wait")
     (tmp_path / "unindexed").mkdir()
-    by_symbol = run_json("search", "--symbol", "raw_decode")["hits"]
-    assert [hit["symbol"] for hit in by_symbol] == ["JSONDecoder.raw_decode"]
-    assert len(run_json("ask", "how are strings decoded?", "--limit", "2")["receipt"]["retrieved"]) == 2
     batch = tmp_path / "batch.jsonl"
     batch.write_text('{"id": 1, "query": ""}\n{"id": 2, "query": "raw_decode"}\n')
-    answers = run("search", "--batch", str(batch), "--json", code=2).stdout.splitlines()
-    assert [bool(json.loads(line).get("hits")) for line in answers] == [False, True]
+
+    def finds() -> None:
+        by_symbol = run_json("search", "--symbol", "raw_decode")["hits"]
+        assert [hit["symbol"] for hit in by_symbol] == ["JSONDecoder.raw_decode"]
+        answers = run("search", "--batch", str(batch), "--json", code=2).stdout.splitlines()
+        assert [bool(json.loads(line).get("hits")) for line in answers] == [False, True]
+
+    finds()
+    assert len(run_json("ask", "how are strings decoded?", "--limit", "2")["receipt"]["retrieved"]) == 2
     report = run_json("index", "--rebuild", "--no-vectors")
     assert report["index"]["reason"] == "asked for"
     assert run_json("status")["embedded_fraction"] == 1.0
-    run("stop")
-    assert [hit["symbol"] for hit in run_json("search", "--symbol", "raw_decode")["hits"]] == ["JSONDecoder.raw_decode"]
-    answers = run("search", "--batch", str(batch), "--json", code=2).stdout.splitlines()
-    assert [bool(json.loads(line).get("hits")) for line in answers] == [False, True]
+
+    app.kill()
+    app.wait()
+    assert run_json("status")["app"] is None
+    finds()
+
+    opened = run_json("ui", "--no-browser")
+    assert opened["pid"] != app.pid
+    assert run_json("status")["app"]["pid"] == opened["pid"]
+    assert run_json("stop")["stopped"] == opened["pid"]
+    assert run_json("stop")["stopped"] is None

@@ -84,7 +84,8 @@ def test_nothing_leaves_the_machine_in_a_tour_of_the_app(tmp_path: Path) -> None
         subprocess.run([*command, "status"], env=environment, capture_output=True, check=True, timeout=60)
     finally:
         process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        ended = process.wait(30)
+    assert ended == 0
     seen = set(log.read_text().splitlines())
     assert any("127.0.0.1" in line for line in seen), "nothing was recorded, so nothing was proved"
     assert {line.split()[-1] for line in seen} <= {"unix", "127.0.0.1", "::1", "localhost", "None", "0.0.0.0"}

@@ -13,12 +13,17 @@ from gardener.models.mlx.loading import load_base
 from gardener.models.model_folder import read_model_folder
 from gardener.training.examples import ExampleSet, collect_examples
 from gardener.training.tokens import batches, padded, tokenise
+from tests.conftest import made_once
 from tests.tiny_mlx import make_tiny_model
 from tests.tiny_projects import BODIES, make_tiny_project
 
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made_once(tmp_path_factory, "trained", teach) / "tiny"
+
+
+def teach(place: Path) -> None:
     """The tiny model, taught a little of both manners: LoRA turns what a model knows, and noise knows nothing."""
     import mlx.core as mx
     import mlx.nn as nn
@@ -26,7 +31,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from mlx.utils import tree_flatten
     from mlx_lm.tuner.trainer import default_loss
 
-    place = tmp_path_factory.mktemp("models")
     folder = make_tiny_model(place / "tiny")
     examples = [
         example.as_json() for manner in BODIES for example in collected(make_tiny_project(place / manner, manner)).train
@@ -41,7 +45,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
         mx.eval(loaded.model.parameters(), optimizer.state)
     weights: Any = dict(tree_flatten(loaded.model.parameters()))
     mx.save_safetensors(str(folder / "model.safetensors"), weights, {"format": "mlx"})
-    return folder
 
 
 @pytest.fixture

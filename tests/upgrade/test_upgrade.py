@@ -26,9 +26,10 @@ from tests.upgrade.versions import BROKEN, NEW, OLD, newer
 class Asking(threading.Thread):
     """Asks one question after the other. Refused connections are tried again; what was accepted is remembered."""
 
-    def __init__(self, paths: Paths) -> None:
+    def __init__(self, paths: Paths, program: Program) -> None:
         super().__init__(name="asking")
         self.paths = paths
+        self.program = program
         self.enough = threading.Event()
         self.accepted: list[str] = []
         self.versions: list[str] = []
@@ -45,7 +46,13 @@ class Asking(threading.Thread):
                 continue  # not accepted: it may be asked again
             self.accepted.append(question)
             self.versions.append(app.version)
-            self.enough.wait(0.5)
+            while not self.enough.wait(0.25) and self.calm():
+                pass
+
+    def calm(self) -> bool:
+        """Nothing live is touched while a copy is tried: a few questions until then, and many afterwards."""
+        found = journal.read(self.program)
+        return len(self.accepted) > 3 and found is not None and found.phase == "trying"
 
 
 def questions_kept(home: Path) -> set[str]:
@@ -58,7 +65,7 @@ def test_nothing_that_was_accepted_is_lost_by_an_upgrade(live_home: Path, progra
     control = AppControl(paths, program.current_python)
     url = control.start(None)
     service = upgrades(str(live_home), program.folder)
-    asking = Asking(paths)
+    asking = Asking(paths, program)
     asking.start()
     try:
         done = service.upgrade(wheel_of(made))

@@ -6,6 +6,7 @@ that the tests run in, where pip would install them.
 
 from __future__ import annotations
 
+import compileall
 import os
 import shutil
 import subprocess
@@ -99,6 +100,7 @@ def make_program(folder: Path, wheel: Path) -> Program:
     base = getattr(sys, "_base_executable", "") or sys.executable
     subprocess.run([base, "-m", "venv", "--without-pip", environment], check=True)
     linked_install(program.python(OLD), Wanted(OLD, Source("wheel", str(wheel)), str(wheel)))
+    compileall.compile_dir(environment, quiet=1)  # once here, and not in every copy
     program.flip(OLD)
     program.write(Installation(Source("wheel", str(wheel)), "", (Version(OLD, 1.0, "ready"),)))
     return program
