@@ -5,6 +5,7 @@ from __future__ import annotations
 from gardener.cli.console import Console, size
 from gardener.cli.target import add_project_option, open_gardener
 from gardener.errors import BackupDamaged, Interrupted, UsageError
+from gardener.projects.names import shell_word
 from gardener.sizes import counted
 
 TYPE_CHECKING = False
@@ -197,7 +198,7 @@ def _restore(service: BackupService, console: Console, args: argparse.Namespace)
         if console.as_json:
             console.json({"removed": removed})
         console.line_unless_json(
-            f"{len(removed)} kept states were deleted." if removed else "No state from before a restore is kept."
+            f"Deleted: {counted(len(removed), 'kept state')}." if removed else "No state from before a restore is kept."
         )
         return 0
     if args.undo:
@@ -214,11 +215,16 @@ def _restore(service: BackupService, console: Console, args: argparse.Namespace)
             f"Restoring replaces everything in {service.paths.home}. Say --yes.",
             next_step=f"gardener backup restore {entry.id} --yes",
         )
-    done = service.restore(args.target)
+    found = entry.manifest
+    done = service.restore(entry.id)
     if console.as_json:
         console.json(done.as_json())
         return 0
     console.line(f"{done.id} is in place. {_tried(done.trial)}")
+    for project in found.projects if found else ():
+        if project.index_problem and not project.removed:
+            again = f"gardener index --project {shell_word(project.name)}"
+            console.note(f"The backup has no index of {project.name}; it is made again by: {again}")
     console.note(f"The state from before is kept in {done.old}.")
     console.note("If all is well: gardener backup restore --confirm. If not: gardener backup restore --undo")
     return 0

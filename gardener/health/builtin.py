@@ -115,7 +115,7 @@ def _state(paths: Paths, state: Callable[[], State]) -> Finding:
             "state-damaged",
             "error",
             f"{paths.state_db} is damaged: {problem}",
-            f"cp {paths.state_db!r} {paths.state_db!r}.damaged",
+            "gardener runbook state-damaged",
         )
     return fine(f"{paths.state_db}, checked by SQLite")
 

@@ -403,6 +403,15 @@ def test_doctor_finds_what_is_wrong(gardener: Run, added: Path, home: Path) -> N
     assert "gardener move" in said.out
 
 
+def test_doctor_says_a_wrong_setting_once_and_blames_no_index(gardener: Run, added: Path, home: Path) -> None:
+    (home / "config.toml").write_text("[serch]\nlimit = 3\n")
+    os.chmod(home / "config.toml", 0o600)
+    said = gardener("doctor")
+    assert said.code == 1 and said.out.count("no section [serch]") == said.out.count("runbook config-invalid") == 1
+    assert "XX  index json: not checked, for what is said at config" in said.out
+    assert "index-damaged" not in said.out + str(gardener("doctor", "--json").json)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts_are_valid_where_the_shell_is(gardener: Run, shell: str, tmp_path: Path) -> None:
     import shutil
@@ -560,6 +569,15 @@ def test_doctor_names_the_damaged_file_and_repair_mends_it(gardener: Run, added:
     findings = gardener("doctor", "--deep", "--json").json["findings"]
     assert [f["severity"] for f in findings if (f["check"], f["subject"]) == ("index", "json")] == ["ok"]
     assert "Nothing is damaged" in gardener("index", "--repair").err
+
+
+def test_a_restore_says_which_index_was_not_in_the_backup(gardener: Run, added: Path, home: Path) -> None:
+    data = next(home.glob("projects/*/index/chunks.lance/data/*"))
+    data.write_bytes(data.read_bytes()[::-1])
+    assert "Left out: index of json" in gardener("backup", "create").err
+    said = gardener("backup", "restore", "--yes")
+    assert said.code == 0 and "no index of json; it is made again by: gardener index --project json" in said.err
+    assert "Deleted: 1 kept state." in gardener("backup", "restore", "--confirm").out
 
 
 def test_doctor_counts_the_rows(gardener: Run, added: Path, home: Path) -> None:
