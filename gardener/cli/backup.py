@@ -75,10 +75,12 @@ def backup(args: argparse.Namespace, console: Console) -> int:
 
 
 def _create(service: BackupService, console: Console, args: argparse.Namespace) -> int:
+    from gardener.backup import second
+
     made = service.create(args.project or "")
-    if console.as_json:
-        console.json(made.as_json())
-    else:
+    place = service.second
+    copied = place is not None and second.is_present(place.folder)
+    if not console.as_json:
         found = made.manifest
         console.line(
             f"{found.id}  {size(found.total_bytes)} in {counted(len(found.files), 'file')}, {size(made.written)} new"
@@ -87,6 +89,17 @@ def _create(service: BackupService, console: Console, args: argparse.Namespace) 
     for reason in made.manifest.left_out:
         if reason.startswith("index of"):
             console.note(f"Left out: {reason}")
+    if place and copied:
+        service.copy(made.manifest.id)
+    if console.as_json:
+        console.json({**made.as_json(), "copied_to": place.folder if place and copied else None})
+    if place and copied:
+        console.note(f"Copied to {place.folder}.")
+    elif place:
+        console.note(
+            f"Not copied to backup.second_folder: {place.folder} is not there. Connect its disk, or make the folder, "
+            "then: gardener backup copy"
+        )
     return 0
 
 

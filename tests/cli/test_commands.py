@@ -580,6 +580,16 @@ def test_a_restore_says_which_index_was_not_in_the_backup(gardener: Run, added: 
     assert "Deleted: 1 kept state." in gardener("backup", "restore", "--confirm").out
 
 
+def test_a_backup_says_whether_it_is_at_the_second_place(gardener: Run, added: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    gardener("config", "set", "backup.second_folder", str(disk))
+    said = gardener("backup", "create")
+    assert said.code == 0 and f"{disk} is not there" in said.err and not disk.exists()
+    disk.mkdir()
+    made = gardener("backup", "create", "--json").json
+    assert made["copied_to"] == str(disk) and (disk / made["id"] / "manifest.json").is_file()
+
+
 def test_doctor_counts_the_rows(gardener: Run, added: Path, home: Path) -> None:
     import sqlite3
 

@@ -126,7 +126,8 @@ def test_what_is_bad_is_looked_at_again_long_before_its_time() -> None:
     rounds = Rounds(clock=lambda: now)
     check = [Check("state", lambda: next(said), every_s=21_600)]
     seen = []
-    for now in (0.0, 30.0, 90.0, 150.0, 400.0):
+    for at in (0.0, 30.0, 90.0, 150.0, 400.0):
+        now = at
         seen.append([finding.id for finding in rounds.make(check).findings])
     assert seen == [[], ["state-damaged"], ["state-damaged"], [], []] and len(list(said)) == 1
 
