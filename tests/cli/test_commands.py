@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -588,6 +589,27 @@ def test_a_backup_says_whether_it_is_at_the_second_place(gardener: Run, added: P
     disk.mkdir()
     made = gardener("backup", "create", "--json").json
     assert made["copied_to"] == str(disk) and (disk / made["id"] / "manifest.json").is_file()
+
+
+def test_the_app_that_did_not_start_says_why_once(gardener: Run, added: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        gardener("config", "set", "server.port", str(port))
+        said = gardener("ui", "--no-browser")
+    assert said.code and said.err.endswith(
+        f"error: The app did not start: 127.0.0.1:{port} is used by another program.\n"
+        "  try: gardener runbook port-taken\n"
+    )
+
+
+def test_an_error_that_has_a_runbook_names_it(gardener: Run, added: Path, home: Path) -> None:
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(home / "state.db")) as database:
+        database.execute("PRAGMA user_version = 99")
+    said = gardener("list")
+    assert said.code == 8 and said.err.endswith("  more: gardener runbook state-newer\n")
 
 
 def test_doctor_counts_the_rows(gardener: Run, added: Path, home: Path) -> None:
