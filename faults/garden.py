@@ -110,6 +110,10 @@ class Garden:
         out, err = process.communicate(timeout=SECONDS)
         return Done(process.returncode, out, err)
 
+    def apart(self) -> Garden:
+        """The same home, by processes whatever this one does."""
+        return Garden(self.home)
+
     def seconds(self, *words: str) -> float:
         begun = time.perf_counter()
         self.must(*words)
@@ -117,48 +121,25 @@ class Garden:
 
     # ---- what must be true -----------------------------------------------------------------------------
 
+    def look(self, what: str, *arguments: str) -> Any:
+        """One of `faults.look`, in a process that ends. Raises RuntimeError."""
+        done = subprocess.run(
+            [sys.executable, str(Path(__file__).with_name("look.py")), what, *arguments], env=self.environment,
+            capture_output=True, text=True, timeout=SECONDS, check=False,
+        )  # fmt: skip
+        if done.returncode != 0:
+            raise RuntimeError(done.stderr[-1500:] or f"ended with {done.returncode}")
+        return json.loads(done.stdout)
+
     def chunks(self, project: str) -> str:
         """A hash over every row of the index, whatever its order: place, content and symbol."""
-        return run_in_process(self, _CHUNKS, project)
+        found: str = self.look("chunks", project)
+        return found
 
     def memory(self) -> dict[str, list[str]]:
         """What people told Gardener: projects, which is active, and every message of every conversation."""
-        found: dict[str, list[str]] = json.loads(run_in_process(self, _MEMORY))
+        found: dict[str, list[str]] = self.look("memory")
         return found
-
-
-_CHUNKS = """
-import hashlib, sys
-from gardener.app import Gardener
-with Gardener() as gardener:
-    context = gardener.registry.get(sys.argv[1])
-    rows = gardener.index(context).searcher.snapshot().table.meta().to_pylist()
-    lines = sorted(repr([row[name] for name in ("path", "start_line", "end_line", "symbol", "hash")]) for row in rows)
-    print(len(lines), hashlib.sha256("\\n".join(lines).encode()).hexdigest())
-"""
-_MEMORY = """
-import json
-from gardener.app import Gardener
-with Gardener() as gardener:
-    found = {"active": [getattr(gardener.registry.active(), "name", "")], "projects": []}
-    for context in gardener.registry.list():
-        found["projects"].append(context.name)
-        for talk in gardener.history.list(context.id):
-            messages = [message.content for message in gardener.history.show(context.id, talk.id)]
-            found[f"{context.name}/{talk.id}"] = messages
-    print(json.dumps(found))
-"""
-
-
-def run_in_process(garden: Garden, script: str, *arguments: str) -> str:
-    """Runs a few lines with the product's own modules, in a process that ends. Raises RuntimeError."""
-    done = subprocess.run(
-        [sys.executable, "-c", script, *arguments], env=garden.environment, capture_output=True, text=True,
-        timeout=SECONDS, check=False,
-    )  # fmt: skip
-    if done.returncode != 0:
-        raise RuntimeError(done.stderr[-1500:])
-    return done.stdout.strip()
 
 
 def unclean(done: Done) -> str:

@@ -6,7 +6,6 @@ import random
 import shutil
 import time
 from pathlib import Path
-from typing import Any
 
 from faults.garden import Garden, Outcome, real_project, show, unclean
 
@@ -54,8 +53,10 @@ def live(garden: Garden, chance: random.Random, tries: int) -> Outcome:
     pristine = garden.home.with_name("pristine")
     shutil.copytree(garden.home, pristine)
     healthy = _complaints(garden)
-    wanted = _what_it_says(garden)
+    wanted = garden.look("answers", PACKAGE, *_QUESTIONS)
+    apart = garden.apart()  # what reads a damaged file may die of it
     names = sorted({_kind(path) for path in candidates(pristine)})
+    chance.shuffle(names)
     for number in range(tries):
         kind = names[number % len(names)]  # every kind of file in turn: the large ones would get all the bits
         path = chance.choice([path for path in candidates(garden.home) if _kind(path) == kind])
@@ -63,11 +64,11 @@ def live(garden: Garden, chance: random.Random, tries: int) -> Outcome:
         done = spoil(path, chance)
         outcome.tried += 1
         try:
-            complaints = _complaints(garden) - healthy
+            complaints = _complaints(apart) - healthy
             if complaints:
                 named = any(path.name in text or name in text for text in complaints)
                 outcome.count("found and named" if named else "found")
-            elif _what_it_says(garden) == wanted:
+            elif apart.look("answers", PACKAGE, *_QUESTIONS) == wanted:
                 outcome.count("without effect")
             else:
                 outcome.broken.append(f"{name}: {done}: nobody noticed, and something is different")
@@ -91,20 +92,11 @@ def _complaints(garden: Garden) -> set[str]:
     done = garden.run("doctor", "--deep", "--json")
     if problem := unclean(done):
         raise RuntimeError(problem)
+    if done.code < 0:
+        raise RuntimeError(f"signal {-done.code} ended it: {done.err.strip()}")
     if not done.out:
         return {f"exit code {done.code}: {done.err.strip()}"} if done.code else set()
     return {row["detail"] for row in done.json["findings"] if row["severity"] in ("warning", "error")}
-
-
-def _what_it_says(garden: Garden) -> Any:
-    """Memory and answers; what a command refuses to say is its answer."""
-    hits = []
-    for question in _QUESTIONS:
-        done = garden.run("search", question, "--json")
-        hits.append(
-            [(hit["path"], hit["start_line"], hit["text"]) for hit in done.json["hits"]] if done.out else done.err
-        )
-    return garden.memory(), hits, garden.chunks(PACKAGE)
 
 
 def in_a_backup(garden: Garden, chance: random.Random, tries: int) -> Outcome:

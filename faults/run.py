@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-NAMES = {"kills": 30, "rot": 60, "full_disk": 12, "crowd": 20, "servers": 3}
+NAMES = {"kills": 30, "rot": 60, "full_disk": 12, "crowd": 20, "servers": 3, "upgrades": 1}
 """Each program and how often it tries each of its faults."""
 
 

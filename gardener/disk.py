@@ -118,13 +118,13 @@ def disk_use(gardener: Gardener) -> DiskUse:
             freeable.append(Freeable(f"{unused:,} vectors that no project uses", bytes_ * unused // count,
                                      "gardener disk --clean"))  # fmt: skip
     for what in ("models", "logs", "backups", "run"):
-        shared.append({"what": what, "name": "", "bytes": _bytes(getattr(paths, what))})
-    state = sum(_bytes(paths.state_db + suffix) for suffix in ("", "-wal", "-shm"))
+        shared.append({"what": what, "name": "", "bytes": bytes_of(getattr(paths, what))})
+    state = sum(bytes_of(paths.state_db + suffix) for suffix in ("", "-wal", "-shm"))
     shared.append({"what": "state.db", "name": "", "bytes": state})
-    shared.append({"what": "health.db", "name": "", "bytes": _bytes(paths.health_db)})
+    shared.append({"what": "health.db", "name": "", "bytes": bytes_of(paths.health_db)})
     projects.sort(key=lambda row: -row["bytes"])
     freeable.sort(key=lambda item: -item.bytes)
-    return DiskUse(paths.home, _bytes(paths.home), projects, shared, [item for item in freeable if item.bytes])
+    return DiskUse(paths.home, bytes_of(paths.home), projects, shared, [item for item in freeable if item.bytes])
 
 
 class Cleaned(NamedTuple):
@@ -140,7 +140,7 @@ class Cleaned(NamedTuple):
 
 def clean(gardener: Gardener, progress: Callable[[str], None] = lambda _: None) -> Cleaned:
     """Removes what can be made again and nobody needs. What somebody is writing is left out, and said so."""
-    before = _bytes(gardener.paths.home)
+    before = bytes_of(gardener.paths.home)
     done: list[str] = []
     skipped: list[str] = []
     complete = True
@@ -149,13 +149,13 @@ def clean(gardener: Gardener, progress: Callable[[str], None] = lambda _: None) 
     for context in gardener.registry.list(include_removed=True):
         progress(f"Looking at {context.name}")
         try:
-            with _alone(context):
+            with alone(context):
                 done += _clean_project(gardener, context, used, embedders)
         except GardenerError as error:
             skipped.append(f"{context.name}: {error.message}")
             complete = False
     for folder in orphans(gardener):
-        done += _remove_orphan(folder)
+        done += remove_orphan(folder)
     if not complete:
         skipped.append("vectors that no project uses: not every project could be asked")
     else:
@@ -164,7 +164,7 @@ def clean(gardener: Gardener, progress: Callable[[str], None] = lambda _: None) 
             done += _clean_stores(gardener, used, embedders)
         except GardenerError as error:  # a full disk, on which a database cannot even be made smaller
             skipped.append(f"vectors that no project uses: {error.message}")
-    return Cleaned(done, skipped, max(0, before - _bytes(gardener.paths.home)))
+    return Cleaned(done, skipped, max(0, before - bytes_of(gardener.paths.home)))
 
 
 def _clean_project(gardener: Gardener, context: ProjectContext, used: set[str], embedders: set[str]) -> list[str]:
@@ -189,12 +189,24 @@ def _clean_project(gardener: Gardener, context: ProjectContext, used: set[str], 
                 done.append(f"{context.name}: vectors of a former embedder ({name.removeprefix(VECTORS)})")
     embedders.update(name.removeprefix(VECTORS) for name in table.vector_tables())
     if _dead_bytes(table) > WORTH_COMPACTING:
-        table.compact_if_needed(force=True, alone=True)
-        table.compact_if_needed(force=True, alone=True, vectors_only=True)
+        compact(indexer)
         done.append(f"{context.name}: old versions")
+    else:
+        _record(indexer)
+    return done
+
+
+def compact(indexer: Indexer) -> None:
+    """Rewrites a project's table and vectors without their small pieces and old versions. Under `alone`."""
+    indexer.table.compact_if_needed(force=True, alone=True)
+    indexer.table.compact_if_needed(force=True, alone=True, vectors_only=True)
+    _record(indexer)
+
+
+def _record(indexer: Indexer) -> None:
+    table = indexer.table
     indexer.manifest.commit(facts={"table_version": str(table.version())})
     indexer.hashes.record([table.chunks_table, *table.vector_tables()], pruned=True)
-    return done
 
 
 def _clean_stores(gardener: Gardener, used: set[str], embedders: set[str]) -> list[str]:
@@ -234,7 +246,7 @@ def orphans(gardener: Gardener) -> list[str]:
     return sorted(found)
 
 
-def _remove_orphan(folder: str) -> list[str]:
+def remove_orphan(folder: str) -> list[str]:
     """Removes what can be made again; the folder itself only when nothing else is in it."""
     removed = False
     for name in _DERIVED:
@@ -250,7 +262,7 @@ def _remove_orphan(folder: str) -> list[str]:
     return [f"the index in the folder of no project: {folder} (the rest of it stays)"] if removed else []
 
 
-def _alone(context: ProjectContext) -> ExitStack:
+def alone(context: ProjectContext) -> ExitStack:
     """Both locks of a project. Raises LockedError."""
     with ExitStack() as stack:
         for place in (project_lock, embed_lock):
@@ -279,8 +291,8 @@ def _dead_bytes(table: IndexTable) -> int:
     if table.storage.remote:
         return 0
     folder = table.storage.folder(table.chunks_table)
-    present = sum(_bytes(os.path.join(folder, part)) for part in ("data", "_deletions", "_indices"))
-    stale = sum(_bytes(table.storage.folder(name)) for name in table.chunk_tables() if name != table.chunks_table)
+    present = sum(bytes_of(os.path.join(folder, part)) for part in ("data", "_deletions", "_indices"))
+    stale = sum(bytes_of(table.storage.folder(name)) for name in table.chunk_tables() if name != table.chunks_table)
     return max(0, present - table.live_bytes()) + stale
 
 
@@ -313,7 +325,7 @@ def _part(words: list[str]) -> str:
 
 
 def _derived_bytes(folder: str) -> int:
-    return sum(_bytes(os.path.join(folder, name)) for name in _DERIVED)
+    return sum(bytes_of(os.path.join(folder, name)) for name in _DERIVED)
 
 
 def _stores(embeddings: str) -> list[str]:
@@ -334,7 +346,7 @@ def _store(folder: str, used: set[str] | None) -> tuple[int, int, int]:
                     unused += used is not None and key.hex() not in used
         except sqlite3.DatabaseError:
             continue  # doctor speaks of damaged stores
-    return _bytes(folder), count, unused
+    return bytes_of(folder), count, unused
 
 
 def _dimensions(folder: str) -> int:
@@ -351,7 +363,7 @@ def _databases(folder: str) -> list[str]:
     return [os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(".db")]
 
 
-def _bytes(path: str) -> int:
+def bytes_of(path: str) -> int:
     """Size of a file, or of all files below a folder; 0 when there is nothing."""
     try:
         if not os.path.isdir(path):

@@ -118,6 +118,15 @@ def mlx_folders(gardener: Gardener) -> tuple[LocalModel, ...]:
     return local_models(gardener.paths.models, [name for name in configured if name])
 
 
+LONGEST_NAME = 300
+"""Characters: of a model's name that a server lists. Those of Ollama and of Hugging Face are far shorter."""
+
+
+def is_name(listed: str) -> bool:
+    """Whether what a server lists can be a model's name: what is endless, empty or hides something in it is none."""
+    return 0 < len(listed) <= LONGEST_NAME and listed.isprintable()
+
+
 def in_ollama(gardener: Gardener) -> tuple[list[OllamaModel], str]:
     """Ollama's models, or why they are not known."""
     from gardener.models import ollama_models
@@ -126,7 +135,7 @@ def in_ollama(gardener: Gardener) -> tuple[list[OllamaModel], str]:
     if not url:
         return [], "ollama.url is empty"
     try:
-        return ollama_models.list_models(url), ""
+        return [model for model in ollama_models.list_models(url) if is_name(model.name)], ""
     except GardenerError as error:
         return [], error.message
 
@@ -149,7 +158,7 @@ def served(gardener: Gardener) -> tuple[Sequence[str], str]:
     if not gardener.settings.text("openai.url"):
         return (), ""
     try:
-        return gardener.backends.get("openai").models(), ""
+        return [name for name in gardener.backends.get("openai").models() if is_name(name)], ""
     except GardenerError as error:
         return (), error.message
 

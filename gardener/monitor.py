@@ -120,6 +120,8 @@ class Monitor:
             self.delivery.resume(time.time())
         except GardenerError as error:
             _log.error("health.not_resumed", extra={"fields": {"code": error.code, "reason": error.message}})
+        except Exception:  # whatever it is, the rounds are made
+            _log.exception("health.not_resumed")
         made = 0
         while not self._stop.is_set():
             begun = time.monotonic()

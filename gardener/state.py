@@ -241,7 +241,7 @@ class State:
             raise SchemaTooNew(
                 f"{self.path} was written by a newer Gardener (schema {version}; this one knows "
                 f"{len(MIGRATIONS)}). It was left as it is.",
-                next_step="pip install --upgrade gardener",
+                next_step="gardener upgrade",
             )
         return version
 

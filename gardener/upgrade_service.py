@@ -235,7 +235,7 @@ class UpgradeService:
         """After the flip: the version before comes back, and the state if this version cannot read it any more."""
         self._tell(f"{now.new} did not hold: {now.problem}")
         now = self._step(now, "restoring")
-        self._control.stop()
+        self._control.stop(force=True)
         if now.backup and schema_of(self.paths.state_db) > now.schema:
             self._restore_by(now.old, now.backup, commands)
         now = self._step(now, "returning")
@@ -374,7 +374,7 @@ class UpgradeService:
             now = self._step(now, "proving")
             url = self._prove(now, (), commands)
         except GardenerError as error:
-            self._control.stop()
+            self._control.stop(force=True)
             if restored:
                 undo(self.paths)
             self.program.flip(now.old)

@@ -32,6 +32,7 @@ Updates = dict[str, Any]
 STARTING = "starting"
 """Stands for the job of a question that is being handed over."""
 NOTHING: Updates = {"notice": gr.skip()}
+FORGOTTEN = "This page was left for so long that the app had forgotten it, so nothing was done. Please do it again."
 EXAMPLES = ("What does this project do?", "Where does the program start?", "How are errors handled?")
 LONGEST_QUESTION = 20_000
 
@@ -49,6 +50,7 @@ class Handlers:
 
     async def load(self, tab: Tab, request: gr.Request) -> AsyncIterator[Updates]:
         """A page was opened: by a link to a project, conversation or place, or without one."""
+        tab.session = str(request.session_hash)
         notice = await asyncio.to_thread(self._follow_link, tab, dict(request.query_params))
         job = await asyncio.to_thread(self.desk.refresh, tab)
         yield {**await asyncio.to_thread(self._whole, tab, job), "project": self._chooser(), "notice": notice}
@@ -77,8 +79,16 @@ class Handlers:
             self.desk.turn_to_active(tab)
         return "".join(notice_html(error) for error in problems)
 
-    async def moved(self, tab: Tab) -> AsyncIterator[Updates]:
+    async def _known(self, tab: Tab, request: gr.Request) -> bool:
+        """Whether it is known what the page shows. If not, `_anew` shows it what is known."""
+        return bool(tab.session) or await asyncio.to_thread(self.desk.recall, tab, str(request.session_hash))
+
+    def _anew(self, tab: Tab) -> AsyncIterator[Updates]:
+        return self._show(tab, project=self._chooser(), notice=notice_html(UsageError(FORGOTTEN)))
+
+    async def moved(self, tab: Tab, request: gr.Request) -> AsyncIterator[Updates]:
         """The pulse showed something else than the page: a switch, another page's question, a new title."""
+        await self._known(tab, request)
         key = page_key(self.edge)
         if key != tab.key:
             await asyncio.to_thread(self.desk.turn_to_active, tab)
@@ -102,7 +112,11 @@ class Handlers:
 
     # ---- asking ------------------------------------------------------------------------------------------
 
-    async def ask(self, question: str, tab: Tab) -> AsyncIterator[Updates]:
+    async def ask(self, question: str, tab: Tab, request: gr.Request) -> AsyncIterator[Updates]:
+        if not await self._known(tab, request):
+            async for step in self._anew(tab):
+                yield step
+            return
         if tab.project is None or not question.strip() or tab.job:
             yield NOTHING
             return
@@ -129,7 +143,9 @@ class Handlers:
         async for step in self._show(tab, question="", source=""):
             yield step
 
-    def stop(self, tab: Tab) -> None:
+    def stop(self, tab: Tab, request: gr.Request) -> None:
+        if not tab.session:
+            self.desk.recall(tab, str(request.session_hash))
         if tab.job not in ("", STARTING):
             self.edge.jobs.cancel(tab.job)
 
@@ -141,8 +157,12 @@ class Handlers:
 
     # ---- conversations and messages ----------------------------------------------------------------------
 
-    async def act(self, tab: Tab, event: gr.EventData) -> AsyncIterator[Updates]:
+    async def act(self, tab: Tab, event: gr.EventData, request: gr.Request) -> AsyncIterator[Updates]:
         """One of the buttons that ask.js sends: `what`, its `argument`, and `text` that was typed for it."""
+        if not await self._known(tab, request):
+            async for step in self._anew(tab):
+                yield step
+            return
         what, argument, text = str(event.what), str(event.argument), str(event.text)[:LONGEST_QUESTION]
         doing = getattr(self, f"_do_{what}", None)
         if tab.project is None or doing is None:
@@ -246,14 +266,19 @@ class Handlers:
     def _do_unrate(self, tab: Tab, message: str, _: str) -> None:
         self.gardener.history.rate(_id(tab), _number(message), 0)
 
-    async def find(self, query: str, tab: Tab) -> AsyncIterator[Updates]:
+    async def find(self, query: str, tab: Tab, request: gr.Request) -> AsyncIterator[Updates]:
+        await self._known(tab, request)
         tab.query = query[:200]
         yield {"listing": await asyncio.to_thread(list_html, self.gardener.history, tab)}
 
     # ---- sources -----------------------------------------------------------------------------------------
 
-    async def cite(self, tab: Tab, event: gr.EventData) -> AsyncIterator[Updates]:
+    async def cite(self, tab: Tab, event: gr.EventData, request: gr.Request) -> AsyncIterator[Updates]:
         """A citation was chosen, in the text or in the panel."""
+        if not await self._known(tab, request):
+            async for step in self._anew(tab):
+                yield step
+            return
         turns, turn, n = tab.transcript.turns, int(event.turn), int(event.n)
         citations = turns[turn] if 0 <= turn < len(turns) else []
         chosen = next((citation for citation in citations if int(citation["n"]) == n), None)

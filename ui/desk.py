@@ -7,8 +7,9 @@ pages can lie open side by side; a page that comes without one shows what was la
 from __future__ import annotations
 
 import threading
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from gardener.errors import ConversationNotFound
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 SHOWN_MESSAGES = 100
 """As many more with every "Load earlier"."""
+TABS_REMEMBERED = 5_000
+"""Open pages of which it is known what they show, less than a kilobyte each. Gradio forgets far sooner."""
 
 
 @dataclass(slots=True)
@@ -50,6 +53,8 @@ class Tab:
     """Path and lines that lie open beside the conversation."""
     deleted: tuple[str, ...] = ()
     """Conversations that "Undo" brings back."""
+    session: str = ""
+    """Gradio's name for the page; "" until it was loaded, and when Gradio has forgotten what it knew of it."""
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Tab:
         return Tab()  # Gradio copies the first value for each page
@@ -62,6 +67,34 @@ class Desk:
         self._edge = edge
         self._lock = threading.Lock()
         self._last: dict[str, str] = {}
+        self._tabs: OrderedDict[str, Tab] = OrderedDict()
+
+    def recall(self, tab: Tab, session: str) -> bool:
+        """Fills a page that Gradio has forgotten, as it does with all but the last few hundred that were loaded, with
+        what it shows. False when nobody knows, or when another project is active by now: then it shows that one."""
+        with self._lock:
+            known = self._tabs.get(session)
+        tab.session = session
+        active = self._edge.gardener.registry.active()
+        if known is None or known.project is None or active is None or active.id != known.project.id:
+            self.turn_to_active(tab)
+            return False
+        for one in fields(Tab):
+            setattr(tab, one.name, getattr(known, one.name))
+        tab.project = active
+        shown = tab.key, tab.conversation_key, tab.list_key
+        self.refresh(tab)
+        tab.key, tab.conversation_key, tab.list_key = shown  # of what is on the screen: news are still to be shown
+        return True
+
+    def _remember(self, tab: Tab) -> None:
+        if not tab.session:
+            return
+        with self._lock:
+            self._tabs[tab.session] = replace(tab, transcript=Transcript())
+            self._tabs.move_to_end(tab.session)
+            while len(self._tabs) > TABS_REMEMBERED:
+                self._tabs.popitem(last=False)
 
     def last(self, context: ProjectContext) -> str:
         """What was last opened in a project, on any page; at first the conversation that was used last."""
@@ -96,6 +129,11 @@ class Desk:
 
     def refresh(self, tab: Tab) -> Job | None:
         """Reads the conversation anew; returns the answer that is being written in it."""
+        job = self._refresh(tab)
+        self._remember(tab)
+        return job
+
+    def _refresh(self, tab: Tab) -> Job | None:
         tab.follower += 1
         tab.transcript, tab.job = Transcript(), ""
         tab.key = page_key(self._edge)

@@ -35,6 +35,7 @@ def issues_html(view: HealthView) -> str:
     else:
         watched = ""
     looked = f"The monitor's last round was {ago(last['at'])}." if last else "No round has been made yet."
+    looked = f'<p class="quiet">{looked}</p>'
     silent = "".join(
         f"<p>{badge('maintenance')} No alerts until {_clock(window['ends'])}. {text(window['reason'])}</p>"
         for window in known["maintenance"]
@@ -42,7 +43,7 @@ def issues_html(view: HealthView) -> str:
     )
     items = "".join(_item(issue) for issue in issues)
     body = f'<ul class="findings issues">{items}</ul>' if items else "<p>Nothing is open.</p>"
-    return section("Issues", watched + silent + body, note=looked, name="issues")
+    return section("Issues", looked + watched + silent + body, name="issues")
 
 
 def act_on_issue(view: HealthView, what: str, fields: Fields) -> str:

@@ -120,7 +120,7 @@ def decode(data: bytes, source: str) -> Manifest:
         if isinstance(body, dict) and isinstance(body.get("format"), int) and body["format"] > FORMAT:
             raise SchemaTooNew(
                 f"{source} was written by a newer Gardener (format {body['format']}; this one knows {FORMAT}).",
-                next_step="pip install --upgrade gardener",
+                next_step="gardener upgrade",
             )
         digest = body.pop("digest")
         if digest != _digest(body):

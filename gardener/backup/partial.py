@@ -9,6 +9,7 @@ kill between the last two leaves the old folder with the restored conversations;
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import sqlite3
 from contextlib import ExitStack, closing
@@ -217,11 +218,30 @@ def _add_rows(state: State, backup_db: str, project_id: str, backup_id: str, *, 
                     added += 1
                 record_event(connection, "backup.restored", project_id, backup=backup_id, conversations=added)
         except sqlite3.IntegrityError as error:
-            raise ConflictError(
-                f"The name or the folder of the project is that of another one here ({error}). Nothing was changed.",
-                next_step="gardener list",
-            ) from error
+            raise _taken(state, rows, project_id, root) or error from error
     return added
+
+
+def _taken(state: State, rows: sqlite3.Connection, project_id: str, root: str) -> ConflictError | None:
+    """What to say when another project here has the name or the folder; None when none has."""
+    wanted = rows.execute("SELECT name, root FROM projects WHERE id = ?", (project_id,)).fetchone()
+    other = (
+        state.read()
+        .execute(
+            "SELECT name FROM projects WHERE (name = ? OR root = ?) AND id != ?",
+            (wanted["name"], root or wanted["root"], project_id),
+        )
+        .fetchone()
+        if wanted
+        else None
+    )
+    if other is None:
+        return None
+    return ConflictError(
+        f"{other[0]} here is another project with the same name or folder as {wanted['name']} of the backup. "
+        "Nothing was changed.",
+        next_step=f"gardener remove {shlex.quote(other[0])}",
+    )
 
 
 def _register(connection: sqlite3.Connection, rows: sqlite3.Connection, project_id: str, root: str) -> None:

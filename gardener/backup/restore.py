@@ -46,7 +46,7 @@ def restore_home(
     or a project is written to, DiskFull. In all these cases the live home is as it was.
     """
     ensure_directory(paths.home)
-    with store.lock("gardener backup restore"), _exclusive(paths):
+    with store.lock("gardener backup restore"), exclusive(paths):
         entry = store.find(wanted)
         found = checked(store, entry)
         if found.kind != "home":
@@ -79,7 +79,7 @@ def undo(paths: Paths) -> tuple[str, str]:
     Raises BackupNotFound when no old state is kept, LockedError.
     """
     ensure_directory(paths.home)
-    with _exclusive(paths):
+    with exclusive(paths):
         kept = swap.kept(paths)
         if not kept:
             raise BackupNotFound("No state from before a restore is kept.", next_step="gardener backup list")
@@ -136,7 +136,7 @@ def _good_one(store: Store, besides: Entry) -> str:
 
 
 @contextmanager
-def _exclusive(paths: Paths) -> Iterator[None]:
+def exclusive(paths: Paths) -> Iterator[None]:
     """Nobody else writes into the home while the block runs, and an interrupted swap is finished first."""
     swap.finish_interrupted(paths)
     with ExitStack() as held:

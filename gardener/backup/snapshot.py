@@ -36,6 +36,7 @@ LEFT_OUT = {
     "logs": "logs",
     "run": "what only a running app needs, and the tokens it gave out",
     "backups": "the backups themselves",
+    "repairs": "what repairs have put aside",
 }
 """Folders of the home that no backup holds, and why. Keys of model servers are in the system's keyring, not here."""
 OF_THE_MACHINE = ("health.db", "samples.db")

@@ -22,7 +22,7 @@ _log = logging.getLogger("gardener.backup")
 JOURNAL = "restoring.json"
 STAGED = "restoring-"
 OLD = "before-restore-"
-KEPT = ("models", "embeddings", "logs", "run", "backups")
+KEPT = ("models", "embeddings", "logs", "run", "backups", "repairs")
 """Folders of the home that a restore leaves alone."""
 MACHINE = ("health.db", "samples.db")
 """Files that tell of this machine and are in no backup, with what SQLite and we put beside them: left alone, too."""

@@ -96,7 +96,7 @@ def refuse_newer(found: Manifest) -> None:
         raise SchemaTooNew(
             f"Backup {found.id} was made by a newer Gardener ({found.gardener}, schema {found.state_schema}; this one "
             f"knows {len(MIGRATIONS)}). Nothing was changed.",
-            next_step="pip install --upgrade gardener",
+            next_step="gardener upgrade",
         )
 
 

@@ -55,6 +55,10 @@ COMMANDS: dict[str, Command] = {
         Command("rollback", "upgrade", "care", "go back to the version before the last upgrade"),
         Command("health", "health", "care", "issues that are open, what helps, and silence for those that you know"),
         Command("doctor", "doctor", "care", "check everything a support thread would ask"),
+        Command("repair", "repair", "care", "mend what the checks find: says what it will do, asks, copies first"),
+        Command(
+            "diagnostics", "diagnostics", "care", "a file for whoever helps you: shown first, no names, never sent"
+        ),
         Command("logs", "logs", "care", "what happened: the main, error, audit and performance logs"),
         Command("runbook", "runbook", "care", "what to do about a trouble, step by step"),
         Command("disk", "disk", "care", "what takes how much room, and --clean for what nobody needs"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from gardener.cli.target import add_common_options
 from gardener.paths import Paths
 
 TYPE_CHECKING = False
@@ -31,11 +32,7 @@ def configure_config(parser: argparse.ArgumentParser) -> None:
 
     def action(name: str, help: str) -> argparse.ArgumentParser:
         added = actions.add_parser(name, help=help, description=help[:1].upper() + help[1:] + ".")
-        # The options of every command, once more: argparse gives the action's parser all that follows it.
-        absent = argparse.SUPPRESS
-        added.add_argument("--json", action="store_true", default=absent, help="print data as JSON")
-        added.add_argument("--quiet", "-q", action="store_true", default=absent, help="errors only")
-        added.add_argument("--home", metavar="DIR", default=absent, help="use this data folder")
+        add_common_options(added)
         if name != "validate":
             added.add_argument("--project", metavar="NAME", help="with the project's own .gardener.toml")
         return added

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gardener.cli.console import Console, duration, inert
-from gardener.cli.target import open_gardener
+from gardener.cli.target import add_common_options, open_gardener
 from gardener.errors import UsageError
 
 TYPE_CHECKING = False
@@ -36,6 +36,8 @@ examples:
     use.add_argument("--text-prefix", default="", metavar="TEXT", help="what the model wants in front of the code")
     use.add_argument("--yes", "-y", action="store_true", help="do not ask")
     commands.add_parser("cancel", help="go back to the embedder with which the projects are still searched")
+    for action in commands.choices.values():
+        add_common_options(action)
     parser.set_defaults(run=embedder)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gardener.cli.console import Console, inert
-from gardener.cli.target import add_project_option, open_gardener
+from gardener.cli.target import add_common_options, add_project_option, open_gardener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,17 +36,10 @@ def configure_history(parser: argparse.ArgumentParser) -> None:
         action.add_argument("conversation", metavar="ID")
     for action in actions.choices.values():
         add_project_option(action)
-        action.add_argument("--json", action="store_true", default=argparse_suppress(), help="print data as JSON")
+        add_common_options(action)
         action.add_argument("--limit", "-n", type=int, default=50, metavar="N", help="at most N (default 50)")
     add_project_option(parser)
     parser.set_defaults(run=history)
-
-
-def argparse_suppress() -> str:
-    """Without it a subparser's default would undo the same option given before the action."""
-    import argparse
-
-    return argparse.SUPPRESS
 
 
 def history(args: argparse.Namespace, console: Console) -> int:

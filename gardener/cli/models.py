@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from gardener.cli.console import Console, one_line, size
-from gardener.cli.target import open_gardener
+from gardener.cli.target import add_common_options, open_gardener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,10 +40,7 @@ def configure_models(parser: argparse.ArgumentParser) -> None:
 
     def action(name: str, help: str, run: Action) -> argparse.ArgumentParser:
         added = actions.add_parser(name, help=help, description=help[:1].upper() + help[1:] + ".")
-        absent = argparse.SUPPRESS  # the options of every command, once more
-        added.add_argument("--json", action="store_true", default=absent, help="print data as JSON")
-        added.add_argument("--quiet", "-q", action="store_true", default=absent, help="errors only")
-        added.add_argument("--home", metavar="DIR", default=absent, help="use this data folder")
+        add_common_options(added)
 
         def opened(args: argparse.Namespace, console: Console) -> int:
             with open_gardener(console) as gardener:

@@ -1,4 +1,4 @@
-"""What most commands share: the project that they are about, and the Gardener that does the work."""
+"""What most commands share: their options, the project that they are about, and the Gardener that does the work."""
 
 from __future__ import annotations
 
@@ -13,6 +13,19 @@ if TYPE_CHECKING:
 
 def add_project_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--project", "-p", metavar="NAME", help="this project instead of the active one")
+
+
+def add_common_options(action: argparse.ArgumentParser) -> None:
+    """The options of every command, once more for the parser of an action, which gets all that follows its name.
+
+    Without a default: it would undo the same option before the action.
+    """
+    import argparse
+
+    absent = argparse.SUPPRESS
+    action.add_argument("--json", action="store_true", default=absent, help="print data as JSON")
+    action.add_argument("--quiet", "-q", action="store_true", default=absent, help="no messages, errors only")
+    action.add_argument("--home", metavar="DIR", default=absent, help="use this data folder instead of GARDENER_HOME")
 
 
 def open_gardener(console: Console, flags: Mapping[str, object] | None = None) -> Gardener:

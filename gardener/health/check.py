@@ -131,7 +131,15 @@ class Runner:
         took = (time.monotonic() - begun) * 1000
         return Asked(
             tuple(
-                replace(item, check=item.check or check.name, took_ms=item.took_ms or took) for item in asked.findings
+                replace(
+                    item,
+                    check=item.check or check.name,
+                    took_ms=item.took_ms or took,
+                    detail=_text(item.detail),
+                    subject=_text(item.subject),
+                    fix=_text(item.fix),
+                )
+                for item in asked.findings
             ),
             asked.whole,
         )
@@ -191,6 +199,11 @@ class _Worker:
         while (item := self._work.get()) is not None:
             work, result = item
             result.set_result(work())  # run_check never raises
+
+
+def _text(text: str) -> str:
+    """A file may have a name that is no UTF-8; neither health.db nor a terminal takes what Python makes of that."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode()
 
 
 def _does_not_end(check: Check, seconds: float) -> Asked:

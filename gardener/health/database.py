@@ -12,12 +12,12 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 from gardener.errors import NotFoundError, SchemaTooNew, StateDamaged
-from gardener.health.issues import Change, Issue
+from gardener.health.issues import Change, Issue, State
 from gardener.paths import ensure_directory, open_private, translate_os_error
 from gardener.state_connection import connect
 
@@ -144,7 +144,7 @@ class HealthDatabase:
             rows = connection.execute(
                 "SELECT * FROM issues WHERE state = 'open' ORDER BY severity = 'error' DESC, opened_at, id"
             ).fetchall()
-        return [_issue(row) for row in rows]
+            return [_issue(row) for row in rows]
 
     def issues_since(self, since: float) -> list[Issue]:
         """Those that are open, and those that were over after this Unix time; the newest first."""
@@ -156,7 +156,7 @@ class HealthDatabase:
                 "ORDER BY opened_at DESC, id DESC LIMIT 1000",
                 (since,),
             ).fetchall()
-        return [_issue(row) for row in rows]
+            return [_issue(row) for row in rows]
 
     def change(self, number: int, edit: Callable[[Issue], Issue]) -> Issue:
         """Edits an open issue. Raises NotFoundError."""
@@ -200,7 +200,7 @@ class HealthDatabase:
         with self.write() as connection:
             row = connection.execute("SELECT delivered FROM alerts WHERE id = ?", (alert,)).fetchone()
             if row is not None:
-                outcome = json.dumps(json.loads(row[0]) | {sink: problem})
+                outcome = json.dumps(_loaded(row[0], dict) | {sink: problem})
                 connection.execute("UPDATE alerts SET delivered = ? WHERE id = ?", (outcome, alert))
 
     def alerts(self, limit: int = 200) -> list[Alert]:
@@ -209,7 +209,7 @@ class HealthDatabase:
             return []
         with self.read() as connection:
             rows = connection.execute("SELECT * FROM alerts ORDER BY id DESC LIMIT ?", (limit,)).fetchall()
-        return [Alert(**(dict(row) | {"delivered": json.loads(row["delivered"])})) for row in rows]
+            return [_alert(row) for row in rows]
 
     def windows(self, now: float) -> list[Window]:
         """Maintenance that is under way or to come."""
@@ -244,7 +244,7 @@ class HealthDatabase:
             return None
         with self.read() as connection:
             row = connection.execute("SELECT value FROM facts WHERE key = ?", (key,)).fetchone()
-        return json.loads(row[0]) if row else None
+            return _loaded(row[0], object) if row else None
 
     def keep(self, connection: sqlite3.Connection, key: str, value: object) -> None:
         connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (key, json.dumps(value)))
@@ -259,17 +259,25 @@ class HealthDatabase:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
+        inode = self._inode()
         try:
             connection = self._open()
-        except StateDamaged as error:
-            self._put_aside(error)
+        except (StateDamaged, sqlite3.OperationalError) as error:
+            self._put_aside(error, inode)
+            inode = self._inode()
             connection = self._open()
         with closing(connection):
             try:
                 yield connection
             except StateDamaged as error:
-                self._put_aside(error)  # for the next one; what this one wanted is lost
+                self._put_aside(error, inode)  # for the next one; what this one wanted is lost
                 raise
+            except (sqlite3.OperationalError, sqlite3.IntegrityError, _Unreadable) as error:
+                # SQLite has no checksums: of a flipped bit in a row or in the schema it may know nothing.
+                self._put_aside(error, inode)
+                raise StateDamaged(
+                    f"{self.path} is damaged: {error}. It was put aside.", next_step="gardener health"
+                ) from error
 
     def _open(self) -> sqlite3.Connection:
         with self._lock:
@@ -314,13 +322,30 @@ class HealthDatabase:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
 
-    def _put_aside(self, error: StateDamaged) -> None:
+    def _put_aside(self, error: Exception, inode: int) -> None:
+        """`inode` is that of the file when it was opened: another process may have put it aside since."""
         aside = f"{self.path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
-        _log.error("health.db_damaged", extra={"fields": {"reason": error.message, "aside": aside}})
-        for end in ("", "-journal"):
-            if os.path.exists(self.path + end):
-                os.replace(self.path + end, aside + end)
         self._ready = False
+        if inode and self._inode() != inode:
+            return
+        _log.error("health.db_damaged", extra={"fields": {"reason": str(error), "aside": aside}})
+        try:
+            for end in ("", "-journal"):
+                if os.path.exists(self.path + end):
+                    os.replace(self.path + end, aside + end)
+        except OSError as problem:
+            raise translate_os_error(problem, self.path) from problem
+
+    def _inode(self) -> int:
+        """0 when there is no file."""
+        try:
+            return os.stat(self.path).st_ino
+        except OSError:
+            return 0
+
+
+class _Unreadable(Exception):
+    """A row that nobody has written so."""
 
 
 def _windows(connection: sqlite3.Connection, now: float) -> list[Window]:
@@ -330,5 +355,37 @@ def _windows(connection: sqlite3.Connection, now: float) -> list[Window]:
 
 def _issue(row: sqlite3.Row) -> Issue:
     values = {column: row[column] for column in _COLUMNS if not column.startswith("check_")}
+    _check(row, "issues", _SEVERITIES, "severity")
+    _check(row, "issues", ("", *_SEVERITIES), "told", "acknowledged")
+    _check(row, "issues", get_args(State), "state")
+    for column in ("first_seen", "last_seen", "opened_at", "resolved_at", "acknowledged_at", "snoozed_until"):
+        if not isinstance(row[column], float):
+            raise _Unreadable(f"{column} of row {row['id']} of issues is {row[column]!r:.50}")
     values["reminds"] = bool(values["reminds"])
     return Issue(source=(row["check_name"], row["check_subject"]), **values)
+
+
+def _alert(row: sqlite3.Row) -> Alert:
+    _check(row, "alerts", get_args(Change), "change")
+    if not isinstance(row["at"], float):
+        raise _Unreadable(f"at of row {row['id']} of alerts is {row['at']!r:.50}")
+    return Alert(**(dict(row) | {"delivered": _loaded(row["delivered"], dict)}))
+
+
+_SEVERITIES = ("warning", "error")
+
+
+def _check(row: sqlite3.Row, table: str, allowed: Sequence[str], *columns: str) -> None:
+    for column in columns:
+        if row[column] not in allowed:
+            raise _Unreadable(f"{column} of row {row['id']} of {table} is {row[column]!r:.50}")
+
+
+def _loaded(text: str, kind: type) -> Any:
+    try:
+        found = json.loads(text)
+    except (ValueError, TypeError) as error:
+        raise _Unreadable(f"JSON in it cannot be read ({error})") from error
+    if not isinstance(found, kind):
+        raise _Unreadable(f"{text!r:.50} is not what was written")
+    return found

@@ -9,9 +9,8 @@ from contextlib import closing
 from functools import partial
 from typing import TYPE_CHECKING
 
-from gardener.errors import GardenerError
+from gardener.errors import GardenerError, IntegrityError
 from gardener.health.check import Check, Finding, fine, note
-from gardener.health.kinds import kind_of_error
 from gardener.index.facts import summary
 from gardener.index.integrity import SAMPLE_BYTES
 from gardener.index.vectors import check_store
@@ -126,11 +125,8 @@ def _index(
         indexer = open_index(context)
         found = _content(context, indexer, deep)
         burden = indexer.table.burden() if found.severity != "error" else 0.0
-    except GardenerError as error:
-        # Of a wrong setting, say: its runbook is another one.
-        kind = kind_of_error(error.code)
-        kind = "index-damaged" if kind == "check-failed" else kind
-        return Finding(kind, "error", error.message, error.next_step, context.name)
+    except IntegrityError as error:  # any other, such as a wrong setting, says nothing about the index
+        return Finding("index-damaged", "error", error.message, error.next_step, context.name)
     if burden < FRAGMENTED:
         return found
     compact = f"gardener index --project {shell_word(context.name)}"

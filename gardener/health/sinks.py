@@ -14,8 +14,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
@@ -33,6 +35,8 @@ _log = logging.getLogger("gardener.health")
 DESKTOP_S: Final = 10.0
 COMMAND_S: Final = 30.0
 WEBHOOK_S: Final = 10.0
+KEYRING_S: Final = 10.0
+_LAST_WORDS_S: Final = 1.0
 WEBHOOK_TRIES: Final = 3
 _SHOWN: Final = 300
 """Characters of a notification's text."""
@@ -133,35 +137,62 @@ class Command:
 
 
 def run_bounded(arguments: Sequence[str], data: bytes, limit_s: float) -> None:
-    """Runs a program in a process group of its own, which is killed when the time is up. Raises AlertFailed."""
+    """Runs a program in a process group of its own, which is killed when the time is up. Raises AlertFailed.
+
+    It has ended when the program itself has: what that left running in the background may go on, and keep its outputs.
+    """
+    said = _Tail()
     try:
         process = subprocess.Popen(
-            list(arguments), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+            list(arguments), stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=said.write_end,
             start_new_session=True,
         )  # fmt: skip
     except OSError as error:
         raise AlertFailed(
             f"{arguments[0]} could not be run: {error.strerror}.", next_step="gardener config get health.command"
         ) from error
+    finally:
+        said.begin()
     with process:
         try:
-            _, said = process.communicate(data, timeout=limit_s)
+            process.communicate(data, timeout=limit_s)
         except subprocess.TimeoutExpired as error:
-            _kill_group(process.pid)
             raise AlertFailed(f"{arguments[0]} did not end within {limit_s:g} s and was killed.") from error
         finally:
             if process.poll() is None:
                 _kill_group(process.pid)
     if process.returncode:
-        words = said.decode("utf-8", "replace").strip()[-200:]
+        words = said.text()
         raise AlertFailed(f"{arguments[0]} ended with {process.returncode}" + (f": {words}" if words else "."))
 
 
+class _Tail:
+    """A pipe that is read to its end on a thread, of which the last words are kept: a program may write without end."""
+
+    def __init__(self) -> None:
+        self._read_end, self.write_end = os.pipe()
+        self._last = b""
+        self._thread = threading.Thread(target=self._read, name="alert-words", daemon=True)
+
+    def begin(self) -> None:
+        """Call it once the program has its own copy of the pipe's other end."""
+        os.close(self.write_end)
+        self._thread.start()
+
+    def text(self) -> str:
+        self._thread.join(_LAST_WORDS_S)  # whoever else still has the pipe is not waited for
+        return self._last.decode("utf-8", "replace").strip()[-200:]
+
+    def _read(self) -> None:
+        with open(self._read_end, "rb", buffering=0) as handle:
+            while block := handle.read(65_536):
+                self._last = (self._last + block)[-1_000:]
+
+
 def _kill_group(pid: int) -> None:
-    try:
+    # macOS says EPERM, not ESRCH, of a group whose processes have all ended and were not waited for.
+    with suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    except ProcessLookupError:
-        return
 
 
 class Webhook:
@@ -173,21 +204,31 @@ class Webhook:
         self,
         url: str,
         hosts: Sequence[str],
-        key: str,
+        key: str | Callable[[], str],
         *,
         limit_s: float = WEBHOOK_S,
         first_wait_s: float = 1.0,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Raises ConfigError for an address that is none, or a host that was not allowed."""
+        """`key` may be a function, which is called by the first alert and must end by itself.
+
+        Raises ConfigError for an address that is none, or a host that was not allowed.
+        """
         self._url = checked_url(url, "webhook.url")
+        if not self._url.isascii() or not self._url.isprintable() or " " in self._url:
+            raise ConfigError(
+                f"webhook.url has letters in it that an address cannot have: {self._url[:100]!r}. "
+                "They are written as %20 and the like.",
+                next_step="gardener config get webhook.url",
+            )
         host = (urlsplit(self._url).hostname or "").lower().rstrip(".")
         if not is_local(self._url) and host not in {name.lower().rstrip(".") for name in hosts}:
             raise ConfigError(
                 f"webhook.url is on {host}, which is not among webhook.hosts.",
                 next_step=f"gardener config set webhook.hosts {host}",
             )
-        self._key = key
+        self._key = key if isinstance(key, str) else ""
+        self._ask_key = None if isinstance(key, str) else key
         self._limit_s = limit_s
         self._first_wait_s = first_wait_s
         self._clock = clock
@@ -196,6 +237,8 @@ class Webhook:
         from gardener.resilience import retry_call
 
         body = json.dumps(message.as_json()).encode()
+        if self._ask_key is not None:
+            self._key, self._ask_key = self._ask_key(), None
 
         def once() -> None:
             self._post(body)
@@ -265,6 +308,17 @@ def _post_once(url: str, headers: Mapping[str, str], body: bytes, limit_s: float
     return within(limit_s, ask, stop)
 
 
+def _key_in_keyring(entry: str) -> str:
+    """Raises GardenerError, also when the keyring does not answer in time."""
+    try:
+        return within(KEYRING_S, lambda: server_key("", entry, "webhook"))
+    except TimeoutError as error:
+        raise AlertFailed(
+            f"The system's keyring gave no answer for {entry} within {KEYRING_S:g} s; it may be locked.",
+            next_step="gardener config set webhook.key_variable NAME",
+        ) from error
+
+
 def configured(settings: Settings) -> dict[str, Sink | GardenerError]:
     """Every sink that is set up, by name; for one that is set up wrongly the error that says how."""
     found: dict[str, Sink | GardenerError] = {}
@@ -274,7 +328,9 @@ def configured(settings: Settings) -> dict[str, Sink | GardenerError]:
         found["command"] = Command(arguments)
     if url := settings.text("webhook.url"):
         try:
-            key = server_key(settings.text("webhook.key_variable"), settings.text("webhook.key_keyring"), "webhook")
+            variable, entry = settings.text("webhook.key_variable"), settings.text("webhook.key_keyring")
+            # A keyring may ask somebody who is not there: the webhook's own thread waits for it, and no round does.
+            key = server_key(variable, "", "webhook") if variable or not entry else lambda: _key_in_keyring(entry)
             found["webhook"] = Webhook(url, settings.texts("webhook.hosts"), key)
         except GardenerError as error:
             found["webhook"] = error

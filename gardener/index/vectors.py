@@ -284,6 +284,8 @@ def check_store(folder: str) -> StoreCheck:
         try:
             with closing(sqlite3.connect(f"file:{folder}/{name}?mode=ro", uri=True, timeout=5)) as database:
                 database.text_factory = bytes
+                if not database.execute("SELECT 1 FROM sqlite_master").fetchone():
+                    continue  # nobody has come to write to it, as on a full disk
                 for row in database.execute("SELECT hash, vector, checksum FROM vectors"):
                     rows += 1
                     damaged += not isinstance(row[1], bytes) or _checksum(row[0], row[1]) != row[2]

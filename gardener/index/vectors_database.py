@@ -111,7 +111,7 @@ class VectorDatabase:
             raise SchemaTooNew(
                 f"{self._path} was written by a newer Gardener: its version is {version}, "
                 f"this one knows up to {SCHEMA_VERSION}.",
-                next_step="pip install --upgrade gardener",
+                next_step="gardener upgrade",
             )
         stored = connection.execute("SELECT dimensions FROM store").fetchone()[0]
         if stored != self.dimensions:

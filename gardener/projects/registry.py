@@ -247,6 +247,10 @@ class Registry:
         """Deletes a project for good; see Trash.purge."""
         return self._trash.purge(name)
 
+    def sweep(self, project_id: str) -> bool:
+        """Deletes what was written for a project since it was purged; see Trash.sweep."""
+        return self._trash.sweep(project_id)
+
     # ---- Inside ------------------------------------------------------------------------------------------
 
     def _context(self, row: sqlite3.Row) -> ProjectContext:

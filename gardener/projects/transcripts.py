@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -23,20 +24,45 @@ def as_json(conversation: Conversation, messages: Sequence[StoredMessage]) -> di
 
 
 def as_markdown(conversation: Conversation, messages: Sequence[StoredMessage]) -> str:
-    """Questions and answers under headings, each answer with its citations and what made it. Local time."""
-    parts = [f"# {conversation.title}", f"_{_date(conversation.created_at)}, conversation {conversation.id}_"]
+    """Questions and answers under headings, each answer with its citations and what made it. Local time.
+
+    What was asked and answered stands as it is, Markdown and HTML included; everything around it is one line each, so
+    that no name of a file or model looks like another part of the conversation.
+    """
+    parts = [f"# {_prose(conversation.title)}", f"_{_date(conversation.created_at)}, conversation {conversation.id}_"]
     for message in messages:
         speaker = {"user": "Question", "assistant": "Answer"}.get(message.role, "Note")
         parts.append(f"## {speaker}, {_date(message.created_at)}")
         parts.append(message.content.rstrip())
         if not message.complete:
-            parts.append(f"_This answer is incomplete{': ' + message.error if message.error else ''}._")
+            parts.append(f"_This answer is incomplete{': ' + _prose(message.error) if message.error else ''}._")
         if message.citations:
             parts.append("\n".join(_citation_line(citation) for citation in message.citations))
         if message.backend:
             made_by = (message.backend, message.model, message.degradation)
-            parts.append(f"_{', '.join(part for part in made_by if part)}_")
+            parts.append(f"_{', '.join(_prose(part) for part in made_by if part)}_")
     return "\n\n".join(parts) + "\n"
+
+
+def _line(text: str) -> str:
+    """The text on one line, with what hides in it spelled out."""
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape", "backslashreplace").decode()
+        for character in " ".join(text.split())
+    )
+
+
+def _prose(text: str) -> str:
+    """The text on one line, without HTML and pictures."""
+    return _line(text).replace("<", "\\<").replace("![", "!\\[")
+
+
+def _code(text: str) -> str:
+    """The text on one line as code that ends with it (CommonMark, section 6.1)."""
+    line = _line(text)
+    fence = "`" * (max((len(run) for run in re.findall("`+", line)), default=0) + 1)
+    room = " " if line.startswith("`") or line.endswith("`") else ""
+    return f"{fence}{room}{line}{room}{fence}"
 
 
 def _date(at: float) -> str:
@@ -47,4 +73,5 @@ def _citation_line(citation: Mapping[str, Any]) -> str:
     lines = f"{citation.get('start_line', '?')}-{citation.get('end_line', '?')}"
     state = citation.get("state", "")
     mark = f" ({state})" if state and state != "current" else ""
-    return f"- [{citation.get('n', '?')}] `{citation.get('path', '?')}:{lines}`{mark}"
+    place = _code(f"{citation.get('path', '?')}:{lines}")
+    return f"- [{citation.get('n', '?')}] {place}{mark}"

@@ -140,6 +140,18 @@ class Trash:
                     connection.execute("UPDATE projects SET purging = 1 WHERE id = ?", (project_id,))
             return self._finish_purge(project_id)
 
+    def sweep(self, project_id: str) -> bool:
+        """Deletes what a process that had not noticed a purge has written since; False while the purge is going on.
+
+        Only for a project that this very process knew: of any other folder without a row state.db may be the one that
+        lost something. (A backup cannot take its place meanwhile: it is not restored while the app runs.)
+        """
+        with self._state.write() as connection:
+            if connection.execute("SELECT 1 FROM projects WHERE id = ?", (project_id,)).fetchone() is not None:
+                return False
+            _delete_tree(self._paths.project_home(project_id))
+        return True
+
     def recover(self) -> None:
         """Brings folders where the rows say and finishes begun purges; cheap when there is nothing to do.
 

@@ -39,9 +39,10 @@ def cleaned(value: Any) -> Any:
 
 
 class Body(BaseModel):
-    """JSON can write NUL and halves of surrogate pairs, which no file name, database or model takes: refused."""
+    """JSON can write NUL and halves of surrogate pairs, which no file name, database or model takes: refused. So are
+    values of another type, such as "9" or true for a number: what was meant is not guessed."""
 
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=False)
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=False, strict=True)
 
     @model_validator(mode="before")
     @classmethod

@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from gardener.errors import AppUnreachable
+from gardener.errors import AppUnreachable, ServiceFailed
 from gardener.paths import Paths, ensure_directory, open_private
 from gardener.server.runfile import app_lock, read_app, upgrading_file
 from gardener.service.description import ServiceDescription, descriptions
@@ -51,27 +51,49 @@ class AppControl:
             options = self._options_of(app.pid)
         return {"services": running, "app": True, "options": options, "host": app.host, "port": app.port}
 
-    def stop(self) -> None:
-        """Asks the app and its services to end, and waits until they have. Raises AppUnreachable, ServiceFailed."""
+    def stop(self, *, force: bool = False) -> None:
+        """Asks the app and its services to end, and waits until they have.
+
+        `force` kills what does not: a version that did not hold must not stand in the way of the one before. Raises
+        AppUnreachable or ServiceFailed.
+        """
         for one in reversed(self._services()):
-            if self._manager().state(one).pid:
-                self._manager().stop(one)
-        holder = app_lock(self._paths).holder()
-        pid = int(str(holder.get("pid") or 0)) if holder else 0
-        if pid:
-            with suppress(ProcessLookupError):  # it has just ended
-                os.kill(pid, signal.SIGTERM)
-        until = time.monotonic() + STOP_SECONDS
-        while app_lock(self._paths).holder() is not None:
-            if time.monotonic() > until:
-                raise AppUnreachable(
-                    f"The app (process {pid}) did not end within {STOP_SECONDS:.0f} s when it was asked to.",
-                    next_step="gardener stop",
-                )
-            time.sleep(_POLL_S)
-        for process in self._started:
-            process.wait(STOP_SECONDS)  # it has given up its lock, and is about to be gone
+            if pid := self._manager().state(one).pid:
+                try:
+                    self._manager().stop(one)
+                except ServiceFailed:
+                    if not force:
+                        raise
+                    _signal(pid, signal.SIGKILL)
+        for process in self._started:  # it may hang before it takes the lock
+            process.terminate()
+        pid = self._lock_holder()
+        _signal(pid, signal.SIGTERM)
+        if not self._ended() and force:
+            _signal(self._lock_holder(), signal.SIGKILL)
+            for process in self._started:
+                process.kill()
+            self._ended()
+        if self._lock_holder() or any(process.poll() is None for process in self._started):
+            raise AppUnreachable(
+                f"The app (process {pid}) did not end within {STOP_SECONDS:.0f} s when it was asked to.",
+                next_step="gardener stop",
+            )
         self._started.clear()
+
+    def _ended(self) -> bool:
+        """Whether the app has gone, after waiting for it as long as is right."""
+        until = time.monotonic() + STOP_SECONDS
+        while time.monotonic() < until:
+            if not self._lock_holder() and all(process.poll() is not None for process in self._started):
+                return True
+            time.sleep(_POLL_S)
+        return False
+
+    def _lock_holder(self) -> int:
+        """The app's process, whether it listens already or not; 0 when there is none."""
+        holder = app_lock(self._paths).holder()
+        return int(str(holder["pid"])) if holder else 0
 
     def start(self, how: dict[str, Any] | None) -> str:
         """Starts it as it ran, or without `how` on a free port, and waits for /readyz. Returns its address.
@@ -157,3 +179,9 @@ class AppControl:
 
     def _manager(self) -> ServiceManager:
         return self._given or manager()
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    if pid:
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(pid, number)

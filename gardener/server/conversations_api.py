@@ -30,7 +30,7 @@ class BranchBody(Body):
 
 
 class FeedbackBody(Body):
-    feedback: Literal[-1, 0, 1] = Field(description="1 thumbs up, -1 thumbs down, 0 none")
+    feedback: int = Field(ge=-1, le=1, description="1 thumbs up, -1 thumbs down, 0 none")
     reason: str = Field("", max_length=2_000)
 
 

@@ -13,6 +13,7 @@ import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Iterable
+from functools import partial
 from urllib.parse import parse_qs
 
 from gardener.audit import acting
@@ -131,9 +132,10 @@ class Guard:
     def _caller(self, headers: Headers) -> Caller:
         scheme, _, token = headers.one(b"authorization").partition(" ")
         if scheme.lower() == "bearer" and self.access.client(token.strip()):
-            return Caller("client")
-        if any(self.access.browser(session) for session in session_cookies(headers, self.cookie)):
-            return Caller("browser")
+            return Caller("client", partial(self.access.client, token.strip()))
+        for session in session_cookies(headers, self.cookie):
+            if self.access.browser(session):
+                return Caller("browser", partial(self.access.browser, session))
         return Caller("")
 
     def _unknown(self, caller: Caller, headers: Headers, scope: Scope) -> Refusal | None:

@@ -7,7 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from gardener.metrics import Metrics
@@ -52,6 +52,8 @@ SECURITY_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"permissions-policy", b"camera=(), geolocation=(), microphone=()"),
 )
 NO_STORE = (b"cache-control", b"no-store")
+CREDENTIAL_SECONDS = 1.0
+"""An open stream ends so long after its token or session was revoked, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,8 @@ class Caller:
 
     kind: str
     """"client" (bearer token), "browser" (session cookie) or "" (nobody, on an open path)."""
+    still: Callable[[], bool] = field(default=lambda: True, repr=False)
+    """Whether what they were let in with still holds: streams last long. Not shown: it holds the credential."""
 
 
 class Gate(Protocol):
@@ -102,6 +106,7 @@ class Passage:
         self._body_done = scope["type"] != "http"
         self._started = False
         self._finished = False
+        self._left_out = False
         self._status = 0
         self._refusal: Refusal | None = None
 
@@ -121,7 +126,7 @@ class Passage:
             self.gate.refusals[self._refusal.code] += 1
             await send_refusal(self._send, self._refusal, page=False)
             self._status = self._refusal.status
-        elif self._started and not self._finished and self.gate.closing.is_set():
+        elif self._started and not self._finished and (self._left_out or self.gate.closing.is_set()):
             await self._send({"type": "http.response.body", "body": b"", "more_body": False})
         self._count()
 
@@ -157,11 +162,17 @@ class Passage:
         return event
 
     async def _receive_or_close(self) -> Event:
-        """The next event, or a disconnect when the app is going: event streams would hold it up otherwise."""
+        """The next event, or a disconnect when the app is going (event streams would hold it up otherwise) or when the
+        caller may not be here any more."""
+        caller: Caller = self.scope["gardener.caller"]
         receiving = asyncio.ensure_future(self._receive())
         closing = asyncio.ensure_future(self.gate.closing.wait())
         try:
-            await asyncio.wait({receiving, closing}, return_when=asyncio.FIRST_COMPLETED)
+            both = {receiving, closing}
+            while not (await asyncio.wait(both, timeout=CREDENTIAL_SECONDS, return_when=asyncio.FIRST_COMPLETED))[0]:
+                if not caller.still():
+                    self._left_out = True
+                    break
             return receiving.result() if receiving.done() else {"type": "http.disconnect"}
         finally:
             receiving.cancel()

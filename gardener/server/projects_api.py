@@ -139,6 +139,9 @@ def router(edge: Edge) -> APIRouter:
         if body.confirm != project:
             raise UsageError(f"Nothing was deleted: `confirm` must say {project!r} once more.")
         report = gardener.purge(project)
+        for job in edge.jobs.find(report.project_id):
+            if not job.over:
+                edge.jobs.cancel(job.id)  # and as it ends, gardener.server.departed drops it
         edge.jobs.forget(report.project_id)
         return {"removed": report.as_json(), "purged": True}
 

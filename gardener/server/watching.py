@@ -11,6 +11,7 @@ from gardener.index.facts import summary
 from gardener.index.watch import FolderWatcher, WatchState
 from gardener.paths import index_directory
 from gardener.projects import checkout
+from gardener.server.departed import Departed
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
@@ -30,6 +31,7 @@ class Watching:
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
+        self._departed = Departed(edge)
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._watchers: dict[str, tuple[object, FolderWatcher]] = {}
@@ -78,6 +80,7 @@ class Watching:
                 return
 
     def _look(self) -> None:
+        self._departed.look()
         wanted = {context.id: (_what_matters(context, mode), context) for context, mode in self._in_use()}
         with self._lock:
             over = [key for key, (made_for, _) in self._watchers.items() if wanted.get(key, ("",))[0] != made_for]

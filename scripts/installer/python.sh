@@ -3,6 +3,15 @@
 
 PYTHON_NAMES="python3.11 python3.12 python3.13 python3" # as pyproject.toml's requires-python; a test holds them equal
 PYTHON_TO_BRING=3.12
+OWN=.made-by-gardener # in the folders of the program folder that have a common name; without it they are somebody else's
+
+own_folder() { # NAME below the program folder: makes it, or ends with an error when it is there and is not ours
+  if [ -e "$PROGRAM/$1" ] && [ ! -e "$PROGRAM/$1/$OWN" ]; then
+    fail "$PROGRAM/$1 is there already and is not Gardener's." "GARDENER_PROGRAM=PATH $0"
+  fi
+  run mkdir -p "$PROGRAM/$1"
+  [ -n "$DRY_RUN" ] || : >"$PROGRAM/$1/$OWN"
+}
 
 python_usable() { # COMMAND: prints the version of one that works, whatever its name promises
   MACHINE=${MACHINE:-} "$1" - <<'END' 2>/dev/null
@@ -53,8 +62,8 @@ bring_python() {
     return
   elif python_for_uv; then
     ask "Have pip bring uv (about 20 MB) into $PROGRAM/uv, to get a Python with it?" || no_python
-    run mkdir -p "$PROGRAM"
-    run rm -rf "$PROGRAM/uv"
+    [ ! -e "$PROGRAM/uv/$OWN" ] || run rm -rf "$PROGRAM/uv"
+    own_folder uv
     run "$PYTHON_FOR_UV" -m venv "$PROGRAM/uv" || fail "$PYTHON_FOR_UV cannot make a virtual environment." "$(python_advice)"
     run "$PROGRAM/uv/bin/python" -m pip install --quiet --disable-pip-version-check uv || fail "pip could not bring uv." "$(python_advice)"
     uv=$PROGRAM/uv/bin/uv
@@ -62,6 +71,7 @@ bring_python() {
     no_python
   fi
   ask "Have uv download Python $PYTHON_TO_BRING (about 30 MB) into $PROGRAM/python?" || no_python
+  own_folder python
   run env UV_PYTHON_INSTALL_DIR="$PROGRAM/python" "$uv" python install "$PYTHON_TO_BRING" ||
     fail "uv could not bring Python $PYTHON_TO_BRING; what it said is above." "$(python_advice)"
   after_bringing

@@ -51,22 +51,32 @@ end_processes() {
   done
 }
 
+remove_entry() { # PATH below the program folder
+  run rm -rf "$1" || problem "$1 could not be removed." "rm -rf $(shown "$1")"
+}
+
 remove_program() {
   local entry
   case $PROGRAM in / | "$HOME" | "$HOME/") fail "$PROGRAM is no folder to remove." "echo \$GARDENER_PROGRAM" ;; esac
   [ -e "$PROGRAM" ] || return 0
-  # Only what the installer made: the folder may have been given by the user and hold other things.
-  for entry in current installation.json upgrade.json upgrade.lock versions python uv .staging .lock; do
-    if [ -e "$PROGRAM/$entry" ] || [ -L "$PROGRAM/$entry" ]; then
-      run rm -rf "$PROGRAM/$entry" || problem "$PROGRAM/$entry could not be removed." "rm -rf $(shown "$PROGRAM/$entry")"
-    fi
+  # Only what the installer made: the folder may have been given by the user and hold other things, of these names too.
+  for entry in "$PROGRAM"/versions/[0-9]*; do
+    if [ -f "$entry/pyvenv.cfg" ] && [ ! -L "$entry" ]; then remove_entry "$entry"; fi
+  done
+  [ -n "$DRY_RUN" ] || rmdir "$PROGRAM/versions" 2>/dev/null || true
+  for entry in "$PROGRAM/python" "$PROGRAM/uv"; do
+    if [ -f "$entry/$OWN" ]; then remove_entry "$entry"; fi
+  done
+  case $(readlink "$PROGRAM/current" 2>/dev/null) in versions/*) remove_entry "$PROGRAM/current" ;; esac
+  for entry in installation.json installation.json.damaged upgrade.json upgrade.lock .staging .lock; do
+    if [ -e "$PROGRAM/$entry" ] || [ -L "$PROGRAM/$entry" ]; then remove_entry "$PROGRAM/$entry"; fi
   done
   LOCKED=
   [ -n "$DRY_RUN" ] || rmdir "$PROGRAM" 2>/dev/null || note "$PROGRAM is not empty and was left: ls -A $(shown "$PROGRAM")"
 }
 
 remove_data() {
-  local answer size
+  local answer size name entry
   [ -d "$DATA" ] || return 0
   size=$(du -sh "$DATA" 2>/dev/null | awk '{ print $1 }')
   if [ -n "$KEEP_DATA" ] || [ -n "$YES" ]; then
@@ -82,7 +92,15 @@ remove_data() {
   printf '  Type delete to delete it for good; anything else keeps it: '
   read -r answer || answer=
   if [ "$answer" = delete ]; then
-    run rm -rf "$DATA" || problem "$DATA could not be removed entirely." "rm -rf $(shown "$DATA")"
+    # GARDENER_HOME may be a folder that held other things before.
+    for name in config.toml state.db samples.db health.db projects trash embeddings models backups logs run restoring before-restore; do
+      for entry in "$DATA/$name" "$DATA/$name"[.-]*; do
+        if [ -e "$entry" ] || [ -L "$entry" ]; then
+          run rm -rf "$entry" || problem "$entry could not be removed entirely." "rm -rf $(shown "$entry")"
+        fi
+      done
+    done
+    rmdir "$DATA" 2>/dev/null || note "$DATA is not empty and was left: ls -A $(shown "$DATA")"
   else
     already "your data stays in $DATA"
   fi

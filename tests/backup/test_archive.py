@@ -42,6 +42,19 @@ def test_a_project_moves_to_another_machine(full_home: Path, tmp_path: Path) -> 
         assert BackupService(gardener).import_archive(str(bundle))[1].conversations == 0  # type: ignore[union-attr]
 
 
+def test_a_project_that_has_taken_the_folder_meanwhile_is_named(full_home: Path, tmp_path: Path) -> None:
+    with Gardener() as gardener:
+        BackupService(gardener).create()
+        context = gardener.registry.get("amber")
+        gardener.registry.remove("amber")
+        gardener.registry.purge("amber")
+        gardener.registry.add(context.root, "another")
+        with pytest.raises(ConflictError, match="another here") as caught:
+            BackupService(gardener).restore_project("amber")
+        assert caught.value.next_step == "gardener remove another"
+        assert [project.name for project in gardener.registry.list()] == ["another"]
+
+
 def test_a_whole_home_moves_too(full_home: Path, tmp_path: Path) -> None:
     bundle = tmp_path / "all.tar.gz"
     with Gardener() as gardener:

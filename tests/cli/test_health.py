@@ -38,7 +38,9 @@ def test_an_issue_is_shown_acknowledged_snoozed_and_over(gardener: Run, home: Pa
     round_of(home, gone())
     said = gardener("health")
     assert (
-        said.code == 1 and "gardener move lamp NEW_PATH" in said.out and "runbooks/project-folder-gone.md" in said.out
+        said.code == 1
+        and "gardener move lamp NEW_PATH" in said.out
+        and "gardener runbook project-folder-gone" in said.out
     )
     assert "\x1b" not in said.out and "lamp\\x1b[2J\\n$(id)" in said.out
     shown = gardener("health", "--json").json

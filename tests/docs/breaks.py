@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import sqlite3
 import time
 from collections.abc import Callable
@@ -125,13 +124,6 @@ def token_exposed(world: World) -> None:
         path.chmod(0o644)
 
 
-def port_taken(world: World) -> None:
-    """By a program that listens and is not Gardener."""
-    other = socket.create_server(("127.0.0.1", 0))
-    world.at_the_end.append(other.close)
-    _configure(world, f"[server]\nport = {other.getsockname()[1]}\n")
-
-
 def embedder_changed(world: World) -> None:
     assert world.type("gardener embedder use ollama:nomic-embed-text").code == 0
 
@@ -150,7 +142,6 @@ BREAKS: dict[str, Callable[[World], None]] = {
     "model-missing": model_missing,
     "model-unreachable": model_unreachable,
     "modes-open": modes_open,
-    "port-taken": port_taken,
     "project-folder-gone": project_folder_gone,
     "state-damaged": state_damaged,
     "state-newer": state_newer,

@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,8 +50,6 @@ class World:
         self.blog = self.person / "code/blog"
         self.untouched = True
         self.days_later = 0
-        self.at_the_end: list[Callable[[], None]] = []
-        """What is to be undone before anything else is done."""
         self.environment: dict[str, str | None] = {}
         """On top of the usual one; None takes a variable away."""
 
@@ -81,8 +79,6 @@ class World:
     def reset(self) -> None:
         """Everything as it was when the world was built, unless nothing was typed or broken since."""
         self.environment, self.days_later = {}, 0
-        while self.at_the_end:
-            self.at_the_end.pop()()
         if self.untouched:
             return
         shutil.rmtree(self.person)

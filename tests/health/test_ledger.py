@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,44 @@ def test_the_file_is_private_and_a_damaged_one_is_put_aside(books: Books, home: 
     with pytest.raises(StateDamaged):
         books.database.open_issues()
     assert books.database.open_issues() == []
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE issues SET severity = 'errop'", "UPDATE issues SET told = 'errob'", "UPDATE issues SET state = 'opem'",
+        "UPDATE issues SET snoozed_until = 'x'", "UPDATE issues SET detail = CAST(X'ff41' AS TEXT)",
+        "UPDATE alerts SET change = 'opemed'", "UPDATE alerts SET at = 'x'", "UPDATE alerts SET delivered = '{'",
+        "UPDATE facts SET value = '{'", "DROP TABLE maintenance", "PRAGMA user_version = 0",
+    ],
+)  # fmt: skip
+def test_damage_that_sqlite_does_not_notice_blinds_it_for_one_round(books: Books, home: Path, damage: str) -> None:
+    books.round(project=GONE)
+    with closing(sqlite3.connect(home / "health.db", isolation_level=None)) as database:
+        database.execute("PRAGMA ignore_check_constraints = ON")
+        database.execute(damage)
+    other = HealthDatabase(str(home / "health.db"))
+    for _ in range(2):
+        with suppress(StateDamaged):
+            assert last_round(other) is None or other.alerts() is not None
+            books.round(project=GONE)
+    assert len(list(home.glob("health.db.damaged-*"))) == 1
+    assert [issue.kind for issue in books.database.open_issues()] == [GONE.id]
+    assert [alert.change for alert in books.database.alerts()] == ["opened"]
+
+
+def test_two_that_find_the_damage_put_one_file_aside(books: Books, home: Path) -> None:
+    books.round(project=GONE)
+    other = HealthDatabase(books.database.path)
+    with pytest.raises(StateDamaged), other.read() as connection:
+        with closing(sqlite3.connect(books.database.path, isolation_level=None)) as database:
+            database.execute("DROP TABLE facts")
+        with pytest.raises(StateDamaged):
+            last_round(books.database)
+        assert books.round(project=GONE) == ["opened project-folder-gone x"]  # in a new file
+        connection.execute("SELECT * FROM facts").fetchone()
+    assert [issue.kind for issue in books.database.open_issues()] == [GONE.id]
+    assert len(list(home.glob("health.db.damaged-*"))) == 1
 
 
 def test_one_of_a_newer_version_is_left_alone(home: Path) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import os
+import signal
 import sys
 import threading
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -125,6 +128,26 @@ def test_a_command_gets_json_and_no_shell_sees_it(tmp_path: Path) -> None:
     Command((told, "$HOME", "; id")).send(message(ALERT))
     arguments, text = json.loads(got.read_text())
     assert arguments == ["$HOME", "; id"] and json.loads(text)["subject"] == HOSTILE
+
+
+def test_a_command_that_never_stops_writing_or_leaves_something_running(tmp_path: Path) -> None:
+    floods = script(tmp_path, "floods", "for _ in range(640): os.write(2, b'x' * 65_536)\nsys.exit('the end')")
+    tracemalloc.start()
+    with pytest.raises(AlertFailed, match=r"ended with 1: x+the end"):
+        Command((floods,)).send(message(ALERT))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 4_000_000  # of 40 MB that it wrote
+    pid = tmp_path / "pid"
+    leaves = script(
+        tmp_path,
+        "leaves",
+        f"child = os.fork()\nif child: open({str(pid)!r}, 'w').write(str(child))\nelse: time.sleep(60)",
+    )
+    try:
+        Command((leaves,), limit_s=30.0).send(message(ALERT))  # it has ended, whoever still has its outputs
+    finally:
+        os.kill(int(pid.read_text()), signal.SIGKILL)
 
 
 def test_a_command_that_fails_or_hangs_is_told_and_its_children_go_with_it(tmp_path: Path) -> None:
@@ -252,3 +275,32 @@ def test_what_a_killed_monitor_had_not_delivered_is_delivered_once(home: Path) -
             assert delivery.wait(10)
         assert len(server.got) == 1  # type: ignore[attr-defined]
     assert database.alerts()[0].delivered == {"webhook": ""}
+
+
+def test_a_keyring_that_does_not_answer_holds_up_no_round(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
+    import keyring
+
+    from gardener.paths import Paths
+    from gardener.settings import load_settings
+
+    locked = threading.Event()
+    monkeypatch.setattr(keyring, "get_password", lambda service, user: "a-key" if locked.wait(20) else None)
+    monkeypatch.setattr(sinks, "KEYRING_S", 0.05)
+    monkeypatch.setenv("GARDENER_WEBHOOK_KEY_KEYRING", "gardener/webhook")
+    with hook() as server:
+        monkeypatch.setenv("GARDENER_WEBHOOK_URL", f"http://127.0.0.1:{server.server_port}/")
+        found = sinks.configured(load_settings(Paths(str(home))))["webhook"]  # it does not wait
+        assert isinstance(found, Webhook)
+        with pytest.raises(AlertFailed, match="keyring gave no answer"):
+            found.send(message(ALERT))
+        locked.set()  # somebody has unlocked it: the next alert goes out, signed
+        monkeypatch.setattr(sinks, "KEYRING_S", 20.0)
+        found.send(message(ALERT))
+        ((_, headers, _),) = server.got  # type: ignore[attr-defined]
+    assert headers[sinks.SIGNATURE].startswith("sha256=")
+
+
+def test_an_address_with_letters_that_it_cannot_have_is_refused() -> None:
+    for url in ("http://localhost/é", "http://localhost/a b", "http://localhost/a\nb"):
+        with pytest.raises(ConfigError, match=r"webhook\.url"):
+            Webhook(url, (), "")

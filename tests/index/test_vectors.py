@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from gardener.errors import DiskFull, LockedError, ModelError, SchemaTooNew
 from gardener.index import vectors as vectors_module
 from gardener.index import vectors_database
-from gardener.index.vectors import VectorStore
+from gardener.index.vectors import VectorStore, check_store
 
 ROOT = Path(vectors_module.__file__).parents[2]
 DIMENSIONS = 8
@@ -463,6 +463,20 @@ def test_a_writer_that_never_ends_is_an_error_of_ours(tmp_path: Path, monkeypatc
     other.execute("ROLLBACK")
     other.close()
     store.put([name(1)], vectors_of([name(1)]))
+    store.close()
+
+
+def test_a_store_that_could_not_be_begun_is_not_damaged(tmp_path: Path) -> None:
+    store = VectorStore(str(tmp_path), "test", DIMENSIONS)
+    begun = database(tmp_path)
+    store.close()
+    for path in begun.parent.glob("*.db*"):
+        path.unlink()
+    begun.touch(0o600)
+    assert check_store(str(begun.parent)) == (0, 0, "")
+    store = VectorStore(str(tmp_path), "test", DIMENSIONS)
+    store.put([name(1)], vectors_of([name(1)]))
+    assert check_store(str(begun.parent)) == (1, 0, "")
     store.close()
 
 

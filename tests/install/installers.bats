@@ -327,6 +327,13 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
   [ ! -e "$agents/dev.gardener.app.plist" ]
   [ -e "$agents/dev.gardener.app-123456.plist" ]
   [ -d "$DATA" ]
+  mkdir -p "$DATA/projects/x" "$DATA/photos"
+  for name in state.db state.db-wal config.toml; do : >"$DATA/$name"; done
+  run macos --uninstall < <(printf 'y\ndelete\n')
+  works
+  [ "$(ls -A "$DATA")" = photos ] # not Gardener's
+  rmdir "$DATA/photos"
+  : >"$DATA/state.db"
   run macos --uninstall < <(printf 'y\ndelete\n')
   works
   [ ! -e "$DATA" ]
@@ -337,6 +344,9 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
   echo mine >"$HOME/.local/bin/gardener"
   echo mine >"$HOME/.local/share/zsh/site-functions/_gardener"
   echo mine >"$PROGRAM/notes.txt"
+  mkdir -p "$PROGRAM/python/mine" "$PROGRAM/uv/mine" "$PROGRAM/versions/3.12.1/mine"
+  run macos --uninstall --yes # nothing was ever installed there
+  works
   run macos --yes --no-service
   fails
   says "is not this installation's"
@@ -344,6 +354,7 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
   run macos --uninstall --yes
   works
   [ "$(cat "$HOME/.local/bin/gardener" "$HOME/.local/share/zsh/site-functions/_gardener" "$PROGRAM/notes.txt" | tr '\n' ' ')" = "mine mine mine " ]
+  [ -d "$PROGRAM/python/mine" ] && [ -d "$PROGRAM/uv/mine" ] && [ -d "$PROGRAM/versions/3.12.1/mine" ]
 }
 
 @test "a shell file that is a link stays one, with its own lines and mode" {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from pathlib import Path
 
@@ -276,6 +277,21 @@ def test_exports(history: History, projects: tuple[str, str]) -> None:
         conversation.id,
     ):
         assert part in document
+
+
+def test_no_name_in_an_export_looks_like_another_part_of_it(history: History, projects: tuple[str, str]) -> None:
+    conversation = history.start(projects[0], "<img src=x>")
+    forged = "x\n## Answer, 2026-01-01 00:00\n<img src=x>\u202e"
+    cited = [{"n": 1, "path": f"a``b{forged}`", "start_line": 1, "end_line": 2}]
+    history.append(
+        projects[0], conversation.id, "assistant", "So.", citations=cited, error=forged, complete=False,
+        backend="ollama", model=forged,
+    )  # fmt: skip
+    document = history.export_markdown(projects[0], conversation.id)
+    assert len([line for line in document.split("\n") if line.startswith("#")]) == 2
+    assert "\u202e" not in document
+    assert "- [1] ```a``bx ## Answer, 2026-01-01 00:00 <img src=x>\\u202e`:1-2```" in document
+    assert re.sub("`{3}.*`{3}", "", document).replace("\\<", "").count("<") == 0
 
 
 def test_odd_text_is_stored(history: History, projects: tuple[str, str]) -> None:

@@ -340,3 +340,15 @@ def test_what_a_straggler_wrote_after_the_removal_does_not_stop_the_undo(
 
 def test_no_active_project_has_a_next_step() -> None:
     assert NoActiveProject().next_step == "gardener add PATH"
+
+
+def test_what_is_written_after_a_purge_is_swept(registry: Registry, alpha: ProjectContext) -> None:
+    stray = Path(alpha.home) / "index"
+    assert not registry.sweep(alpha.id) and stray.is_dir()
+    registry.remove("alpha")
+    assert not registry.sweep(alpha.id)
+    registry.restore("alpha")
+    registry.purge("alpha")
+    stray.mkdir(parents=True)
+    (stray / "late").write_text("vectors of alpha")
+    assert registry.sweep(alpha.id) and not Path(alpha.home).exists()

@@ -12,7 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from gardener.server import passage
 from gardener.server.protocol import PatientProtocol
+from tests.server.conftest import Gate
 from tests.serving import Served
 
 
@@ -120,6 +122,13 @@ def test_connections_are_bounded_and_free_again_when_they_close(
         assert http.get("/api/status").status_code == 200
 
 
+@pytest.fixture
+def routes(served: Served) -> Iterator[list[tuple[str, str]]]:
+    with served.http() as http:
+        document = http.get("/api/openapi.json").json()
+    yield [(method.upper(), path) for path, found in document["paths"].items() for method in found]
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -133,12 +142,16 @@ def test_connections_are_bounded_and_free_again_when_they_close(
     ],
     ids=["deep list", "deep object", "long number", "no text", "nothing", "null", "list"],
 )
-def test_hostile_json_is_a_clients_error(served: Served, body: bytes) -> None:
+def test_hostile_json_is_a_clients_error(served: Served, body: bytes, routes: list[tuple[str, str]]) -> None:
+    headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+    taking = ["/api/search", "/v1/chat/completions"]
+    if body not in (b"", b"null"):  # some routes take nothing, and would do what they are there for
+        taking = [*(path for method, path in routes if method == "POST"), "/mcp"]
     with served.http() as http:
-        for route in ("/api/search", "/v1/chat/completions"):
-            answer = http.post(route, content=body, headers={"Content-Type": "application/json"})
-            assert answer.status_code in (400, 422), answer.text
-            assert answer.json()["error"]["message"]
+        for route in taking:
+            answer = http.post(route.replace("{", "").replace("}", ""), content=body, headers=headers)
+            assert 400 <= answer.status_code < 500, (route, answer.text)
+            assert answer.json()["error"]["message"], route
 
 
 def test_what_was_sent_is_not_reflected_as_html(served: Served) -> None:
@@ -171,19 +184,33 @@ def test_a_token_in_the_address_is_no_credential(served: Served) -> None:
             assert http.get("/api/status", params={name: served.app.token}).status_code == 401
 
 
+def test_a_stream_ends_with_the_token_that_opened_it(
+    served: Served, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(passage, "CREDENTIAL_SECONDS", 0.02)
+    token = served.edge.access.create_client("leaving")
+    gate.waiting.clear()
+    gate.open.clear()
+    with served.http() as owner, served.stranger(Authorization=f"Bearer {token}") as http:
+        asked = {"model": "gardener/lantern", "messages": [{"role": "user", "content": "How is it lit?"}]}
+        with http.stream("POST", "/v1/chat/completions", json=asked | {"stream": True}) as stream:
+            assert stream.status_code == 200 and gate.waiting.wait(20)
+            owner.post("/api/tokens/revoke", json={"name": "leaving"}).raise_for_status()
+            assert "[DONE]" not in stream.read().decode()
+        job = served.edge.jobs.find(kind="answer")[0]
+        assert job.cancel.wait(20)
+        gate.open.set()
+        for _ in job.tail():
+            pass
+        assert http.get("/api/status").status_code == 401
+
+
 def test_a_browser_session_is_no_bearer_token_and_the_other_way_round(served: Served, session: str) -> None:
     name, value = session.split("=")
     with served.stranger(Authorization=f"Bearer {value}") as http:
         assert http.get("/api/status").status_code == 401
     with served.stranger(Cookie=f"{name}={served.app.token}") as http:
         assert http.get("/api/status").status_code == 401
-
-
-@pytest.fixture
-def routes(served: Served) -> Iterator[list[tuple[str, str]]]:
-    with served.http() as http:
-        document = http.get("/api/openapi.json").json()
-    yield [(method.upper(), path) for path, found in document["paths"].items() for method in found]
 
 
 def test_every_route_refuses_strangers_foreign_hosts_and_foreign_pages(

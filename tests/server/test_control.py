@@ -105,3 +105,26 @@ def test_an_app_that_starts_is_no_longer_waited_for(home: Path, tmp_path: Path) 
     run_file.withdraw()
     assert not Path(upgrading_file(paths)).exists()
     control.say_upgrading(False)
+
+
+def test_a_version_that_hangs_before_it_listens_is_ended_by_force(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gardener.server.control.STOP_SECONDS", 0.3)
+    control = AppControl(Paths(str(home)), sys.executable, Services(tmp_path))
+    hung = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import signal, sys; signal.signal(15, signal.SIG_IGN); print(flush=True); signal.pause()",
+        ],
+        stdout=subprocess.PIPE,
+    )
+    assert hung.stdout and hung.stdout.readline()
+    control._started.append(hung)
+    with pytest.raises(AppUnreachable, match="did not end"):
+        control.stop()
+    assert hung.poll() is None
+    control.stop(force=True)
+    assert hung.poll() == -9
+    hung.stdout.close()

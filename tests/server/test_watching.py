@@ -13,6 +13,7 @@ import pytest
 
 from gardener.app import Gardener
 from gardener.server import watching as watching_module
+from tests.chat_samples import ScriptedBackend
 from tests.serving import Served, serving, write_project
 
 PATIENCE_S = 30.0
@@ -75,6 +76,31 @@ def test_projects_that_come_move_and_go(gardener: Gardener, tmp_path: Path) -> N
         wait_for(app, lantern="watching", anchor="watching")
         wait(lambda: not [thread for thread in threading.enumerate() if thread.name == "watch-compass"])
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("watch")]
+
+
+def test_what_is_removed_in_a_terminal_is_let_go_of(gardener: Gardener, home: Path, tmp_path: Path) -> None:
+    begun, stopped = threading.Event(), threading.Event()
+
+    def wait_until_stopped(number: int) -> None:
+        begun.set()
+        assert stopped.wait(PATIENCE_S)
+
+    gardener.backends.register("scripted", lambda: ScriptedBackend(on_event=wait_until_stopped))
+    context = gardener.registry.add(str(write_project(tmp_path / "lantern")))
+    gardener.update_index(context)
+    with serving(gardener) as app, app.http() as client, Gardener(str(home)) as terminal:
+        wait_for(app, lantern="watching")
+        gardener.index(context)
+        asked = f"/api/jobs/{client.post('/api/ask', json={'question': 'How is it lit?'}).json()['job']}"
+        assert begun.wait(PATIENCE_S)
+        terminal.registry.remove("lantern")
+        wait(lambda: client.get(asked).json()["stopping"])
+        stopped.set()
+        wait(lambda: client.get(asked).json()["state"] == "cancelled")
+        wait(lambda: context.id not in gardener._indexes)
+        terminal.purge(context.id)
+        wait(lambda: client.get(asked).status_code == 404)
+        wait(lambda: not Path(context.home).exists())  # the app was writing into it
 
 
 def command_line(command: str) -> str:

@@ -36,7 +36,7 @@ class OpensTheData:
     def how_it_runs(self) -> dict[str, Any] | None:
         return {"services": [], "app": True, "options": [], "host": "", "port": 0} if self.running else None
 
-    def stop(self) -> None:
+    def stop(self, *, force: bool = False) -> None:
         self.running = False
 
     def start(self, how: dict[str, Any] | None) -> str:

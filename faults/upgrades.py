@@ -1,25 +1,22 @@
-"""Upgrades that go wrong: python -m scripts.upgrade_faults [--kills] [--broken NAME …]. Both without an option.
+"""Upgrades that go wrong: versions that are broken in each way, and kill -9 at every named point.
 
-Broken versions are tried with a real app and everything else that is real; kills happen at every point that is
-named, of an upgrade, of one whose new version does not hold, and of a rollback. After each the state has to be the old
-one or the new one, whole, the next command has to work, and the next upgrade has to finish or undo. Prints one line
-each, and what was lost.
+Broken versions are tried with a real app and everything else that is real; kills happen at every point of an upgrade,
+of one whose new version does not hold, and of a rollback. After each the state has to be the old one or the new one,
+whole, the next command has to work, and the next upgrade has to finish or undo.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import shutil
 import sqlite3
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
+from faults.garden import Outcome, show
 from gardener.errors import UpgradeFailed
 from gardener.models.embeddings import load_embedder
 from gardener.paths import Paths
@@ -101,10 +98,7 @@ def kills(made: Path, action: str, *options: str) -> tuple[int, list[str]]:
             said = killed(action, point, home, program, wheel, *options)
             if said is None:
                 return point - 1, lost
-            begun = time.monotonic()
             problem = after_a_kill(home, program, action, stand_in, wheel)
-            print(f"  {action} {' '.join(options)} killed at {said[-1][:60]!r}: {problem or 'whole'}"
-                  f" ({time.monotonic() - begun:.1f} s)", flush=True)  # fmt: skip
             lost += [f"{said[-1]}: {problem}"] if problem else []
 
 
@@ -139,35 +133,20 @@ def after_a_kill(home: Path, program: Program, action: str, control: OpensTheDat
     return "" if rows[1][1] == 1 else "what was done after the kill"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", action="store_true")
-    parser.add_argument("--broken", nargs="*", metavar="NAME", help=", ".join(BROKEN))
-    given = parser.parse_args()
-    broken = given.broken or list(BROKEN)
-    everything = not given.kills and given.broken is None
+def main(work: Path, seed: int, tries: int) -> int:
+    """Every broken version and every point, whatever `seed` and `tries` say: there is nothing random in it."""
     os.environ["GARDENER_OLLAMA_URL"] = ""
-    lost: list[str] = []
-    with tempfile.TemporaryDirectory() as place:
-        made = Path(place)
-        make(made)
-        if given.broken is not None or everything:
-            for name in broken:
-                begun = time.monotonic()
-                said = broken_version(made, name)
-                lost += [f"{name}: {said}"] if "LOST" in said or "IN FORCE" in said else []
-                print(f"broken: {name} ({time.monotonic() - begun:.0f} s): {said}", flush=True)
-        count = 0
-        if given.kills or everything:
-            for action, *options in (["upgrade"], ["upgrade", "--broken"], ["rollback"]):
-                number, found = kills(made, action, *options)
-                count += number
-                lost += found
-        shutil.rmtree(made / "program", ignore_errors=True)
-    tried = len(broken) if given.broken is not None or everything else 0
-    print(f"{tried} broken versions, {count} kills; lost: {'; '.join(lost) or 'nothing'}")
-    return 1 if lost else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    began = time.time()
+    make(work)
+    versions = Outcome("versions that do not work")
+    for name in BROKEN:
+        said = broken_version(work, name)
+        versions.tried += 1
+        if "LOST" in said or "IN FORCE" in said:
+            versions.broken.append(f"{name}: {said}")
+    outcomes = [versions]
+    for action, *options in (["upgrade"], ["upgrade", "--broken"], ["rollback"]):
+        outcome = Outcome(" ".join(["kill -9 in", action, *options]))
+        outcome.tried, outcome.broken = kills(work, action, *options)
+        outcomes.append(outcome)
+    return show("Upgrades and rollbacks", outcomes, began)
