@@ -160,7 +160,10 @@ def clean(gardener: Gardener, progress: Callable[[str], None] = lambda _: None) 
         skipped.append("vectors that no project uses: not every project could be asked")
     else:
         progress("Looking for vectors that no project uses")
-        done += _clean_stores(gardener, used, embedders)
+        try:
+            done += _clean_stores(gardener, used, embedders)
+        except GardenerError as error:  # a full disk, on which a database cannot even be made smaller
+            skipped.append(f"vectors that no project uses: {error.message}")
     return Cleaned(done, skipped, max(0, before - bytes_of(gardener.paths.home)))
 
 

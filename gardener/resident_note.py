@@ -38,7 +38,7 @@ def write_note(paths: Paths, held: Mapping[str, tuple[str, int]], defaults: Mapp
         ensure_directory(paths.run)
         write_private(path, content)
     except (OSError, GardenerError) as error:
-        logging.getLogger("gardener.models").warning("resident note not written: %s", error)  # only a hint is lost
+        logging.getLogger("gardener.models").info("resident note not written: %s", error)  # only a hint is lost
 
 
 def _read(paths: Paths) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 
 from gardener.errors import DiskFull, LockedError, PermissionProblem, StateDamaged
 from gardener.sqlite_full_disk import connect_even_when_full, is_full
@@ -125,11 +124,10 @@ def _open(uri: str, path: str, busy_timeout_s: float) -> StateConnection:
 
 
 def damaged(path: str, why: str) -> StateDamaged:
-    aside = f"{os.path.basename(path)}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+    # A backup is what helps, and the runbook says it in order: copy, restore, and what to do without a backup.
     return StateDamaged(
-        f"{path} is damaged: {why}. Gardener neither deletes nor changes it. To start anew, move it "
-        f"aside with its -wal and -shm files (for example to {aside}); projects then have to be added again.",
-        next_step="gardener doctor",
+        f"{path} is damaged: {why}. Gardener neither deletes nor changes it; a backup brings back what was in it.",
+        next_step="gardener runbook state-damaged",
     )
 
 

@@ -14,6 +14,7 @@ import pytest
 
 from gardener.app import Gardener
 from gardener.disk import clean, disk_use
+from gardener.errors import DiskFull
 from gardener.index.search import SearchRequest
 from gardener.index.vector_tables import VECTORS
 from gardener.locks import ProcessLock
@@ -117,6 +118,22 @@ def test_a_project_that_is_being_updated_is_left_out_and_its_vectors_stay(
     assert report.done == []
     assert "json" in report.skipped[0] and "vectors" in report.skipped[1]
     assert gardener.embedding.store().count() == count
+
+
+def test_on_a_full_disk_what_can_be_removed_is(
+    gardener: Gardener, embedded: ProjectContext, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> list[str]:
+        raise DiskFull("The disk is full.")
+
+    orphan = home / "projects" / "0123456789ab" / "index"
+    orphan.mkdir(parents=True)
+    (orphan / "x").write_bytes(b"x")
+    age(orphan.parent)
+    monkeypatch.setattr("gardener.disk._clean_stores", full)
+    report = clean(gardener)
+    assert not orphan.exists() and report.done
+    assert report.skipped == ["vectors that no project uses: The disk is full."]
 
 
 def test_old_versions_are_removed(

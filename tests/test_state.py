@@ -308,7 +308,7 @@ def assert_damaged(path: str, wanted: str = "") -> None:
             state.read().execute(f"SELECT * FROM {table}").fetchall()
         raise AssertionError("the damage was not noticed")
     assert path in caught.value.message and wanted in caught.value.message
-    assert (caught.value.exit_code, caught.value.next_step) == (8, "gardener doctor")
+    assert (caught.value.exit_code, caught.value.next_step) == (8, "gardener runbook state-damaged")
     assert Path(path).read_bytes() == before  # never deleted, never changed
 
 

@@ -87,8 +87,14 @@ def undo(paths: Paths) -> tuple[str, str]:
 
 
 def confirm(paths: Paths) -> list[str]:
-    """Deletes the states that restores have kept. Returns their folders."""
-    with exclusive(paths):
+    """Deletes the states that restores have kept. Returns their folders.
+
+    Nobody writes into those, so the app may run: it is what one looks at before saying that all is well.
+    """
+    swap.finish_interrupted(paths)
+    held = swap.lock(paths)
+    held.acquire(WRITER_WAIT_S)
+    with held:
         kept = swap.kept(paths)
         for folder in kept:
             shutil.rmtree(folder)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from gardener.cli.console import Console, size
 from gardener.cli.target import add_project_option, open_gardener
 from gardener.errors import BackupDamaged, Interrupted, UsageError
+from gardener.projects.names import shell_word
 from gardener.sizes import counted
 
 TYPE_CHECKING = False
@@ -74,10 +75,12 @@ def backup(args: argparse.Namespace, console: Console) -> int:
 
 
 def _create(service: BackupService, console: Console, args: argparse.Namespace) -> int:
+    from gardener.backup import second
+
     made = service.create(args.project or "")
-    if console.as_json:
-        console.json(made.as_json())
-    else:
+    place = service.second
+    copied = place is not None and second.is_present(place.folder)
+    if not console.as_json:
         found = made.manifest
         console.line(
             f"{found.id}  {size(found.total_bytes)} in {counted(len(found.files), 'file')}, {size(made.written)} new"
@@ -86,6 +89,17 @@ def _create(service: BackupService, console: Console, args: argparse.Namespace) 
     for reason in made.manifest.left_out:
         if reason.startswith("index of"):
             console.note(f"Left out: {reason}")
+    if place and copied:
+        service.copy(made.manifest.id)
+    if console.as_json:
+        console.json({**made.as_json(), "copied_to": place.folder if place and copied else None})
+    if place and copied:
+        console.note(f"Copied to {place.folder}.")
+    elif place:
+        console.note(
+            f"Not copied to backup.second_folder: {place.folder} is not there. Connect its disk, or make the folder, "
+            "then: gardener backup copy"
+        )
     return 0
 
 
@@ -197,7 +211,7 @@ def _restore(service: BackupService, console: Console, args: argparse.Namespace)
         if console.as_json:
             console.json({"removed": removed})
         console.line_unless_json(
-            f"{len(removed)} kept states were deleted." if removed else "No state from before a restore is kept."
+            f"Deleted: {counted(len(removed), 'kept state')}." if removed else "No state from before a restore is kept."
         )
         return 0
     if args.undo:
@@ -214,11 +228,16 @@ def _restore(service: BackupService, console: Console, args: argparse.Namespace)
             f"Restoring replaces everything in {service.paths.home}. Say --yes.",
             next_step=f"gardener backup restore {entry.id} --yes",
         )
-    done = service.restore(args.target)
+    found = entry.manifest
+    done = service.restore(entry.id)
     if console.as_json:
         console.json(done.as_json())
         return 0
     console.line(f"{done.id} is in place. {_tried(done.trial)}")
+    for project in found.projects if found else ():
+        if project.index_problem and not project.removed:
+            again = f"gardener index --project {shell_word(project.name)}"
+            console.note(f"The backup has no index of {project.name}; it is made again by: {again}")
     console.note(f"The state from before is kept in {done.old}.")
     console.note("If all is well: gardener backup restore --confirm. If not: gardener backup restore --undo")
     return 0

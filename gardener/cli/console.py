@@ -126,6 +126,8 @@ class Console:
             self.stderr.write(inert(text) + "\n")
 
     def error(self, error: GardenerError) -> None:
+        from gardener.health.kinds import kind_of_error
+
         self.end_progress()
         if self.as_json:
             self.stderr.write(json_text(error.as_json()) + "\n")
@@ -134,6 +136,10 @@ class Console:
         self.stderr.write(f"{word} {inert(error.message)}\n")
         if error.next_step:
             self.stderr.write(f"  try: {inert(error.next_step)}\n")
+        runbook = kind_of_error(error.code)
+        # Not of every ConfigError is a setting that stands in a file the cause.
+        if runbook not in ("check-failed", "config-invalid") and runbook not in error.next_step:
+            self.stderr.write(f"  more: gardener runbook {runbook}\n")
 
     def progress(self, text: str) -> None:
         """One line that is written over; nothing when stderr is not a terminal."""

@@ -29,7 +29,12 @@ def doctor(args: argparse.Namespace, console: Console) -> int:
     if console.as_json:
         console.json({"ok": not worst, "findings": [finding.as_json() for finding in findings]})
         return 1 if worst else 0
+    said: dict[tuple[str, str], str] = {}
     for finding in findings:
+        label = said.setdefault((finding.id, finding.detail), finding.label)
+        if finding.severity == "error" and label != finding.label:  # a wrong setting ends many checks
+            console.line(f"XX  {one_line(finding.label)}: not checked, for what is said at {one_line(label)}")
+            continue
         console.line(f"{_MARKS[finding.severity]}  {one_line(finding.label)}: {inert(finding.detail)}")
         if finding.fix and finding.severity != "ok":
             console.line(f"    try: {inert(finding.fix)}")

@@ -98,6 +98,13 @@ def ui(args: argparse.Namespace, console: Console) -> int:
     return 0
 
 
+def _last_words(said: str) -> tuple[str, str]:
+    """Why an app ended, out of what it said, and the next command: its own error, as of a taken port, if it has one."""
+    told = said.strip().rpartition("error: ")[2]
+    reason, found, step = told.partition("\n  try: ")
+    return (reason.strip(), step.splitlines()[0]) if found else (said.strip()[-600:], "gardener serve")
+
+
 def _start(gardener: Gardener, console: Console) -> RunningApp:
     """Starts the app in the background and waits until it accepts connections.
 
@@ -136,8 +143,8 @@ def _start(gardener: Gardener, console: Console) -> RunningApp:
             return app
         if process.poll() is not None:
             with open(log_path, encoding="utf-8", errors="replace") as said:
-                reason = said.read().strip()[-600:]
-            raise AppUnreachable(f"The app did not start: {reason}", next_step="gardener serve")
+                reason, step = _last_words(said.read())
+            raise AppUnreachable(f"The app did not start: {reason}", next_step=step)
         time.sleep(0.1)
     process.terminate()
     raise AppUnreachable(

@@ -25,7 +25,12 @@ def watch_states(app: RunningApp) -> dict[str, str]:
         found = AppClient(app, timeout_s=2.0).request("GET", "/api/watch")["projects"]
     except GardenerError:
         return {}  # `fresh unknown` says so
-    return {item["project"]: f"{item['mode']} {item['detail']}".strip() for item in found}
+    return {item["project"]: _how_fresh(item["mode"], item["detail"]) for item in found}
+
+
+def _how_fresh(mode: str, detail: str) -> str:
+    """ "watching 4 folders"; of one that is not watched only what happens instead."""
+    return detail if mode == "off" and detail else f"{mode} {detail}".strip()
 
 
 def resident_model(app: RunningApp) -> dict[str, object]:

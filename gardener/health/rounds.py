@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from gardener.health.check import Asked, Check, Finding, Runner
+from gardener.health.check import BAD, Asked, Check, Finding, Runner
 
 Key = tuple[str, str]
 
 SLOW_BUDGET_S = 0.5
 """Of one round, for the checks on a clock of their own. One that takes longer has the round to itself."""
+BAD_AGAIN_S = 120.0
+"""The longest time until a check that found something bad is made again: who has mended it wants to see that."""
 FIRST_AFTER_S = 30.0
 """How long after the start the first slow check may be made; then there is something to do already."""
 
@@ -70,4 +72,6 @@ class Rounds:
         known = self._last.get(check.key)
         since = self._clock() - (known[0] if known else self._begun)
         due = check.every_s if known else min(FIRST_AFTER_S, check.every_s)
+        if any(finding.severity in BAD for finding in self._findings(check.key)):
+            due = min(due, BAD_AGAIN_S)
         return (since - due) / check.every_s

@@ -82,10 +82,11 @@ def bind(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        what = "is used by another program" if error.errno == errno.EADDRINUSE else f"cannot be used: {error.strerror}"
-        raise ConflictError(
-            f"{authority(host, port)} {what}.", next_step=f"gardener serve --port {port + 1}"
-        ) from error
+        if error.errno == errno.EADDRINUSE:
+            what, step = "is used by another program", "gardener runbook port-taken"
+        else:
+            what, step = f"cannot be used: {error.strerror}", f"gardener serve --port {port + 1}"
+        raise ConflictError(f"{authority(host, port)} {what}.", next_step=step) from error
     return listener
 
 

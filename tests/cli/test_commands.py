@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
@@ -403,6 +404,15 @@ def test_doctor_finds_what_is_wrong(gardener: Run, added: Path, home: Path) -> N
     assert "gardener move" in said.out
 
 
+def test_doctor_says_a_wrong_setting_once_and_blames_no_index(gardener: Run, added: Path, home: Path) -> None:
+    (home / "config.toml").write_text("[serch]\nlimit = 3\n")
+    os.chmod(home / "config.toml", 0o600)
+    said = gardener("doctor")
+    assert said.code == 1 and said.out.count("no section [serch]") == said.out.count("runbook config-invalid") == 1
+    assert "XX  index json: not checked, for what is said at config" in said.out
+    assert "index-damaged" not in said.out + str(gardener("doctor", "--json").json)
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts_are_valid_where_the_shell_is(gardener: Run, shell: str, tmp_path: Path) -> None:
     import shutil
@@ -560,6 +570,46 @@ def test_doctor_names_the_damaged_file_and_repair_mends_it(gardener: Run, added:
     findings = gardener("doctor", "--deep", "--json").json["findings"]
     assert [f["severity"] for f in findings if (f["check"], f["subject"]) == ("index", "json")] == ["ok"]
     assert "Nothing is damaged" in gardener("index", "--repair").err
+
+
+def test_a_restore_says_which_index_was_not_in_the_backup(gardener: Run, added: Path, home: Path) -> None:
+    data = next(home.glob("projects/*/index/chunks.lance/data/*"))
+    data.write_bytes(data.read_bytes()[::-1])
+    assert "Left out: index of json" in gardener("backup", "create").err
+    said = gardener("backup", "restore", "--yes")
+    assert said.code == 0 and "no index of json; it is made again by: gardener index --project json" in said.err
+    assert "Deleted: 1 kept state." in gardener("backup", "restore", "--confirm").out
+
+
+def test_a_backup_says_whether_it_is_at_the_second_place(gardener: Run, added: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    gardener("config", "set", "backup.second_folder", str(disk))
+    said = gardener("backup", "create")
+    assert said.code == 0 and f"{disk} is not there" in said.err and not disk.exists()
+    disk.mkdir()
+    made = gardener("backup", "create", "--json").json
+    assert made["copied_to"] == str(disk) and (disk / made["id"] / "manifest.json").is_file()
+
+
+def test_the_app_that_did_not_start_says_why_once(gardener: Run, added: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        gardener("config", "set", "server.port", str(port))
+        said = gardener("ui", "--no-browser")
+    assert said.code and said.err.endswith(
+        f"error: The app did not start: 127.0.0.1:{port} is used by another program.\n"
+        "  try: gardener runbook port-taken\n"
+    )
+
+
+def test_an_error_that_has_a_runbook_names_it(gardener: Run, added: Path, home: Path) -> None:
+    import sqlite3
+    from contextlib import closing
+
+    with closing(sqlite3.connect(home / "state.db")) as database:
+        database.execute("PRAGMA user_version = 99")
+    said = gardener("list")
+    assert said.code == 8 and said.err.endswith("  more: gardener runbook state-newer\n")
 
 
 def test_doctor_counts_the_rows(gardener: Run, added: Path, home: Path) -> None:

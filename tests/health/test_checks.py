@@ -124,6 +124,18 @@ def test_every_kind_can_be_found() -> None:
     assert KINDS.keys() - named == set()
 
 
+def test_what_is_bad_is_looked_at_again_long_before_its_time() -> None:
+    now = 0.0
+    said = iter([[Finding("state-damaged", "error", "x")], [], []])
+    rounds = Rounds(clock=lambda: now)
+    check = [Check("state", lambda: next(said), every_s=21_600)]
+    seen = []
+    for at in (0.0, 30.0, 90.0, 150.0, 400.0):
+        now = at
+        seen.append([finding.id for finding in rounds.make(check).findings])
+    assert seen == [[], ["state-damaged"], ["state-damaged"], [], []] and len(list(said)) == 1
+
+
 def test_a_check_without_news_leaves_what_it_found_before() -> None:
     said = iter([[Finding("git-missing", "warning", "x")], None, []])
     rounds = Rounds(clock=lambda: 0.0)

@@ -44,7 +44,7 @@ def test_a_taken_port_is_named(own: Gardener) -> None:
         port = other.getsockname()[1]
         with pytest.raises(ConflictError, match=f"127.0.0.1:{port} is used by another program") as caught:
             serve(own, port=port)
-        assert caught.value.next_step == f"gardener serve --port {port + 1}"
+        assert caught.value.next_step == "gardener runbook port-taken"
     with serving(own):
         pass  # the failed start holds neither the lock nor the port
     own.close()
