@@ -13,6 +13,7 @@ import logging
 import os
 import shutil
 import sqlite3
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -254,9 +255,10 @@ def _files(folder: str, skipped: tuple[str, ...]) -> Iterator[str]:
         folders[:] = sorted(name for name in folders if not name.startswith((".", "restoring", "before-restore")))
         for name in sorted(names):
             path = prefix + name
-            if path in skipped or name == "lock" or name.endswith(_SIDE_FILES) or os.path.islink(f"{folder}/{path}"):
+            if path in skipped or name == "lock" or name.endswith(_SIDE_FILES):
                 continue
-            yield path
+            if stat.S_ISREG(os.lstat(f"{folder}/{path}").st_mode):  # a FIFO would hold the backup up for good
+                yield path
 
 
 class _Writer:

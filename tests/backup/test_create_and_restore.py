@@ -112,6 +112,16 @@ def test_what_comes_back_is_what_was_saved(full_home: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in full_home.rglob("*") if path.is_dir()} == {0o700}
 
 
+def test_what_is_no_file_is_left_out_and_not_waited_for(full_home: Path) -> None:
+    with Gardener() as gardener:
+        project = Path(gardener.registry.get("amber").home)
+        os.mkfifo(project / "adapters.fifo")
+        os.symlink("/etc/passwd", project / "passwd")
+        made = BackupService(gardener).create()
+        copied = {path.name for path in Path(made.path).rglob("*")}
+    assert "state.db" in copied and not copied & {"adapters.fifo", "passwd"}
+
+
 def test_an_unchanged_file_takes_no_room_twice_and_a_damaged_one_is_not_handed_on(full_home: Path) -> None:
     with Gardener() as gardener:
         first, second = BackupService(gardener).create(), BackupService(gardener).create()
