@@ -97,7 +97,7 @@ def test_a_server_in_trouble_is_tried_again_and_a_redirect_is_not_followed() -> 
 
 
 def test_a_webhook_that_never_answers_or_is_not_there_has_an_end() -> None:
-    with hook(waits=threading.Event()) as server, pytest.raises(AlertFailed, match="no answer within|timed out"):
+    with hook(waits=threading.Event()) as server, pytest.raises(AlertFailed, match=r"no answer within|timed out"):
         webhook(server, limit_s=0.1).send(message(ALERT))
     with pytest.raises(AlertFailed, match="did not take the alert"):
         webhook(server).send(message(ALERT))  # nobody listens there any more
