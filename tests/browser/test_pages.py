@@ -186,6 +186,7 @@ def test_projects_are_switched_renamed_removed_and_brought_back(page: Page, stee
 
 def test_a_hidden_page_gives_its_stream_up_and_comes_back(page: Page, steered: Steered, garden: Gardener) -> None:
     """A browser has six connections for all tabs of one server; five idle ones would lock out the next."""
+    garden.switch("lantern")
     go(page, steered, "projects")
     hide = "hidden => { Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden }); "
     hide += "document.dispatchEvent(new Event('visibilitychange')); }"
@@ -197,6 +198,7 @@ def test_a_hidden_page_gives_its_stream_up_and_comes_back(page: Page, steered: S
     page.get_by_role("button", name="Switch to needle").click()
     said(page, "needle is the active project now.")
     garden.registry.rename("needle", "compass")
+    garden.switch("compass")
 
 
 def test_a_rebuild_goes_on_when_the_page_is_left(page: Page, steered: Steered) -> None:
