@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gardener.server.jobs import Job
     from gardener.types import ProjectContext
 
-SHOWN_MESSAGES = 100
+SHOWN_MESSAGES = 30
 """As many more with every "Load earlier"."""
 TABS_REMEMBERED = 5_000
 """Open pages of which it is known what they show, less than a kilobyte each. Gradio forgets far sooner."""
