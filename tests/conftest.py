@@ -32,6 +32,7 @@ def own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GARDENER_OLLAMA_URL", "")  # the developer's own may be running
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.setenv("GIT_CONFIG_SYSTEM", os.devnull)
+    monkeypatch.setattr("gardener.audit._process", ["cli"])  # the monitor's command says for good who it is
 
 
 @pytest.fixture
