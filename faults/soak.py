@@ -35,6 +35,8 @@ BOUND_MB, BOUND_SHARE = 60.0, 0.15
 """Growth of the app's memory in the last third beyond both is a leak."""
 SETTLED_MINUTES = 8.0
 """A shorter time without a kill tells nothing: indexes and the embedder are read one after the other until then."""
+NOTHING = -1
+"""For the exit code of a command that acknowledged nothing."""
 CUT_OFF = 6
 """Exit code of an answer that the model server cut off: what there was of it is kept."""
 _SETTINGS = """config_version = 1
@@ -87,6 +89,11 @@ class Soak:
             self.outcome.count("killed" if dead and process.returncode < 0 else f"exit {process.returncode}")
             if not dead and ("Traceback" in err or "database is locked" in err or "fault in Gardener" in err):
                 self.outcome.broken.append(f"{' '.join(words)}: {err[-400:]}")
+            elif '"app-unreachable"' in err:
+                self.outcome.count(
+                    "told that the app went away"
+                )  # it was killed under the request; nothing was promised
+                return NOTHING
             elif (
                 not dead
                 and process.returncode not in (0, LOCKED)
