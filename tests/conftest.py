@@ -65,12 +65,19 @@ def exported_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made_once(tmp_path_factory, "models", lambda folder: load_embedder(str(folder)).close())
 
 
-@pytest.fixture
-def embedder(home: Path, exported_models: Path) -> None:
-    """This test's home has the exported embedder already."""
+def home_with(exported_models: Path, base: Path, name: str = "home") -> Path:
+    """A home below `base` that has the exported embedder already: to export it takes seconds, and cannot be stopped."""
+    home = base / name
     shutil.copytree(exported_models, home / "models", dirs_exist_ok=True)
     for folder in (home, home / "models"):
         folder.chmod(0o700)
+    return home
+
+
+@pytest.fixture
+def embedder(home: Path, exported_models: Path) -> None:
+    """This test's home has the exported embedder already."""
+    home_with(exported_models, home.parent, home.name)
 
 
 @pytest.fixture(scope="session")
@@ -80,10 +87,7 @@ def json_vectors(exported_models: Path, tmp_path_factory: pytest.TempPathFactory
 
     def make(place: Path) -> None:
         root = _json_project(place / "json-project")
-        shutil.copytree(exported_models, place / "home" / "models")
-        for folder in (place / "home", place / "home" / "models"):
-            folder.chmod(0o700)
-        with Gardener(str(place / "home")) as gardener:
+        with Gardener(str(home_with(exported_models, place))) as gardener:
             context = gardener.registry.add(str(root), "json")
             gardener.update_index(context)
             assert gardener.embed(context).remaining == 0

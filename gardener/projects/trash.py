@@ -9,8 +9,10 @@ it.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
+from contextlib import suppress
 
 from gardener.errors import GardenerError, NameTaken, ProjectExists
 from gardener.line_log import AUDIT_LOG, PERFORMANCE_LOG, drop_lines
@@ -44,6 +46,9 @@ if TYPE_CHECKING:
     """
 
 LOCK_WAIT_S = 2.0
+TRIES = 100
+"""To delete a folder in which a process that has not noticed yet makes and deletes files."""
+_FILLED_AGAIN = (errno.ENOTEMPTY, errno.EEXIST)
 
 
 class Trash:
@@ -104,11 +109,10 @@ class Trash:
                 wanted = row["name"] if new_name is None else checked_name(new_name)
                 _refuse_taken_place(connection, row, wanted)
                 ensure_directory(self._paths.projects)
-                moved = self._paths.project_home(row["id"])
-                # What a process that had not noticed the removal wrote there since; the trash has the
-                # original.
-                _delete_tree(moved)
-                _move(self.folder(row["id"]), moved)
+                home = self._paths.project_home(row["id"])
+                # Over what a process that had not noticed the removal wrote there since; the trash has the original.
+                _put_in_place(self.folder(row["id"]), home)
+                moved = home
                 connection.execute(
                     "UPDATE projects SET removed_at = NULL, name = ?, name_key = ? WHERE id = ?",
                     (wanted, name_key(wanted), row["id"]),
@@ -309,21 +313,41 @@ def _move(source: str, target: str) -> None:
         raise translate_os_error(error, source) from error
 
 
+def _put_in_place(source: str, target: str) -> None:
+    """Renames a folder over another one, into which somebody may still be writing."""
+    for left in reversed(range(TRIES)):
+        _delete_tree(target)
+        try:
+            os.rename(source, target)
+        except FileNotFoundError:
+            os.makedirs(target, DIRECTORY_MODE, exist_ok=True)
+        except OSError as error:
+            if left and error.errno in _FILLED_AGAIN:
+                continue
+            raise translate_os_error(error, source) from error
+        return
+
+
 def _delete_tree(folder: str) -> tuple[int, int]:
-    """Deletes a folder; how many files and bytes it held. Raises PermissionProblem naming what cannot be
-    deleted.
+    """Deletes a folder, into which somebody may still be writing; how many files and bytes it held. Raises
+    PermissionProblem naming what cannot be deleted.
     """
     import shutil
 
     files = size = 0
     for parent, _, names in os.walk(folder):
         for name in names:
-            files += 1
-            size += os.lstat(os.path.join(parent, name)).st_size
-    try:
-        shutil.rmtree(folder)
-    except FileNotFoundError:
-        return files, size
-    except OSError as error:
-        raise translate_os_error(error, folder) from error
+            with suppress(FileNotFoundError):
+                size += os.lstat(os.path.join(parent, name)).st_size
+                files += 1
+    for left in reversed(range(TRIES)):
+        try:
+            shutil.rmtree(folder)
+        except OSError as error:
+            if isinstance(error, FileNotFoundError) and not os.path.lexists(folder):
+                break
+            if left and (isinstance(error, FileNotFoundError) or error.errno in _FILLED_AGAIN):
+                continue  # a file in it went, or came, while it was deleted
+            raise translate_os_error(error, folder) from error
+        break
     return files, size

@@ -7,7 +7,9 @@ import random
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -336,6 +338,32 @@ def test_what_a_straggler_wrote_after_the_removal_does_not_stop_the_undo(
     after = Registry(state, paths)
     assert after.restore("alpha") == alpha
     assert os.listdir(os.path.join(alpha.home, "index")) == ["data"]
+
+
+def test_what_a_straggler_is_just_writing_does_not_stop_the_undo(
+    registry: Registry, alpha: ProjectContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.remove("alpha")
+    (Path(alpha.home) / "index").mkdir(parents=True)
+    for name in ("data", "data-wal"):
+        (Path(alpha.home) / "index" / name).write_text("left over")
+    walk, rmdir, written = os.walk, os.rmdir, []
+
+    def wal_goes_meanwhile(folder: str) -> Iterator[tuple[str, list[str], list[str]]]:
+        for found in walk(folder):
+            Path(alpha.home, "index", "data-wal").unlink(missing_ok=True)
+            yield found
+
+    def another_comes_meanwhile(*words: Any, **names: Any) -> None:
+        if not written:
+            written.append(Path(alpha.home, "index", "more").write_text("left over"))
+        rmdir(*words, **names)
+
+    monkeypatch.setattr(os, "walk", wal_goes_meanwhile)
+    monkeypatch.setattr(os, "rmdir", another_comes_meanwhile)
+    restored = registry.restore("alpha")
+    assert written and os.listdir(Path(restored.home) / "index") == ["data"]
+    assert (Path(restored.home) / "index" / "data").read_text() == "x" * 1000
 
 
 def test_no_active_project_has_a_next_step() -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from gardener.app import Gardener
 from tests.chat_samples import ScriptedBackend
+from tests.conftest import home_with
 from tests.serving import Served, serving, write_project
 
 
@@ -37,9 +39,12 @@ def model(gate: Gate) -> ScriptedBackend:
 
 
 @pytest.fixture(scope="module")
-def gardener(tmp_path_factory: pytest.TempPathFactory, model: ScriptedBackend) -> Iterator[Gardener]:
+def gardener(
+    tmp_path_factory: pytest.TempPathFactory, model: ScriptedBackend, exported_models: Path
+) -> Iterator[Gardener]:
+    """No vectors are made by themselves here: that would go on beside any test."""
     base = tmp_path_factory.mktemp("served")
-    made = Gardener(str(base / "home"))
+    made = Gardener(str(home_with(exported_models, base)), {"index.background_embedding": False})
     made.backends.register("scripted", lambda: model)
     for marker in ("lantern", "compass"):
         context = made.registry.add(str(write_project(base / marker, marker)))

@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import select
 import socket
+import threading
+import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -14,6 +17,7 @@ import pytest
 
 from gardener.server import passage
 from gardener.server.protocol import PatientProtocol
+from gardener.server.watching import NOT_WATCHED
 from tests.server.conftest import Gate
 from tests.serving import Served
 
@@ -216,7 +220,19 @@ def test_a_browser_session_is_no_bearer_token_and_the_other_way_round(served: Se
 def test_every_route_refuses_strangers_foreign_hosts_and_foreign_pages(
     served: Served, routes: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = json.dumps(served.gardener.status(), default=str, sort_keys=True)
+    lantern = served.gardener.context("lantern").id
+    deadline = time.monotonic() + 120
+    while served.edge.watching.state(lantern) == NOT_WATCHED:  # until then it brings the index up to date
+        assert time.monotonic() < deadline
+        threading.Event().wait(0.05)
+    for job in served.edge.jobs.find():
+        deque(job.tail(), maxlen=0)
+
+    def state() -> tuple[str, list[str]]:
+        status = served.gardener.status()
+        return json.dumps(status, default=str, sort_keys=True), [job.id for job in served.edge.jobs.find()]
+
+    before = state()
     with served.stranger() as nobody, served.http() as http:
         for method, path in [
             *routes,
@@ -230,7 +246,7 @@ def test_every_route_refuses_strangers_foreign_hosts_and_foreign_pages(
             assert http.request(method, address, headers={"Host": "evil.example"}).status_code == 421, path
             assert http.request(method, address, headers={"Origin": "http://evil.example"}).status_code == 403, path
             assert http.request(method, address, headers={"Sec-Fetch-Site": "same-site"}).status_code == 403, path
-    assert json.dumps(served.gardener.status(), default=str, sort_keys=True) == before
+    assert state() == before
 
 
 def test_httpx_is_what_sends_these_hosts() -> None:

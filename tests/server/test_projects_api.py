@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,14 @@ import pytest
 
 from gardener.app import Gardener
 from tests.chat_samples import ScriptedBackend
+from tests.conftest import home_with
 from tests.serving import Served, serving, write_project
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+def app(tmp_path_factory: pytest.TempPathFactory, exported_models: Path) -> Iterator[Served]:
     """An app of this module's own: projects come and go here."""
-    base = tmp_path_factory.mktemp("own")
-    gardener = Gardener(str(base / "home"))
+    gardener = Gardener(str(home_with(exported_models, tmp_path_factory.mktemp("own"))))
     with serving(gardener) as served:
         yield served
     gardener.close()
@@ -71,14 +72,19 @@ def test_a_folder_is_looked_at_then_added_renamed_removed_and_brought_back(
     assert http.get("/api/projects").json() == {"projects": [], "active": None}
     removed = http.get("/api/projects", params={"removed": True}).json()["projects"]
     assert [(one["name"], one["state"]) for one in removed] == [("candle", "removed")]
-    assert http.post("/api/projects/candle/restore").json()["project"]["id"] == project
+    restored = http.post("/api/projects/candle/restore")
+    assert restored.status_code == 200, restored.text
+    assert restored.json()["project"]["id"] == project
     refused = http.post("/api/projects/candle/purge", json={"confirm": "lamp"})
     assert refused.status_code == 400
-    said = [job["job"] for job in http.get("/api/jobs").json()["jobs"] if job["project_id"] == project]
+    said = app.edge.jobs.find(project)
     assert said and http.post("/api/projects/candle/purge", json={"confirm": "candle"}).json()["purged"] is True
-    deadline = time.monotonic() + 20
-    while {http.get(f"/api/jobs/{job}").status_code for job in said} != {404}:  # what they said goes as they end
+    for job in said:  # what they said goes as they end, with the next look at which projects there are
+        deque(job.tail(), maxlen=0)
+    deadline = time.monotonic() + 120
+    while {http.get(f"/api/jobs/{job.id}").status_code for job in said} != {404}:
         assert time.monotonic() < deadline
+        threading.Event().wait(0.05)
     assert root.exists() and http.get("/api/projects", params={"removed": True}).json()["projects"] == []
 
 
