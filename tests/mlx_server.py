@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -12,9 +11,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.ports import free_port
 from tests.tiny_mlx import make_tiny_model
 
-START_SECONDS = 60.0
+START_SECONDS = 240.0
 END_TOKEN = 256
 
 
@@ -24,9 +24,7 @@ def mlx_server(folder: Path) -> Iterator[str]:
     model = make_model_that_stops(folder / "tiny")
     cache = folder / "hub"
     cache.mkdir()
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(cache), "HF_HUB_CACHE": str(cache)}
     command = [sys.executable, "-m", "mlx_lm", "server", "--model", str(model), "--host", "127.0.0.1"]
     with (folder / "log").open("wb") as log:
@@ -58,7 +56,7 @@ def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
     while time.monotonic() < until:
         assert process.poll() is None, log.read_text()[-2000:]
         try:
-            opener.open(f"{url}/health", timeout=1.0).close()
+            opener.open(f"{url}/health", timeout=60.0).close()
             return
         except OSError:
             time.sleep(0.05)

@@ -16,7 +16,8 @@ from gardener.server.edge import Edge
 from gardener.server.run import Mount, serve
 from gardener.server.runfile import RunningApp, read_app
 
-START_SECONDS = 60.0
+PATIENCE_S = 120.0
+"""How long anything is waited for: only a failure takes that long, however busy the machine is."""
 
 
 @dataclass
@@ -34,14 +35,14 @@ class Served:
     def http(self, **headers: str) -> httpx.Client:
         """A client with the launch token."""
         headers = {"Authorization": f"Bearer {self.app.token}", **headers}
-        return httpx.Client(base_url=self.url, headers=headers, timeout=20.0, trust_env=False)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE_S, trust_env=False)
 
     def stranger(self, **headers: str) -> httpx.Client:
         """A client that knows nothing."""
-        return httpx.Client(base_url=self.url, headers=headers, timeout=20.0, trust_env=False)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=PATIENCE_S, trust_env=False)
 
     def command_line(self) -> AppClient:
-        return AppClient(self.app, timeout_s=20.0)
+        return AppClient(self.app, timeout_s=PATIENCE_S)
 
 
 @contextmanager
@@ -65,7 +66,7 @@ def serving(gardener: Gardener, *, mount: Mount | None = None, port: int = 0) ->
 
     thread = threading.Thread(target=run, name="served-app")
     thread.start()
-    assert ready.wait(START_SECONDS)
+    assert ready.wait(PATIENCE_S)
     if failures:
         thread.join()
         raise failures[0]
@@ -75,7 +76,7 @@ def serving(gardener: Gardener, *, mount: Mount | None = None, port: int = 0) ->
         yield Served(gardener, edges[0], app)
     finally:
         edges[0].shut_down()
-        thread.join(START_SECONDS)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
     if failures:
         raise failures[0]

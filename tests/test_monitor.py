@@ -99,7 +99,7 @@ def test_it_finds_tells_once_and_ends_when_it_is_told(
         assert f"The monitor is process {watching.pid}" in err
     finally:
         watching.send_signal(signal.SIGTERM)
-        out, err = watching.communicate(timeout=20)
+        out, err = watching.communicate(timeout=120)
     assert watching.returncode == 0 and "Stopped." in err
     assert running_monitor(Paths(str(home))) == 0
     assert sum(json.loads(body)["kind"] == "project-folder-gone" for _, _, body in got) == 1  # type: ignore[str-unpack]
@@ -167,9 +167,9 @@ def test_it_ends_at_once_while_a_check_hangs(home: Path, project: Path, monkeypa
         monkeypatch.setattr("gardener.monitor.GRACE_S", 0.1)
         thread = threading.Thread(target=monitor.run)
         thread.start()
-        assert begun.wait(20)
+        assert begun.wait(120)
         monitor.stop()
-        thread.join(20)
+        thread.join(120)
         ended = not thread.is_alive()
         never.set()
         assert ended and running_monitor(gardener.paths) == 0

@@ -161,14 +161,14 @@ def test_one_probe_at_a_time_also_between_threads() -> None:
     def probe() -> None:
         with breaker.calling(failures=ServerError):
             inside.set()
-            leave.wait(10)
+            leave.wait(120)
 
     thread = threading.Thread(target=probe)
     thread.start()
-    assert inside.wait(10)
+    assert inside.wait(120)
     assert "one call is finding out" in refused(breaker).message
     leave.set()
-    thread.join(10)
+    thread.join(120)
     assert breaker.state == "closed"
 
 

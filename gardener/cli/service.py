@@ -102,8 +102,8 @@ def _run(
 def _wait(with_manager: ServiceManager, service: ServiceDescription, find: Callable[[], Found | None]) -> Found:
     import time
 
-    until = time.monotonic() + START_TIMEOUT_S
-    while time.monotonic() < until:
+    begun = time.monotonic()
+    while time.monotonic() - begun < START_TIMEOUT_S:
         found = find()
         if found:
             return found

@@ -60,7 +60,7 @@ def test_the_clock_of_the_schedule_runs_and_stops(home: Path) -> None:
     schedule = Schedule(Paths(), done.set, look_s=0.05)
     schedule.start()
     try:
-        assert done.wait(30)
+        assert done.wait(120)
     finally:
         schedule.stop()
 

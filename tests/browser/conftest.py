@@ -29,14 +29,15 @@ from playwright.sync_api import (
 from gardener.app import Gardener
 from gardener.server.client import AppClient, find_app
 from gardener.server.runfile import RunningApp
+from tests.ports import free_port
 from tests.serving import write_project
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 HOSTILE = "<img src=x onerror=alert(1)>${alert(2)}{{constructor.constructor('alert(3)')()}}<script>alert(4)</script>"
 """Repository text that would run if any step took it for HTML, a template or a script."""
-START_SECONDS = 90.0
-expect.set_options(timeout=20_000)  # as the pages' own; the default of 5 s is short where six share two cores
+START_SECONDS = 240.0
+expect.set_options(timeout=60_000)  # as the pages' own; the default of 5 s is short where many share two cores
 ROOT = Path(__file__).parents[2]
 
 
@@ -60,7 +61,7 @@ class Steered:
 
     @property
     def client(self) -> AppClient:
-        return AppClient(self.app, timeout_s=20.0)
+        return AppClient(self.app, timeout_s=120.0)
 
     def link(self) -> str:
         return str(self.client.request("POST", "/api/link")["url"])
@@ -79,7 +80,7 @@ class Steered:
 
 def until(condition: Callable[[], bool]) -> None:
     """Waits for something that another process does."""
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -90,7 +91,7 @@ def app_process(home: str, control: Path, port: int = 0) -> Iterator[Steered]:
     control.mkdir(exist_ok=True)
     paths = Gardener(home).paths
     log = (control / "log").open("ab")
-    command = [sys.executable, "-m", "tests.browser.app_process", home, str(port), str(control)]
+    command = [sys.executable, "-m", "tests.browser.app_process", home, str(port or free_port()), str(control)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log)
     try:
         deadline = time.monotonic() + START_SECONDS
@@ -102,7 +103,7 @@ def app_process(home: str, control: Path, port: int = 0) -> Iterator[Steered]:
     finally:
         (control / "hold").unlink(missing_ok=True)
         process.terminate()
-        assert process.wait(30) == 0 or process.returncode == -9
+        assert process.wait(120) == 0 or process.returncode == -9
         log.close()
 
 
@@ -181,7 +182,7 @@ def browser(chromium: Browser, scheme: str, seen: Seen) -> Iterator[BrowserConte
         viewport={"width": 1280, "height": 800},
         color_scheme="dark" if scheme == "dark" else "light",
     )
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
 
     def local_only(route: Route) -> None:
         if route.request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):

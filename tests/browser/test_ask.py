@@ -297,7 +297,7 @@ def test_a_lost_app_shows_a_banner_that_clears(browser: BrowserContext, garden: 
         ):
             pass
         first.process.kill()
-        expect(page.locator("#lost")).to_contain_text("being upgraded", timeout=5_000)
+        expect(page.locator("#lost")).to_contain_text("being upgraded")
     with app_process(str(home), tmp_path / "control", first.app.port) as second:
         assert second.app.port == first.app.port and not upgrading.exists()
         page.wait_for_function("window.before === undefined")
@@ -382,7 +382,7 @@ def test_a_phone_shows_the_question_box_and_does_not_scroll_sideways(page: Page)
 
 def http(steered: Steered, *, token: bool = True) -> httpx.Client:
     headers = {"Authorization": f"Bearer {steered.app.token}"} if token else {}
-    return httpx.Client(base_url=steered.app.url, headers=headers, timeout=20.0, trust_env=False)
+    return httpx.Client(base_url=steered.app.url, headers=headers, timeout=120.0, trust_env=False)
 
 
 def test_only_what_the_pages_use_of_the_library_can_be_reached(steered: Steered) -> None:

@@ -337,7 +337,7 @@ def test_a_killed_app_leaves_an_incomplete_answer_that_goes_on(
         page.locator("#question textarea").fill("a draft")
         made = conversation(page)
         first.process.kill()
-        expect(page.locator("#lost")).to_contain_text("not running", timeout=5_000)
+        expect(page.locator("#lost")).to_contain_text("not running")
     with app_process(own.paths.home, tmp_path / "control", first.app.port) as second:
         shows(page, "This answer is incomplete.")
         assert conversation(page) == made and page.query_selector("#lost") is None

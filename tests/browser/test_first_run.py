@@ -61,7 +61,7 @@ def newcomer(tmp_path_factory: pytest.TempPathFactory, exported_models: Path) ->
 @pytest.fixture
 def keyboard_page(chromium: Browser, newcomer: Steered) -> Iterator[Page]:
     context = chromium.new_context(viewport={"width": 1280, "height": 800})
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
     page = context.new_page()
     page.goto(newcomer.link())
     yield page
@@ -167,7 +167,7 @@ def test_the_page_of_models_says_that_no_ollama_runs(keyboard_page: Page, newcom
 def test_what_comes_of_a_download_is_not_covered_by_its_beginning(newcomer: Steered) -> None:
     """It can fail before the page is made anew: the page once ended with "Ollama is asked for mine:latest"."""
     headers = {"Authorization": f"Bearer {newcomer.app.token}"}
-    with httpx.Client(base_url=newcomer.app.url, headers=headers, timeout=20.0, trust_env=False) as client:
+    with httpx.Client(base_url=newcomer.app.url, headers=headers, timeout=120.0, trust_env=False) as client:
         config = json.loads(client.get("/models").text.split("window.gradio_config = ")[1].split(";</script>")[0])
         targets = {target[1]: event["id"] for event in config["dependencies"] for target in event["targets"]}
         event = {"fn_index": targets["act"], "data": [], "session_hash": "asked"}

@@ -46,7 +46,7 @@ def page(chromium: Browser, steered: Steered, seen: Seen) -> Iterator[Page]:
     """One tab for all of these tests: nothing of a page is kept in it, which they prove by the way."""
     # Without motion: colours that are on their way from light to dark are neither.
     context = chromium.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(60_000)
 
     def local_only(route: Route) -> None:
         if route.request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
@@ -273,7 +273,7 @@ def test_a_model_is_pulled_with_progress_stopped_and_used(
     expect(page.locator("#page-live .job")).to_contain_text("of 5 MB")
     page.get_by_role("button", name="Cancel: Downloading mine").click()
     said(page, "The download of mine was stopped.")
-    assert ollama.disconnected.wait(20)
+    assert ollama.disconnected.wait(120)
 
     ollama.pull_fault = None
     page.fill("#model", "mine")

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 from pathlib import Path
 
 import pytest
 
+from gardener.cli import service
 from gardener.paths import Paths
 from gardener.server.client import AppClient, find_app
 from gardener.service import manager
 from gardener.service.launchd import Launchd
 from tests.cli.conftest import Gardener as Run
+from tests.ports import free_port
 from tests.service.test_launchd import stand_in, until
 
 
 def test_the_app_as_a_service(gardener: Run, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     launchd = Launchd(stand_in(tmp_path / "launchd"), str(tmp_path / "agents"))
     monkeypatch.setattr(manager, "manager", lambda: launchd)
+    monkeypatch.setattr(service, "START_TIMEOUT_S", 240.0)
     paths = Paths(str(home))
     shown = gardener("service", "install", "--dry-run")
     assert shown.code == 0 and "<key>ProgramArguments</key>" in shown.out and not (tmp_path / "agents").exists()
     assert gardener("service", "status").code == 1
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    assert gardener("config", "set", "server.port", str(port)).code == 0
+    assert gardener("config", "set", "server.port", str(free_port())).code == 0
     installed = gardener("service", "install", "--json")
     try:
         app = find_app(paths)
@@ -59,7 +58,14 @@ def test_an_app_that_does_not_start_is_no_success(
 ) -> None:
     launchd = Launchd(stand_in(tmp_path / "launchd"), str(tmp_path / "agents"))
     monkeypatch.setattr(manager, "manager", lambda: launchd)
-    monkeypatch.setattr("gardener.cli.service.START_TIMEOUT_S", 6.0)
+
+    def nobody(paths: Paths) -> None:
+        output = Path(paths.logs) / "app.out"
+        if "can be reached from other machines" in (output.read_text() if output.exists() else ""):
+            monkeypatch.setattr(service, "START_TIMEOUT_S", 0.0)  # it has said why: the time is up
+
+    monkeypatch.setattr(service, "START_TIMEOUT_S", 240.0)
+    monkeypatch.setattr("gardener.server.client.find_app", nobody)
     home.mkdir()
     (home / "config.toml").write_text('[server]\nhost = "192.0.2.1"\n')
     try:

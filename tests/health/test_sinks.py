@@ -238,7 +238,7 @@ def test_a_sink_that_fails_or_hangs_holds_up_no_other_and_is_itself_a_finding(ho
                 pass
         finally:
             until.set()
-        assert delivery.wait(10)
+        assert delivery.wait(120)
         assert len(server.got) == 1  # type: ignore[attr-defined]
     delivered = database.alerts()[0].delivered
     assert delivered["webhook"] == "" and "oops" in delivered["broken"] and delivered["wrong"] == "no key"
@@ -272,7 +272,7 @@ def test_what_a_killed_monitor_had_not_delivered_is_delivered_once(home: Path) -
         delivery = Delivery(database, lambda: {"webhook": webhook(server)})
         for now in (1e6 - 1, 1e6 + 4_000, 1e6 + 60, 1e6 + 61):
             delivery.resume(now)
-            assert delivery.wait(10)
+            assert delivery.wait(120)
         assert len(server.got) == 1  # type: ignore[attr-defined]
     assert database.alerts()[0].delivered == {"webhook": ""}
 
@@ -284,7 +284,7 @@ def test_a_keyring_that_does_not_answer_holds_up_no_round(monkeypatch: pytest.Mo
     from gardener.settings import load_settings
 
     locked = threading.Event()
-    monkeypatch.setattr(keyring, "get_password", lambda service, user: "a-key" if locked.wait(20) else None)
+    monkeypatch.setattr(keyring, "get_password", lambda service, user: "a-key" if locked.wait(120) else None)
     monkeypatch.setattr(sinks, "KEYRING_S", 0.05)
     monkeypatch.setenv("GARDENER_WEBHOOK_KEY_KEYRING", "gardener/webhook")
     with hook() as server:

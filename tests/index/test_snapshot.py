@@ -193,7 +193,7 @@ def test_a_search_does_not_wait_for_a_write(gardener: Gardener, indexed: Project
             target=lambda: results.append(len(index.searcher.search(SearchRequest("raw_decode"), state).hits))
         )
         searching.start()
-        searching.join(30)
+        searching.join(120)
         finished = not searching.is_alive()
     searching.join()
     assert finished and results[0] > 0

@@ -18,7 +18,7 @@ from gardener.projects import checkout
 from gardener.types import ProjectContext
 from tests.conftest import git
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 class Watched:

@@ -43,7 +43,7 @@ class PatientBackend(ScriptedBackend):
     def _wait(self, cancel: threading.Event) -> Iterator[BackendEvent]:
         yield TextDelta("The lantern")
         self.begun.set()
-        assert cancel.wait(30), "nobody cancelled it"
+        assert cancel.wait(120), "nobody cancelled it"
         self.cancelled.set()
         yield Done("cancelled", Usage(10, 2))
 

@@ -208,7 +208,7 @@ def test_a_part_may_wait_for_a_thread_that_asks_for_admission() -> None:
     def release() -> int:
         worker = threading.Thread(target=lambda: (governor.admit(folder(GB), 0), asked.append(True)))
         worker.start()
-        worker.join(20)
+        worker.join(120)
         return 0
 
     governor.register(Part("prompts", "cache", lambda: 0, release))

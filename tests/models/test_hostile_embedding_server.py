@@ -144,7 +144,7 @@ def once(answer: bytes) -> Callable[[EmbeddingServer, BinaryIO], None]:
 
 
 def silent(server: EmbeddingServer, wire: BinaryIO) -> None:
-    server.leave.wait(20)
+    server.leave.wait(120)
 
 
 def endless(server: EmbeddingServer, wire: BinaryIO) -> None:

@@ -25,7 +25,7 @@ class Gate:
     def __call__(self, number: int) -> None:
         if not self.open.is_set():
             self.waiting.set()
-            assert self.open.wait(30)
+            assert self.open.wait(120)
 
 
 @pytest.fixture(scope="module")

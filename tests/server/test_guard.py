@@ -188,7 +188,7 @@ def test_an_oversized_body_is_refused_before_it_is_sent(served: Served) -> None:
 
 
 def test_an_oversized_chunked_body_is_cut_off(served: Served) -> None:
-    connection = http.client.HTTPConnection(served.app.host, served.app.port, timeout=20)
+    connection = http.client.HTTPConnection(served.app.host, served.app.port, timeout=120)
     headers = {"Authorization": f"Bearer {served.app.token}", "Content-Type": "application/json"}
     chunk = b'{"query": "' + b"x" * 65_536
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the server need not read on

@@ -172,7 +172,7 @@ def test_closing_cancels_and_waits_and_refuses_more() -> None:
     jobs = Jobs()
     begun = threading.Event()
     job = jobs.start("answer", "p", "lane", "why?", held(threading.Event(), begun))
-    assert begun.wait(10)
+    assert begun.wait(120)
     assert jobs.close()
     assert job.events()[-1] == {"event": "answer", "complete": False}
     with pytest.raises(BackendUnavailable, match="shutting down"):
@@ -186,7 +186,7 @@ def test_closing_begins_every_answer_that_was_promised() -> None:
 
     def work(job: Job) -> Iterator[JsonObject]:
         begun.append(job.about)
-        job.cancel.wait(20)
+        job.cancel.wait(120)
         yield from ()
 
     first = jobs.start("answer", "p", "lane", "first", work)
@@ -202,11 +202,11 @@ def test_closing_names_work_that_does_not_obey(caplog: pytest.LogCaptureFixture)
 
     def stubborn(job: Job) -> Iterator[JsonObject]:
         begun.set()
-        release.wait(30)
+        release.wait(120)
         yield {"event": "text", "n": 0}
 
     job = jobs.start("answer", "p", "lane", "why?", stubborn)
-    assert begun.wait(10)
+    assert begun.wait(120)
     assert not jobs.close(timeout_s=0.01)
     assert job.id in caplog.text
     release.set()

@@ -135,7 +135,7 @@ def test_cancel_keeps_the_partial_answer_as_incomplete(served: Served, gate: Gat
     gate.open.clear()
     gate.waiting.clear()
     job = client.request("POST", "/api/ask", {"question": "How is the lantern lit?"})
-    assert gate.waiting.wait(20)
+    assert gate.waiting.wait(120)
     client.request("POST", f"/api/jobs/{job['job']}/cancel")
     gate.open.set()
     last = list(client.stream("GET", f"/api/jobs/{job['job']}/events"))[-1]
@@ -177,7 +177,7 @@ def test_a_running_answer_finishes_against_its_own_project(served: Served, gate:
     gate.open.clear()
     gate.waiting.clear()
     job = client.request("POST", "/api/ask", {"question": "How is the lantern lit?"})
-    assert gate.waiting.wait(20)
+    assert gate.waiting.wait(120)
     client.request("POST", "/api/switch", {"project": "compass"})
     gate.open.set()
     last = list(client.stream("GET", f"/api/jobs/{job['job']}/events"))[-1]

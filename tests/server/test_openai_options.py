@@ -21,7 +21,7 @@ def client(served: Served) -> Iterator[openai.OpenAI]:
     with (
         httpx.Client(trust_env=False) as http,
         openai.OpenAI(
-            base_url=f"{served.url}/v1", api_key=served.app.token, max_retries=0, timeout=20, http_client=http
+            base_url=f"{served.url}/v1", api_key=served.app.token, max_retries=0, timeout=120, http_client=http
         ) as made,
     ):
         yield made
@@ -121,7 +121,7 @@ async def _left_early(served: Served, gate: Gate) -> None:
     async with (
         httpx.AsyncClient(trust_env=False) as http,
         openai.AsyncOpenAI(
-            base_url=f"{served.url}/v1", api_key=served.app.token, max_retries=0, timeout=20, http_client=http
+            base_url=f"{served.url}/v1", api_key=served.app.token, max_retries=0, timeout=120, http_client=http
         ) as client,
     ):
         whole = await client.chat.completions.create(model="gardener/lantern", messages=ASK)
@@ -139,7 +139,7 @@ def test_the_asynchronous_client_can_leave_in_mid_stream(served: Served, gate: G
 
     asyncio.run(_left_early(served, gate))
     job = served.edge.jobs.find(kind="answer")[0]
-    assert job.cancel.wait(20)
+    assert job.cancel.wait(120)
     gate.open.set()
     list(job.tail())
     assert job.state == "cancelled"

@@ -75,9 +75,9 @@ def test_shutting_down_keeps_the_partial_answer(own: Gardener, tmp_path: Path) -
         events = client.stream("GET", f"/api/jobs/{job['job']}/events")
         while next(events)["event"] != "text":
             pass
-        assert gate.waiting.wait(20)
+        assert gate.waiting.wait(120)
         app.edge.shut_down()
-        assert app.edge.jobs.get(job["job"]).cancel.wait(20)
+        assert app.edge.jobs.get(job["job"]).cancel.wait(120)
         gate.open.set()
         last = list(events)[-1]
     assert last["event"] == "answer" and last["complete"] is False

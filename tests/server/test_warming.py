@@ -77,7 +77,7 @@ def warm(garden: Gardener, monkeypatch: pytest.MonkeyPatch) -> Iterator[Warming]
 
 
 def until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.01)

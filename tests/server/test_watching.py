@@ -16,7 +16,7 @@ from gardener.server import watching as watching_module
 from tests.chat_samples import ScriptedBackend
 from tests.serving import Served, serving, write_project
 
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 
 
 @pytest.fixture
