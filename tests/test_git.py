@@ -72,13 +72,17 @@ def test_git_is_never_taken_from_a_relative_folder_of_the_path(tmp_path: Path, m
 
 
 def test_a_git_that_hangs_is_ended_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program_in(tmp_path / "bin", f"sleep 60 & echo $! > {tmp_path}/child; wait")
+    program_in(tmp_path / "bin", f"sleep 60 & echo $! > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/child; wait")
     monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}")
-    with pytest.raises(GitFailed) as caught:
-        safe_git(str(tmp_path), "ls-files", timeout_s=0.5)
-    assert caught.value.timed_out
+    for timeout_s in (0.5, 5.0, 50.0):  # where it takes long to start
+        with pytest.raises(GitFailed) as caught:
+            safe_git(str(tmp_path), "ls-files", timeout_s=timeout_s)
+        assert caught.value.timed_out
+        if (tmp_path / "child").exists():
+            break
     child = int((tmp_path / "child").read_text())
-    for _ in range(100):
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline:
         # The child belongs to init or to a subreaper now, and may be a zombie for a moment.
         state = Path(f"/proc/{child}/stat")
         if not state.exists() or state.read_text().split(")")[1].split()[0] == "Z":

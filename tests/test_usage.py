@@ -27,6 +27,16 @@ Make = Callable[..., Gardener]
 USED = Usage(1_000, 100, False, cached_tokens=600, load_s=2.0, prompt_s=0.5, completion_s=4.0, prefix="restored")
 
 
+@pytest.fixture(autouse=True)
+def noon(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """It is noon here: no day ends in the middle of a test."""
+    monkeypatch.setenv("TZ", f"NOON{time.gmtime().tm_hour - 12:+d}")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
 @pytest.fixture
 def make(home: Path, tmp_path: Path) -> Iterator[Make]:
     """A Gardener with one project and a scripted model; keyword arguments are settings under usage."""

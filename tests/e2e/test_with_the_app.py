@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +65,7 @@ def app(home: Path) -> Iterator[subprocess.Popen[str]]:
     yield process
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=120)
     assert "Traceback" not in err
 
 
@@ -131,12 +132,14 @@ def test_a_token_opens_the_api_until_it_is_revoked(home: Path) -> None:
     url = run_json("status")["app"]["url"]
     token = run("token", "create", "editor").stdout.strip()
     headers = {"Authorization": f"Bearer {token}"}
-    assert httpx.get(f"{url}/v1/models", headers=headers).status_code == 200
+    assert httpx.get(f"{url}/v1/models", headers=headers, timeout=120).status_code == 200
     assert [entry["name"] for entry in run_json("token", "list")["tokens"]] == ["editor"]
-    assert all(token.encode() not in path.read_bytes() for path in home.rglob("*") if path.is_file())
+    for path in home.rglob("*"):
+        with suppress(FileNotFoundError, IsADirectoryError):  # the app is at work, and its files come and go
+            assert token.encode() not in path.read_bytes()
     run("token", "create", "editor", code=1)
     run("token", "revoke", "editor")
-    assert httpx.get(f"{url}/v1/models", headers=headers).status_code == 401
+    assert httpx.get(f"{url}/v1/models", headers=headers, timeout=120).status_code == 401
     run("token", "revoke", "editor", code=4)
 
 

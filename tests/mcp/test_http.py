@@ -107,7 +107,7 @@ def test_nobody_gets_in_without_a_token(served: Served) -> None:
 
 
 def test_a_browser_gets_in_with_nothing(served: Served) -> None:
-    with httpx.Client(base_url=served.url, headers=ACCEPT, trust_env=False) as browser:
+    with httpx.Client(base_url=served.url, headers=ACCEPT, trust_env=False, timeout=120) as browser:
         entered = browser.get(served.edge.browser_link().removeprefix(served.url))
         assert entered.status_code == 303
         own = {"Origin": served.url, "Sec-Fetch-Site": "same-origin"}

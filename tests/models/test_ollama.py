@@ -148,7 +148,7 @@ def test_a_model_that_had_to_make_room_is_counted(server: OllamaServer, monkeypa
     made = backend(server)
     play(made)
     assert made.resident().counters["evictions"] == 0
-    httpx.post(f"{server.url}/api/embed", json={"model": "vectors", "input": "x"}, trust_env=False)
+    httpx.post(f"{server.url}/api/embed", json={"model": "vectors", "input": "x"}, trust_env=False, timeout=120)
     assert made.resident().counters["evictions"] == 1
     assert made.resident().counters["evictions"] == 1, "once"
 
@@ -177,7 +177,7 @@ def test_prepare_loads_only_when_it_may(server: OllamaServer) -> None:
 
 def test_a_model_that_another_program_loaded_with_another_window_is_not_ready(server: OllamaServer) -> None:
     body = {"model": "coder", "messages": [], "options": {"num_ctx": 2048}}
-    httpx.post(f"{server.url}/api/chat", json=body, trust_env=False)
+    httpx.post(f"{server.url}/api/chat", json=body, trust_env=False, timeout=120)
     made = backend(server)
     said = made.prepare(Preparation("one", ()), may_load=False, cancel=threading.Event())
     assert said.state == "needs load"

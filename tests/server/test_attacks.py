@@ -24,7 +24,7 @@ from tests.serving import Served
 
 def raw(served: Served, payload: bytes) -> bytes:
     """What comes back for these bytes until the server closes the connection."""
-    with socket.create_connection(("127.0.0.1", served.app.port), 20) as connection:
+    with socket.create_connection(("127.0.0.1", served.app.port), 120) as connection:
         with suppress(OSError):  # it may refuse before the end of what it is sent
             connection.sendall(payload)
             connection.shutdown(socket.SHUT_WR)
@@ -111,11 +111,11 @@ def test_connections_are_bounded_and_free_again_when_they_close(
 ) -> None:
     monkeypatch.setattr(PatientProtocol, "most_connections", 8)
     monkeypatch.setattr(PatientProtocol, "header_seconds", 600.0)  # or silence would close them
-    held = [socket.create_connection(("127.0.0.1", served.app.port), 20) for _ in range(40)]
+    held = [socket.create_connection(("127.0.0.1", served.app.port), 120) for _ in range(40)]
     try:
         open_ = list(held)
         while len(open_) > 8:  # a closed one can be read from, an open one has nothing to say
-            closed, _, _ = select.select(open_, [], [], 10)
+            closed, _, _ = select.select(open_, [], [], 120)
             assert closed
             open_ = [connection for connection in open_ if connection not in closed]
     finally:

@@ -20,7 +20,7 @@ ASK = [{"role": "user", "content": "How is the lantern lit?"}]
 @pytest.fixture
 def client(served: Served) -> Iterator[openai.OpenAI]:
     with (
-        httpx.Client(trust_env=False) as http,
+        httpx.Client(trust_env=False, timeout=120) as http,
         openai.OpenAI(
             base_url=f"{served.url}/v1", api_key=served.app.token, max_retries=0, timeout=120, http_client=http
         ) as made,
@@ -186,7 +186,7 @@ def test_embeddings_are_normalised_and_the_same_in_both_encodings(client: openai
 
 def test_a_wrong_key_is_an_authentication_error(served: Served) -> None:
     with (
-        httpx.Client(trust_env=False) as http,
+        httpx.Client(trust_env=False, timeout=120) as http,
         openai.OpenAI(base_url=f"{served.url}/v1", api_key="wrong", max_retries=0, http_client=http) as stranger,
         pytest.raises((openai.AuthenticationError, openai.RateLimitError)),
     ):

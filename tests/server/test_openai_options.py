@@ -19,7 +19,7 @@ ASK: Any = [{"role": "user", "content": "How is the lantern lit?"}]
 @pytest.fixture
 def client(served: Served) -> Iterator[openai.OpenAI]:
     with (
-        httpx.Client(trust_env=False) as http,
+        httpx.Client(trust_env=False, timeout=120) as http,
         openai.OpenAI(
             base_url=f"{served.url}/v1", api_key=served.app.token, max_retries=0, timeout=120, http_client=http
         ) as made,
