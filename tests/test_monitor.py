@@ -82,11 +82,11 @@ def test_it_finds_tells_once_and_ends_when_it_is_told(
     project.rename(project.with_name("elsewhere"))
     watching = command(home, "monitor", GARDENER_HEALTH_EVERY_SECONDS="10", GARDENER_WEBHOOK_URL=url)
     try:
-        assert came.acquire(timeout=60)
+        assert came.acquire(timeout=200)
         told = [json.loads(body) for _, _, body in got]  # type: ignore[str-unpack]
         gone = next((one for one in told if one["kind"] == "project-folder-gone"), None)
         while gone is None:  # sqlite-old may be the first, where it is
-            assert came.acquire(timeout=60)
+            assert came.acquire(timeout=200)
             gone = next((one for _, _, b in got if (one := json.loads(b))["kind"] == "project-folder-gone"), None)  # type: ignore[str-unpack]
         assert (gone["change"], gone["subject"], gone["severity"]) == ("opened", "lamp", "error")
         assert running_monitor(Paths(str(home))) == watching.pid

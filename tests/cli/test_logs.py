@@ -122,7 +122,7 @@ def test_following_goes_on_through_a_rotation_and_ends_with_ctrl_c(home: Path) -
         seen.append(json.loads(process.stdout.readline()))
     finally:
         process.send_signal(signal.SIGINT)
-        rest = process.communicate(timeout=30)
+        rest = process.communicate(timeout=120)
     assert [entry["event"] for entry in seen] == ["first", *map(str, range(200)), "anew"]
     assert process.returncode == 0 and b"Traceback" not in rest[1]
 

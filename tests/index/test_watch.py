@@ -138,7 +138,7 @@ def test_a_branch_switch_is_one_update(watching: Callable[..., Watched], git_pro
     git(git_project, "checkout", "-q", "main")
     watched = watching()
     watched.wait_until("watching")
-    watched.wait(lambda: watched.comparisons == 2)  # before the first watch, and after it
+    watched.wait(lambda: watched.comparisons >= 2)  # before the first watch, and after it
     before = watched.updates
     git(git_project, "checkout", "-q", "many")
     watched.wait(lambda: len(watched.indexed()) > 300 and watched.updates > before)
