@@ -21,7 +21,7 @@ FETCHING = {
 
 def build(folder: Path, config: Path = TOP / "mkdocs.yml") -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", "-f", str(config), "-d", str(folder)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, cwd=TOP)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240, cwd=TOP)
 
 
 @pytest.fixture(scope="module")

@@ -129,7 +129,7 @@ class World:
         self.untouched = False
         with self.inside():
             done = subprocess.run(
-                ["bash", "-c", line], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=60, check=False
+                ["bash", "-c", line], capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=240, check=False
             )
         assert "Traceback" not in done.stderr, done.stderr
         return Said(done.returncode, done.stdout, done.stderr)

@@ -31,7 +31,7 @@ GREETING: dict[str, Any] = {
 }
 SEARCH = {"jsonrpc": "2.0", "id": 2, "method": "tools/call",
           "params": {"name": "search", "arguments": {"query": "lantern"}}}  # fmt: skip
-WAIT_SECONDS = 60
+WAIT_SECONDS = 240
 
 
 def environment(gardener: Gardener) -> dict[str, str]:
