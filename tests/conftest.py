@@ -13,7 +13,14 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-hypothesis.settings.register_profile("gardener", deadline=None, print_blob=True)  # no test asserts a time
+# No test asserts a time, and none tries something else in every run: `pytest --hypothesis-profile explore` does.
+_slow = [hypothesis.HealthCheck.too_slow]
+hypothesis.settings.register_profile(
+    "gardener", deadline=None, print_blob=True, derandomize=True, suppress_health_check=_slow
+)
+hypothesis.settings.register_profile(
+    "explore", deadline=None, print_blob=True, derandomize=False, suppress_health_check=_slow
+)
 hypothesis.settings.load_profile("gardener")
 os.environ["GARDENER_OLLAMA_URL"] = ""  # the developer's own may be running; for fixtures of modules and sessions
 REQUIRE_ALL = bool(os.environ.get("GARDENER_REQUIRE_ALL"))

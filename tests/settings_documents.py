@@ -33,5 +33,7 @@ def documents(draw: st.DrawFn, settings_of: tuple[Setting, ...] = SETTINGS) -> d
     return document
 
 
-in_one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=60)
+in_one_folder = settings(
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None, max_examples=60
+)
 """For laws whose examples may share one tmp_path: each example writes its files anew."""

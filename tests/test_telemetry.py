@@ -139,7 +139,7 @@ json_values = st.recursive(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None)
 @given(message=st.text(), value=json_values, project=st.text())
 def test_law_anything_logged_is_one_line_of_ascii_json(
     paths: Paths, logs: Logging, message: str, value: object, project: str

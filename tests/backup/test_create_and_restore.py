@@ -379,7 +379,7 @@ def test_a_backup_made_while_an_index_is_written_is_whole(full_home: Path, made_
                 assert not problems and tried and tried.chunks
     finally:
         writer.stdin.close()
-        writer.wait(60)
+        writer.wait(240)
         writer.stdout.close()
     assert writer.returncode == 0
 
@@ -428,7 +428,7 @@ if __name__ == "__main__":
             rounds += 1
             for path in Path(context.root).glob("*.py"):
                 path.write_text(path.read_text() + f"\\n\\ndef round_{rounds}():\\n    return {rounds}\\n")
-            gardener.update_index(context, lock_timeout_s=10)
+            gardener.update_index(context, lock_timeout_s=120)
             if rounds == 1:
                 print(rounds, flush=True)
 """

@@ -103,7 +103,9 @@ def empty_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(lines=st.lists(rules, min_size=1, max_size=5), paths=st.lists(tree_paths, min_size=20, max_size=40))
 def test_decides_as_git_does(empty_repository: Path, lines: list[str], paths: list[str]) -> None:
     (empty_repository / ".gitignore").write_text("\n".join(lines) + "\n")

@@ -192,7 +192,7 @@ if __name__ == "__main__":
     context = gardener.registry.get("json")
     print("ready", flush=True)
     while True:
-        gardener.update_index(context, rebuild=sys.argv[2] == "rebuild", lock_timeout_s=5)
+        gardener.update_index(context, rebuild=sys.argv[2] == "rebuild", lock_timeout_s=60)
 """
 
 
