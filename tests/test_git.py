@@ -72,7 +72,7 @@ def test_git_is_never_taken_from_a_relative_folder_of_the_path(tmp_path: Path, m
 
 
 def test_a_git_that_hangs_is_ended_with_its_children(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program_in(tmp_path / "bin", f"sleep 60 & echo $! > {tmp_path}/new; mv {tmp_path}/new {tmp_path}/child; wait")
+    program_in(tmp_path / "bin", f"cd '{tmp_path}'; sleep 60 & echo $! > new; mv new child; wait")
     monkeypatch.setenv("PATH", f"{tmp_path}/bin{os.pathsep}{os.environ['PATH']}")
     for timeout_s in (0.5, 5.0, 50.0):  # where it takes long to start
         with pytest.raises(GitFailed) as caught:
