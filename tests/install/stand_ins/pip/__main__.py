@@ -52,7 +52,7 @@ def install(constraints: Path, wheel: Path) -> None:
         text = start + "import sys\nfrom gardener.cli.main import main\nsys.exit(main())\n"
     else:
         version = wheel.name.split("-")[1]
-        text = f"#!/bin/sh\nVERSION={version}\n. \"{STAND_INS}/gardener.sh\"\n"
+        text = f'#!/bin/sh\nVERSION={version}\n. "{STAND_INS}/gardener.sh"\n'
     command.write_text(text)
     command.chmod(0o700)
 
