@@ -211,7 +211,7 @@ class State:
         if version == len(MIGRATIONS):
             return
         self._use_write_ahead_log(connection)
-        connection.execute("BEGIN IMMEDIATE")
+        self._begin_immediate(connection)
         try:
             version = self._version(connection)  # another process may have migrated while we waited
             if 0 < version < len(MIGRATIONS):

@@ -6,6 +6,7 @@ import fcntl
 import json as json_package
 import os
 import shutil
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -23,6 +24,8 @@ hypothesis.settings.register_profile(
 )
 hypothesis.settings.load_profile("gardener")
 os.environ["GARDENER_OLLAMA_URL"] = ""  # the developer's own may be running; for fixtures of modules and sessions
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background job; what tests start would inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 REQUIRE_ALL = bool(os.environ.get("GARDENER_REQUIRE_ALL"))
 
 
