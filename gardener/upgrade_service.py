@@ -331,8 +331,7 @@ class UpgradeService:
         if not schema or schema_of(self.paths.state_db) <= schema:
             return current, previous, ""
         entries = self._store.entries()
-        fitting = [one for one in entries if one.good and one.manifest and one.manifest.kind == "home"
-                   and one.manifest.state_schema == schema]  # fmt: skip
+        fitting = [one for one in entries if one.protects and one.manifest and one.manifest.state_schema == schema]
         exact = [one for one in fitting if taken_over and one.id == taken_over.backup]
         if not fitting:
             raise ConflictError(

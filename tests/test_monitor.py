@@ -131,7 +131,7 @@ def test_a_look_that_cannot_even_begin_is_told_and_tried_again(home: Path, monke
 def test_it_makes_the_backups_while_nobody_else_keeps_the_schedule(home: Path, project: Path) -> None:
     with Gardener(str(home)) as gardener:
         service = BackupService(gardener)
-        assert service.is_due() == (True, False)
+        assert service.is_due() == (True, False, False)
         monitor = Monitor(gardener, lambda: ask_app(gardener.paths))
         monitor._inspections.backups()
         assert service.is_due()[0] is False and len(service.store.entries()) == 1

@@ -30,7 +30,7 @@ def _backups(store: Store, settings: Settings, second: Store | None) -> list[Fin
         findings.append(Finding("backup-disk-absent", "warning", detail, "gardener backup list", second.folder))
     entries = [entry for entry in store.entries() if entry.manifest is None or entry.manifest.kind == "home"]
     bad = [entry for entry in entries if not entry.good]
-    good = [entry for entry in entries if entry.good]
+    good = [entry for entry in entries if entry.protects]
     every_hours, create = settings.integer("backup.every_hours"), "gardener backup create"
     if not good:
         if bad:

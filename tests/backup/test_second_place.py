@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from gardener.app import Gardener
+from gardener.backup import manifest
 from gardener.backup.verify import check_hashes
 from gardener.backup_service import BackupService
-from gardener.errors import BackupDamaged, ConfigError, PathNotFound
+from gardener.errors import BackupDamaged, ConfigError, DiskFull, PathNotFound
+from gardener.paths import ensure_directory
 from tests.backup.test_create_and_restore import flip
 
 
@@ -21,13 +24,19 @@ def test_a_disk_that_is_not_there_is_said_and_never_made(full_home: Path, tmp_pa
     config = full_home / "config.toml"
     config.write_text(f'config_version = 1\n\n[backup]\nsecond_folder = "{disk}"\n')
     with Gardener() as gardener:
-        BackupService(gardener).schedule().look()  # makes the first backup; the disk being away does not stop it
+        schedule = BackupService(gardener).schedule()
+        schedule.look()  # makes the first backup; the disk being away does not stop it
         assert len(BackupService(gardener).store.entries()) == 1
         with pytest.raises(PathNotFound):
             BackupService(gardener).copy()
-        assert not disk.parent.exists()
+        assert not disk.parent.exists() and not BackupService(gardener).is_due().copy
         disk.mkdir(parents=True)
-        entry, written = BackupService(gardener).copy()
+        assert BackupService(gardener).is_due().copy
+        schedule.look()  # the disk is seen, and nothing else is due
+        (entry,) = BackupService(gardener).store.entries()
+        written = sum(file.size for file in entry.manifest.files) if entry.manifest else 0
+        assert BackupService(gardener).is_due() == (False, False, False)
+        schedule.stop()
         assert written > 0 and BackupService(gardener).copy()[1] == 0
         assert entry.manifest and not check_hashes(str(disk / entry.id), entry.manifest)
         second = BackupService(gardener).create()
@@ -50,11 +59,43 @@ def test_damage_is_not_copied_and_a_damaged_copy_is_replaced(full_home: Path, tm
             BackupService(gardener).copy()
         assert largest in raised.value.message
         assert not [name for name in os.listdir(disk) if name not in ("lock",)]
+        due = BackupService(gardener).is_due()  # it is known to be damaged: another is made instead of reading it again
+        assert due.backup and not due.copy
         flip(Path(made.path) / largest)
+        BackupService(gardener).verify(made.manifest.id)
         BackupService(gardener).copy()
         flip(disk / made.manifest.id / largest)
         assert BackupService(gardener).second
         BackupService(gardener).second.record_proof(made.manifest.id, "hashes", ["damaged"])
+        assert BackupService(gardener).is_due().copy
         assert BackupService(gardener).copy()[1] > 0
         assert not check_hashes(str(disk / made.manifest.id), made.manifest)
         assert set(os.listdir(disk)) == {"lock", "proofs.json", made.manifest.id}
+
+
+def test_a_copy_that_failed_is_tried_again_soon_and_puts_nothing_else_off(
+    full_home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    (full_home / "config.toml").write_text(
+        f'config_version = 1\n\n[backup]\nsecond_folder = "{disk}"\nkeep_last = 1\nkeep_daily = 0\n'
+        "keep_weekly = 0\nkeep_monthly = 0\n"
+    )
+    with Gardener() as gardener:
+        service = BackupService(gardener)
+        free = shutil.disk_usage
+        with monkeypatch.context() as full:
+            full.setattr(shutil, "disk_usage", lambda path: free(path)._replace(free=1_000))
+            with pytest.raises(DiskFull, match="1,000 are free"):
+                service._do_what_is_due()
+        assert service.is_due() == (False, False, True) and not list(disk.glob("0*"))
+        (earlier,) = service.store.entries()  # of a home that was lost, in which more had been made
+        assert earlier.manifest
+        manifest.write(
+            ensure_directory(str(disk / "000050-20200101-000000")),
+            earlier.manifest._replace(id="000050-20200101-000000", sequence=50, files=()),
+        )
+        service._do_what_is_due()
+        assert service.is_due() == (False, False, False)
+        assert (disk / earlier.id / "manifest.json").is_file()
