@@ -98,17 +98,18 @@ def _show(database: HealthDatabase, paths: Paths, console: Console) -> int:
         console.note("No monitor runs, so this does not change by itself: gardener service install")
         console.note("All checks, made now: gardener doctor")
     for window in windows:
-        if window.begins <= now:
-            why = f": {inert(window.reason)}" if window.reason else ""
-            console.note(f"Alerts are silent for another {duration(window.ends - now)}{why}")
+        why = f": {inert(window.reason)}" if window.reason else ""
+        console.note(f"Alerts are silent for another {duration(window.ends - now)}{why}")
     return 1 if bad else 0
 
 
 def _print(issue: Issue, now: float, console: Console) -> None:
+    from gardener.health.issues import snoozed
+
     quiet = ""
     if issue.acknowledged:
         quiet = ", acknowledged"
-    elif issue.snoozed_until > now:
+    elif snoozed(issue, now):
         quiet = f", snoozed for {duration(issue.snoozed_until - now)}"
     console.line(
         f"{_MARKS[issue.severity]}  {issue.id}  {one_line(issue.label)} (for {duration(now - issue.first_seen)}{quiet})"
@@ -138,9 +139,9 @@ def _snooze(database: HealthDatabase, words: list[str], console: Console) -> int
 
     if len(words) != 2:
         raise UsageError("Which issue, and for how long?", next_step="gardener health snooze 1 4h")
-    until = time.time() + seconds_of(words[1])
-    changed = database.change(_number(words[0]), lambda issue: snooze(issue, until))
-    return _changed(changed, f"Issue {changed.id} is silent for {duration(until - time.time())}.", console)
+    now, seconds = time.time(), seconds_of(words[1])
+    changed = database.change(_number(words[0]), lambda issue: snooze(issue, now, now + seconds))
+    return _changed(changed, f"Issue {changed.id} is silent for {duration(seconds)}.", console)
 
 
 def _changed(issue: Issue, said: str, console: Console) -> int:

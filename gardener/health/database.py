@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager
 from typing import Any, NamedTuple, get_args
 
 from gardener.errors import NotFoundError, SchemaTooNew, StateDamaged
-from gardener.health.issues import Change, Issue, State
+from gardener.health.issues import Change, Issue, State, silent
 from gardener.paths import ensure_directory, open_private, translate_os_error
 from gardener.state_connection import connect
 
@@ -68,8 +68,10 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first,)
 _COLUMNS = (
     "id", "kind", "subject", "check_name", "check_subject", "severity", "detail", "fix", "state", "bad", "good",
     "other", "first_seen", "last_seen", "opened_at", "resolved_at", "told", "reminds", "acknowledged_at",
-    "acknowledged", "snoozed_until",
+    "acknowledged", "snoozed_until", "snoozed_at",
 )  # fmt: skip
+_ADDED = {"snoozed_at": "REAL NOT NULL DEFAULT 0.0"}
+"""Columns of issues that came later. No new schema, as a version before them has only to leave them alone."""
 
 
 class Alert(NamedTuple):
@@ -212,14 +214,14 @@ class HealthDatabase:
             return [_alert(row) for row in rows]
 
     def windows(self, now: float) -> list[Window]:
-        """Maintenance that is under way or to come."""
+        """Maintenance that is under way."""
         if not self.exists():
             return []
         with self.read() as connection:
             return _windows(connection, now)
 
     def in_maintenance(self, connection: sqlite3.Connection, now: float) -> bool:
-        return any(window.begins <= now for window in _windows(connection, now))
+        return bool(_windows(connection, now))
 
     def add_window(self, begins: float, ends: float, reason: str) -> Window:
         with self.write() as connection:
@@ -230,11 +232,13 @@ class HealthDatabase:
             return Window(cursor.lastrowid, begins, ends, reason)
 
     def end_windows(self, now: float) -> int:
-        """Ends what is under way and takes back what is to come. Returns how many."""
+        """Ends what is under way. Returns how many."""
         if not self.exists():
             return 0
         with self.write() as connection:
-            return int(connection.execute("DELETE FROM maintenance WHERE ends > ?", (now,)).rowcount)
+            windows = _windows(connection, now)
+            connection.execute("DELETE FROM maintenance WHERE ends > ?", (now,))
+            return len(windows)
 
     # ---- facts ---------------------------------------------------------------------------------------
 
@@ -297,10 +301,12 @@ class HealthDatabase:
                 )
             if version < len(MIGRATIONS):
                 self._migrate(connection)
+            if (version < len(MIGRATIONS) or not self._ready) and not connection.makeshift:
+                self._add_columns(connection)
         except BaseException:
             connection.close()
             raise
-        self._ready = True
+        self._ready = not connection.makeshift
         return connection
 
     def _create(self) -> None:
@@ -324,6 +330,21 @@ class HealthDatabase:
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+
+    def _add_columns(self, connection: sqlite3.Connection) -> None:
+        def missing() -> list[str]:
+            there = {row["name"] for row in connection.execute("PRAGMA table_info(issues)").fetchall()}
+            return [name for name in _ADDED if there and name not in there]
+
+        if missing():
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                for name in missing():  # another process may have been first
+                    connection.execute(f"ALTER TABLE issues ADD COLUMN {name} {_ADDED[name]}")
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
 
     def _put_aside(self, error: Exception, inode: int) -> None:
         """`inode` is that of the file when it was opened: another process may have put it aside since."""
@@ -353,16 +374,25 @@ class _Unreadable(Exception):
 
 def _windows(connection: sqlite3.Connection, now: float) -> list[Window]:
     rows = connection.execute("SELECT * FROM maintenance WHERE ends > ? ORDER BY begins", (now,)).fetchall()
-    return [Window(*row) for row in rows]
+    return [window for window in (Window(*row) for row in rows) if silent(window.begins, window.ends, now)]
 
 
 def _issue(row: sqlite3.Row) -> Issue:
-    values = {column: row[column] for column in _COLUMNS if not column.startswith("check_")}
+    values = {column: row[column] for column in _COLUMNS if not column.startswith("check_") and column not in _ADDED}
+    values["snoozed_at"] = row["snoozed_at"] if "snoozed_at" in row.keys() else 0.0  # noqa: SIM118 - not of its values
     _check(row, "issues", _SEVERITIES, "severity")
     _check(row, "issues", ("", *_SEVERITIES), "told", "acknowledged")
     _check(row, "issues", get_args(State), "state")
-    for column in ("first_seen", "last_seen", "opened_at", "resolved_at", "acknowledged_at", "snoozed_until"):
-        if not isinstance(row[column], float):
+    for column in (
+        "first_seen",
+        "last_seen",
+        "opened_at",
+        "resolved_at",
+        "acknowledged_at",
+        "snoozed_until",
+        "snoozed_at",
+    ):
+        if not isinstance(values[column], float):
             raise _Unreadable(f"{column} of row {row['id']} of issues is {row[column]!r:.50}")
     values["reminds"] = bool(values["reminds"])
     return Issue(source=(row["check_name"], row["check_subject"]), **values)

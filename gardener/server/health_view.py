@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from gardener.errors import GardenerError
 from gardener.health.check import Runner
 from gardener.health.database import HealthDatabase
+from gardener.health.issues import snoozed
 from gardener.health.ledger import last_round, running_monitor
 from gardener.server.events import JsonObject
 
@@ -78,7 +79,7 @@ class HealthView:
         except GardenerError as error:
             log.warning("health.no_issues", extra={"fields": {"code": error.code, "reason": error.message}})
             return Counter()
-        return Counter(issue.severity for issue in issues if not issue.acknowledged and issue.snoozed_until <= now)
+        return Counter(issue.severity for issue in issues if not issue.acknowledged and not snoozed(issue, now))
 
     def _file_stamp(self) -> tuple[int, int] | None:
         try:
