@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -126,6 +127,42 @@ def test_a_look_that_cannot_even_begin_is_told_and_tried_again(home: Path, monke
         looks.indexes()
     with pytest.raises(GardenerError, match="could not be started"):
         looks.backups()
+
+
+def test_what_it_has_started_ends_with_it_even_by_a_kill(home: Path, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    child = tmp_path / "child"
+    child.write_text(
+        f"""#!{sys.executable}
+import sys, threading
+from gardener.lifeline import end_with_parent
+assert sys.argv[1:5] == ["-m", "gardener.cli.inspection", "backups", {str(home)!r}]
+end_with_parent(int(sys.argv[5]))
+said = open({str(told)!r}, "w")
+said.write("alive")
+said.flush()
+threading.Event().wait()
+"""
+    )
+    child.chmod(0o700)
+    started = f"""
+import sys
+from gardener.inspection import Inspections
+from gardener.paths import Paths
+sys.executable = {str(child)!r}
+Inspections(Paths({str(home)!r})).backups()
+"""
+    monitor = subprocess.Popen([sys.executable, "-c", started])
+    try:
+        heard = os.open(told, os.O_RDONLY | os.O_NONBLOCK)
+        assert select.select([heard], [], [], 60)[0] and os.read(heard, 10) == b"alive"
+        monitor.kill()
+        assert select.select([heard], [], [], 60)[0] and os.read(heard, 10) == b""  # its end is that of the child
+        os.close(heard)
+    finally:
+        monitor.kill()
+        monitor.wait()
 
 
 def test_it_makes_the_backups_while_nobody_else_keeps_the_schedule(home: Path, project: Path) -> None:
