@@ -64,7 +64,7 @@ class Monitor:
         self._app = app
         self._figures = figures
         self._watcher = SettingsWatcher(good_settings(gardener))
-        self.database = HealthDatabase(gardener.paths.health_db)
+        self.database = HealthDatabase(gardener.paths.health_db, begins_anew=True)
         self._lock = monitor_lock(gardener.paths)
         self._stop = threading.Event()
         self._rounds = Rounds()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -17,12 +18,18 @@ from contextlib import closing, contextmanager
 from typing import Any, NamedTuple, get_args
 
 from gardener.errors import NotFoundError, SchemaTooNew, StateDamaged
+from gardener.health.check import Check, Finding, fine
 from gardener.health.issues import Change, Issue, State, silent
 from gardener.paths import ensure_directory, open_private, translate_os_error
 from gardener.state_connection import connect
 
 _log = logging.getLogger("gardener.health")
 
+DAMAGED = ".damaged-"
+"""Follows the name of a file that was put aside; then comes the time."""
+NEWER_AGAIN_S = 86_400.0
+"""So soon after the last time, one of a newer schema is the work of a newer version that runs: two must not take turns
+in putting it aside."""
 APPLICATION_ID = 0x47524E48
 """ASCII "GRNH" in the file's header."""
 BUSY_S = 5.0
@@ -106,8 +113,13 @@ class Window(NamedTuple):
 class HealthDatabase:
     """Raises what State raises, but for damage: then the file is put aside."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, begins_anew: bool = False) -> None:
+        """With `begins_anew`, for the one process that must not be blind, also one of a newer schema is put aside.
+
+        A flipped bit may say so, or a version that was rolled back has left it.
+        """
         self.path = path
+        self._newer_from = time.monotonic() if begins_anew else float("inf")
         self._lock = threading.Lock()
         self._ready = False
 
@@ -269,7 +281,11 @@ class HealthDatabase:
         inode = self._inode()
         try:
             connection = self._open()
-        except (StateDamaged, sqlite3.OperationalError) as error:
+        except (StateDamaged, SchemaTooNew, sqlite3.OperationalError) as error:
+            if isinstance(error, SchemaTooNew):
+                if time.monotonic() < self._newer_from:
+                    raise
+                self._newer_from = time.monotonic() + NEWER_AGAIN_S
             self._put_aside(error, inode)
             inode = self._inode()
             connection = self._open()
@@ -296,8 +312,8 @@ class HealthDatabase:
             if version > len(MIGRATIONS):
                 raise SchemaTooNew(
                     f"{self.path} was written by a newer Gardener (schema {version}; this one knows "
-                    f"{len(MIGRATIONS)}). It was left as it is.",
-                    next_step="gardener --version",
+                    f"{len(MIGRATIONS)}). It is left as it is until a monitor of this version begins a new one.",
+                    next_step="gardener monitor --rounds 1",
                 )
             if version < len(MIGRATIONS):
                 self._migrate(connection)
@@ -348,7 +364,7 @@ class HealthDatabase:
 
     def _put_aside(self, error: Exception, inode: int) -> None:
         """`inode` is that of the file when it was opened: another process may have put it aside since."""
-        aside = f"{self.path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+        aside = f"{self.path}{DAMAGED}{time.strftime('%Y%m%d-%H%M%S')}"
         self._ready = False
         if inode and self._inode() != inode:
             return
@@ -366,6 +382,30 @@ class HealthDatabase:
             return os.stat(self.path).st_ino
         except OSError:
             return 0
+
+
+def asides(path: str) -> list[str]:
+    """Files that were put aside, the oldest first, without their journals."""
+    folder, name = os.path.split(path)
+    pattern = re.compile(re.escape(name + DAMAGED) + r"[\d-]+")
+    found = os.listdir(folder) if os.path.isdir(folder) else []
+    return sorted(os.path.join(folder, one) for one in found if pattern.fullmatch(one))
+
+
+def aside_check(path: str) -> Check:
+    """Whether the list of issues was begun anew, for as long as what was before lies beside it."""
+
+    def look() -> Finding:
+        kept = asides(path)
+        if not kept:
+            return fine("health.db was never put aside")
+        return Finding(
+            "health-damaged", "warning",
+            f"It was begun anew; older issues, and what you had acknowledged or snoozed, are in {kept[-1]}.",
+            "gardener repair health-damaged",
+        )  # fmt: skip
+
+    return Check("issues", look)
 
 
 class _Unreadable(Exception):

@@ -11,8 +11,8 @@ import pytest
 
 from gardener.errors import NotFoundError, SchemaTooNew, StateDamaged
 from gardener.health import issues
-from gardener.health.check import Asked, Finding, fine
-from gardener.health.database import HealthDatabase
+from gardener.health.check import Asked, Finding, fine, run_checks
+from gardener.health.database import HealthDatabase, aside_check, asides
 from gardener.health.issues import Rule
 from gardener.health.ledger import last_round, record
 from gardener.health.rounds import Round
@@ -211,6 +211,26 @@ def test_one_of_a_newer_version_is_left_alone(home: Path) -> None:
     database.close()
     with pytest.raises(SchemaTooNew, match="schema 99"):
         HealthDatabase(str(home / "health.db")).open_issues()
+
+
+def test_the_monitor_is_not_blinded_by_a_flipped_version_and_says_so(books: Books, home: Path) -> None:
+    path = str(home / "health.db")
+    check = aside_check(path)
+    books.round(project=GONE)
+    assert run_checks([check])[0].severity == "ok"
+    books.database = HealthDatabase(path, begins_anew=True)
+    for _ in range(2):
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA user_version = 65537")
+        if not asides(path):
+            assert books.round(project=GONE) == ["opened project-folder-gone x"]
+            (kept,) = asides(path)
+    with pytest.raises(SchemaTooNew):  # so soon, it is a newer version that writes it
+        books.round(project=GONE)
+    (finding,) = run_checks([check])
+    assert finding.id == "health-damaged" and kept in finding.detail and asides(path) == [kept]
+    with closing(sqlite3.connect(kept)) as database:
+        assert database.execute("SELECT kind FROM issues").fetchall() == [(GONE.id,)]
 
 
 def test_reading_makes_no_file(home: Path) -> None:
