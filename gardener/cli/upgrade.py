@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def configure_upgrade(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """examples:
   gardener upgrade --check               which version is in force, and which could be had
-  gardener upgrade                       from where this installation came
+  gardener upgrade                       from where this installation came: that folder, wheel or package
   gardener upgrade --from ~/src/gardener         a checkout; or a wheel, or a requirement for pip
   gardener upgrade --from gardener-0.2.0-py3-none-any.whl
   gardener upgrade --to 0.2.0
