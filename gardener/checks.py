@@ -116,16 +116,18 @@ def _monitor(gardener: Gardener, settings: Settings) -> MonitorState:
 
     from gardener.health.app import MonitorState
     from gardener.health.database import HealthDatabase
-    from gardener.health.ledger import last_round, running_monitor
+    from gardener.health.ledger import last_round, outdated_monitor, running_monitor
     from gardener.service.manager import is_installed
 
+    pid = running_monitor(gardener.paths)
     last = last_round(HealthDatabase(gardener.paths.health_db))
     at = last.get("at") if last else None
     return MonitorState(
         is_installed(gardener.paths, "monitor"),
-        running_monitor(gardener.paths),
+        pid,
         time.time() - at if isinstance(at, float | int) else None,
         settings.integer("health.every_seconds"),
+        outdated_monitor(pid, last),
     )
 
 

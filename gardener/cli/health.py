@@ -72,17 +72,17 @@ def health(args: argparse.Namespace, console: Console) -> int:
 def _show(database: HealthDatabase, paths: Paths, console: Console) -> int:
     import time
 
-    from gardener.health.ledger import last_round, running_monitor
+    from gardener.health.ledger import last_round, outdated_monitor, running_monitor
 
     issues, last, pid, now = database.open_issues(), last_round(database), running_monitor(paths), time.time()
-    windows = database.windows(now)
+    windows, other = database.windows(now), outdated_monitor(pid, last)
     bad = any(issue.severity == "error" for issue in issues)
     at = last["at"] if last else None
     age = now - at if isinstance(at, float | int) else None
     if console.as_json:
         console.json({
             "ok": not bad, "issues": [issue.as_json() for issue in issues], "last_round": last,
-            "monitor": {"pid": pid or None, "last_round_age_s": age},
+            "monitor": {"pid": pid or None, "last_round_age_s": age, "other_version": other or None},
             "maintenance": [window.as_json() for window in windows],
         })  # fmt: skip
         return 1 if bad else 0
@@ -94,6 +94,7 @@ def _show(database: HealthDatabase, paths: Paths, console: Console) -> int:
         console.line(f"No issue is open; the last round was {duration(age)} ago.")
     if pid:
         console.note(f"The monitor is process {pid}" + (f"; its last round was {duration(age)} ago." if age else "."))
+        note_outdated_monitor(paths, pid, other, console)
     else:
         console.note("No monitor runs, so this does not change by itself: gardener service install")
         console.note("All checks, made now: gardener doctor")
@@ -101,6 +102,16 @@ def _show(database: HealthDatabase, paths: Paths, console: Console) -> int:
         why = f": {inert(window.reason)}" if window.reason else ""
         console.note(f"Alerts are silent for another {duration(window.ends - now)}{why}")
     return 1 if bad else 0
+
+
+def note_outdated_monitor(paths: Paths, pid: int, version: str, console: Console) -> None:
+    """One that was started by hand goes on as it was when the program is upgraded."""
+    from gardener.health.ledger import restart_monitor
+    from gardener.service.manager import is_installed
+
+    if version:
+        again = restart_monitor(pid, service=is_installed(paths, "monitor"))
+        console.note(f"The monitor, process {pid}, runs version {version}, not the installed one. Restart it: {again}")
 
 
 def _print(issue: Issue, now: float, console: Console) -> None:

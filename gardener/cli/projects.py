@@ -127,8 +127,8 @@ def remove(args: argparse.Namespace, console: Console) -> int:
         f"{counted(report.conversations, 'conversation')}, {counted(report.vectors, 'shared vector')}."
     )
     console.note(
-        "Not touched: backups from before still hold it until they are thinned out (gardener backup list); the main and "
-        "the error log, issues and alerts may still name it until they are rotated away."
+        "Not touched: backups from before still hold it until they are thinned out (gardener backup list); the main "
+        "and the error log, issues and alerts may still name it until they are rotated away."
     )
     return 0
 

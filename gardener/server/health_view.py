@@ -13,7 +13,7 @@ from gardener.errors import GardenerError
 from gardener.health.check import Runner
 from gardener.health.database import HealthDatabase
 from gardener.health.issues import snoozed
-from gardener.health.ledger import last_round, running_monitor
+from gardener.health.ledger import last_round, outdated_monitor, running_monitor
 from gardener.server.events import JsonObject
 
 if TYPE_CHECKING:
@@ -61,13 +61,14 @@ class HealthView:
         now = time.time()
         issues = self.database.issues_since(now - days * 86_400) if days else self.database.open_issues()
         last = last_round(self.database)
-        at = last.get("at") if last else None
+        at, pid = last.get("at") if last else None, running_monitor(self.paths)
         return {
             "issues": [issue.as_json() for issue in issues],
             "last_round": last,
             "monitor": {
-                "pid": running_monitor(self.paths) or None,
+                "pid": pid or None,
                 "last_round_age_s": round(now - at, 1) if isinstance(at, float | int) else None,
+                "other_version": outdated_monitor(pid, last) or None,
             },
             "maintenance": [window.as_json() for window in self.database.windows(now)],
         }
