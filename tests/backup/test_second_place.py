@@ -13,6 +13,8 @@ from gardener.backup import manifest
 from gardener.backup.verify import check_hashes
 from gardener.backup_service import BackupService
 from gardener.errors import BackupDamaged, ConfigError, DiskFull, PathNotFound
+from gardener.health.backups import backup_checks
+from gardener.health.check import run_check
 from gardener.paths import ensure_directory
 from tests.backup.test_create_and_restore import flip
 
@@ -90,6 +92,8 @@ def test_a_copy_that_failed_is_tried_again_soon_and_puts_nothing_else_off(
             with pytest.raises(DiskFull, match="1,000 are free"):
                 service._do_what_is_due()
         assert service.is_due() == (False, False, True) and not list(disk.glob("0*"))
+        (check,) = backup_checks(lambda: service.store, lambda: gardener.settings, lambda: service.second)
+        assert [finding.fix for finding in run_check(check).findings] == ["gardener backup copy"]
         (earlier,) = service.store.entries()  # of a home that was lost, in which more had been made
         assert earlier.manifest
         manifest.write(
@@ -98,4 +102,5 @@ def test_a_copy_that_failed_is_tried_again_soon_and_puts_nothing_else_off(
         )
         service._do_what_is_due()
         assert service.is_due() == (False, False, False)
+        assert [finding.severity for finding in run_check(check).findings] == ["ok"]
         assert (disk / earlier.id / "manifest.json").is_file()
