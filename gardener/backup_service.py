@@ -176,12 +176,9 @@ class BackupService:
         return Due(backup, drill_due(store, days * 86_400, time.time()), self._copy_due(store))
 
     def _copy_due(self, store: Store) -> bool:
-        """Asked every minute: of the second place, which may be a slow disk, only what the answer needs is read."""
         target = self.second
-        if target is None or not second.is_present(target.folder):
-            return False
-        newest = next((entry for entry in store.entries() if entry.protects), None)
-        return newest is not None and not second.has(target, newest.id)
+        newest = next((entry for entry in store.entries() if entry.protects), None) if target else None
+        return target is not None and newest is not None and second.lacks(target, newest.id)
 
     def _do_what_is_due(self) -> None:
         if self.is_due()[0]:

@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+from contextlib import suppress
 
 from gardener.backup import manifest
 from gardener.backup.snapshot import copy_file, hash_file
 from gardener.backup.store import MAKING, Entry, Store
 from gardener.errors import DiskFull, PathNotFound
 from gardener.paths import ensure_directory, sync_directory, translate_os_error
+
+ANSWER_S = 10.0
+_lock = threading.Lock()
+_asked: dict[str, threading.Thread] = {}
+"""By folder, who asked it last: one that hangs costs one thread."""
 
 
 def is_present(folder: str) -> bool:
@@ -24,6 +31,27 @@ def has(second: Store, backup_id: str) -> bool:
     """Whether a copy is there and not known to be damaged; reads none of its content."""
     proof = second.proofs().get(backup_id)
     return os.path.isfile(os.path.join(second.path(backup_id), manifest.NAME)) and not (proof and not proof["ok"])
+
+
+def lacks(second: Store, backup_id: str) -> bool:
+    """Whether the place is there and has no copy yet; false, too, while it does not say within ANSWER_S seconds.
+
+    A network disk can hang whoever asks it. It is asked every minute, and the backups themselves must go on.
+    """
+    found: list[bool] = []
+
+    def ask() -> None:
+        with suppress(OSError):  # it went away in the middle: the next time
+            found.append(is_present(second.folder) and not has(second, backup_id))
+
+    with _lock:
+        asked = _asked.get(second.folder)
+        if asked is not None and asked.is_alive():
+            return False
+        asked = _asked[second.folder] = threading.Thread(target=ask, name="second-place", daemon=True)
+        asked.start()
+    asked.join(ANSWER_S)
+    return found == [True]
 
 
 def copy(entry: Entry, second: Store) -> int:

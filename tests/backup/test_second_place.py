@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
 from gardener.app import Gardener
-from gardener.backup import manifest
+from gardener.backup import manifest, second
+from gardener.backup.store import Store
 from gardener.backup.verify import check_hashes
 from gardener.backup_service import BackupService
 from gardener.errors import BackupDamaged, ConfigError, DiskFull, PathNotFound
@@ -41,12 +43,12 @@ def test_a_disk_that_is_not_there_is_said_and_never_made(full_home: Path, tmp_pa
         schedule.stop()
         assert written > 0 and BackupService(gardener).copy()[1] == 0
         assert entry.manifest and not check_hashes(str(disk / entry.id), entry.manifest)
-        second = BackupService(gardener).create()
+        newer = BackupService(gardener).create()
         assert BackupService(gardener).copy()[1] < written / 10
         # What lies there can be restored from: the folder is a store like the other.
         config.write_text(f'config_version = 1\n\n[backup]\nfolder = "{disk}"\n')
     with Gardener() as gardener:
-        assert BackupService(gardener).restore().id == second.manifest.id
+        assert BackupService(gardener).restore().id == newer.manifest.id
 
 
 def test_damage_is_not_copied_and_a_damaged_copy_is_replaced(full_home: Path, tmp_path: Path) -> None:
@@ -104,3 +106,23 @@ def test_a_copy_that_failed_is_tried_again_soon_and_puts_nothing_else_off(
         assert service.is_due() == (False, False, False)
         assert [finding.severity for finding in run_check(check).findings] == ["ok"]
         assert (disk / earlier.id / "manifest.json").is_file()
+
+
+def test_a_disk_that_hangs_is_asked_by_one_thread_and_holds_up_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answers = [], threading.Event()
+
+    def hang(folder: str) -> bool:
+        asked.append(threading.current_thread())
+        return answers.wait()
+
+    place = Store(str(tmp_path))
+    with monkeypatch.context() as hanging:
+        hanging.setattr(second, "is_present", hang)
+        hanging.setattr(second, "ANSWER_S", 0.01)
+        assert not second.lacks(place, "000001-20200101-000000")
+        assert not second.lacks(place, "000001-20200101-000000") and len(asked) == 1
+        answers.set()
+        asked[0].join()
+    assert second.lacks(place, "000001-20200101-000000")
