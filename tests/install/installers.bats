@@ -427,8 +427,12 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
   mkfifo "$PROGRAM/waits"
   ln -s "$(command -v cat)" "$PROGRAM/cat"
   "$PROGRAM/cat" "$PROGRAM/waits" 3>&- &
-  until [ -n "$(program_processes)" ] || ! kill -0 $! 2>/dev/null; do :; done
-  program_processes | grep -q "^$! "
+  found=''
+  for _ in {1..500}; do # until it has become the program that it is called by
+    found=$(program_processes)
+    [ -z "$found" ] || break
+  done
   : >"$PROGRAM/waits"
   wait $!
+  [[ $found == "$! "* ]] || { echo "found: $found"; return 1; }
 }
