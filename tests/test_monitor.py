@@ -158,9 +158,9 @@ Inspections(Paths({str(home)!r})).backups()
     monitor = subprocess.Popen([sys.executable, "-c", started])
     try:
         heard = os.open(told, os.O_RDONLY | os.O_NONBLOCK)
-        assert select.select([heard], [], [], 60)[0] and os.read(heard, 10) == b"alive"
+        assert select.select([heard], [], [], 240)[0] and os.read(heard, 10) == b"alive"
         monitor.kill()
-        assert select.select([heard], [], [], 60)[0] and os.read(heard, 10) == b""  # its end is that of the child
+        assert select.select([heard], [], [], 240)[0] and os.read(heard, 10) == b""  # its end is that of the child
         os.close(heard)
     finally:
         monitor.kill()

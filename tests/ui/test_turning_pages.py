@@ -40,7 +40,7 @@ class Gate:
     def come(self) -> None:
         if not self.passable.is_set():
             self.reached.set()
-            assert self.passable.wait(30)
+            assert self.passable.wait(120)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ async def collected(stream: AsyncIterator[Any], into: list[Any] | None = None) -
 
 
 async def reached(gate: Gate) -> None:
-    assert await asyncio.to_thread(gate.reached.wait, 30)
+    assert await asyncio.to_thread(gate.reached.wait, 120)
 
 
 def test_a_new_conversation_stays_empty_though_the_answer_before_ends_while_it_begins(
