@@ -167,8 +167,11 @@ class Trash:
         try:
             with self._state.write() as connection:
                 self._settle_folders(connection)
+            purging = "SELECT id FROM projects WHERE purging = 1"
+            if self._state.read().execute(purging).fetchone() is None and not self._scrub_is_due():
+                return  # only looked misplaced: another process was just adding or removing it
             with self._purge_lock(0):
-                for row in self._state.read().execute("SELECT id FROM projects WHERE purging = 1").fetchall():
+                for row in self._state.read().execute(purging).fetchall():
                     self._finish_purge(row["id"])
                 if self._scrub_is_due():
                     self._scrub()

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gardener.index.redact import Finding, is_loose, redact
@@ -104,7 +104,11 @@ pieces = st.sampled_from(
 )
 
 
+SIDE_BY_SIDE = "AKC" + "a1B2c3D4e5F6g7H8i9J0k1L2" * 5 + "0123456789abcdef" * 2 + "-us12"
+
+
 @given(st.lists(pieces, max_size=25).map("".join), st.sampled_from(["a.py", "a.yaml", ""]))
+@example(SIDE_BY_SIDE, "a.py")
 @settings(max_examples=200, deadline=None)
 def test_redacting_keeps_the_lines_and_is_idempotent(text: str, path: str) -> None:
     once = redact(text, path).text

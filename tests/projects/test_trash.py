@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 
 from gardener.errors import DiskFull, LockedError, NameTaken, NoActiveProject, ProjectExists, ProjectNotFound
 from gardener.locks import ProcessLock
-from gardener.paths import Paths, project_lock
+from gardener.paths import Paths, ensure_directory, project_lock
 from gardener.project_context import ProjectContext
 from gardener.projects.history import History
 from gardener.projects.registry import Registry
@@ -380,3 +381,13 @@ def test_what_is_written_after_a_purge_is_swept(registry: Registry, alpha: Proje
     stray.mkdir(parents=True)
     (stray / "late").write_text("vectors of alpha")
     assert registry.sweep(alpha.id) and not Path(alpha.home).exists()
+
+
+def test_what_another_process_is_just_moving_is_not_half_done(
+    registry: Registry, alpha: ProjectContext, paths: Paths, state: State, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Between the folder's move and the row's commit it looks misplaced; of two who see that, one has the lock."""
+    shutil.rmtree(alpha.home)  # as it is before it is made
+    with ProcessLock(os.path.join(ensure_directory(paths.trash), "purge.lock"), "another", subject="the trash"):
+        Registry(state, paths).list()
+    assert caplog.text == ""
