@@ -235,7 +235,18 @@ def _note_effect(settings: Settings, key: str, path: str, console: Console) -> N
         for sentence in settings.warnings:
             console.note(sentence)
     elif not find_setting(key).live:
-        console.note("A running app applies this when it is started again.")
+        console.note(_when_applied(key, console))
+
+
+def _when_applied(key: str, console: Console) -> str:
+    """Which process has to be started again for a setting that it does not follow, and how."""
+    from gardener.service.manager import is_installed
+
+    process = "monitor" if key.startswith("health.") else "app"
+    by_hand = {"monitor": "end it, then gardener monitor", "app": "gardener stop && gardener ui"}[process]
+    how = "gardener service restart" if is_installed(Paths(console.home), process) else by_hand
+    editors = " An editor's MCP server does so when it is connected again." if key.startswith("mcp.") else ""
+    return f"A running {process} applies this when it is started again: {how}.{editors}"
 
 
 def _shell(words: list[str]) -> str:

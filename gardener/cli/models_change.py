@@ -205,4 +205,4 @@ def _note_order(gardener: Gardener, runtime: Where, console: Console) -> None:
                 console.note(f"{name} is asked first: gardener config set models.backend {runtime}")
                 break
     if find_app(gardener.paths) is not None:
-        console.note("The running app applies this when it is started again: gardener stop, gardener ui")
+        console.note("The running app applies this when it is started again: gardener stop && gardener ui")
