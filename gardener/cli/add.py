@@ -61,6 +61,8 @@ def add(args: argparse.Namespace, console: Console) -> int:
 
 def note_index(console: Console, name: str, report: Mapping[str, Any]) -> None:
     """What the index holds now, and what was left out and why."""
+    from gardener.projects.names import shell_word
+
     took = float(report["seconds"])
     console.line_unless_json(
         f"{name}: {report['files']:,} files, {report['lines']:,} lines, {report['chunks']:,} chunks; "
@@ -78,3 +80,4 @@ def note_index(console: Console, name: str, report: Mapping[str, Any]) -> None:
         )
     if not report["files"]:
         console.note("There is nothing to index here: the folder has no text files that the rules let through.")
+        console.note(f"When it has some: gardener index --project {shell_word(name)}")

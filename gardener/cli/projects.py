@@ -100,6 +100,8 @@ def configure_remove(parser: argparse.ArgumentParser) -> None:
 
 
 def remove(args: argparse.Namespace, console: Console) -> int:
+    import os
+
     from gardener.errors import UsageError
 
     with open_gardener(console) as gardener:
@@ -108,7 +110,9 @@ def remove(args: argparse.Namespace, console: Console) -> int:
             if console.as_json:
                 console.json({"removed": context.as_json(), "purged": False})
             else:
-                console.line(f"{context.name} is in the trash; its folder {context.root} is as it was.")
+                there = os.path.isdir(context.root)
+                folder = f"its folder {context.root} " + ("is as it was" if there else "was gone before")
+                console.line(f"{context.name} is in the trash; {folder}.")
                 console.note(f'Undo: gardener restore "{context.name}"')
             return 0
         if not args.yes and not console.confirm(
