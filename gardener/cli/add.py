@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gardener.cli.console import Console, duration
 from gardener.cli.target import open_gardener
+from gardener.sizes import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +66,8 @@ def note_index(console: Console, name: str, report: Mapping[str, Any]) -> None:
 
     took = float(report["seconds"])
     console.line_unless_json(
-        f"{name}: {report['files']:,} files, {report['lines']:,} lines, {report['chunks']:,} chunks; "
+        f"{name}: {counted(report['files'], 'file')}, {counted(report['lines'], 'line')}, "
+        f"{counted(report['chunks'], 'chunk')}; "
         f"searchable after {f'{took:.1f} s' if took < 10 else duration(took)}."
     )
     if report["skipped"]:
