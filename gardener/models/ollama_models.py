@@ -332,7 +332,7 @@ def _bounded(url: str, ask: Callable[[str, BoundedTransport], T], name: str = ""
     except (httpx.HTTPError, httpx.InvalidURL, ConnectionError) as error:
         raise BackendUnavailable(
             f"Nothing answers at {url}."
-            if isinstance(error, ConnectionError)
+            if isinstance(error, ConnectionError | httpx.ConnectError)
             else f"{where} does not answer: {type(error).__name__}.",
             next_step="ollama serve" if is_local(url) else "gardener config get ollama.url",
         ) from error

@@ -387,7 +387,7 @@ def test_a_pull_from_a_server_that_invents_layers_and_sizes(
 
 
 def test_small_questions_end_in_time_and_size(server: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BackendUnavailable):
+    with pytest.raises(BackendUnavailable, match="Nothing answers at"):
         ollama_models.list_models("http://127.0.0.1:9")
     server.add(*(Model(f"model-{number}:latest") for number in range(50)))
     monkeypatch.setattr(ollama_models, "MOST_SMALL_BYTES", 1_000)
