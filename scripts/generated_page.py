@@ -1,4 +1,4 @@
-"""What the scripts that write a page of docs/ have in common: write it, or with --check only say whether it is current."""
+"""What the scripts that write a page of docs/ share: write it, or with --check only say whether it is current."""
 
 from __future__ import annotations
 
