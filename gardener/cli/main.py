@@ -51,12 +51,11 @@ class Parser(argparse.ArgumentParser):
     """argparse that reports usage errors the way all other errors are reported, with the nearest word."""
 
     def error(self, message: str) -> NoReturn:
-        kind, found, value = message.partition(": invalid int value: ")
-        if found:
-            message = f"{kind} takes a whole number, not {value}"
-        kind, found, value = message.partition(": invalid float value: ")
-        if found:
-            message = f"{kind} takes a number, not {value}"
+        from gardener.cli.usage_text import told
+
+        said = told(self, message)
+        if said is not None:
+            raise UsageError(said[0], next_step=said[1])
         raise UsageError(message[:1].upper() + message[1:] + ".", next_step=f"{self.prog} --help")
 
 
