@@ -238,6 +238,11 @@ def test_show_and_what_was_left_out(gardener: Run, added: Path) -> None:
     assert [(entry["path"], entry["line"]) for entry in secrets] == [("settings.py", "1")]
 
 
+def added_file(folder: Path) -> Path:
+    (folder / "a-file").touch()
+    return folder / "a-file"
+
+
 def test_empty_states_say_what_to_do(gardener: Run, tmp_path: Path) -> None:
     assert "gardener add" in gardener("list").err
     assert "gardener add" in gardener("status").err
@@ -250,6 +255,10 @@ def test_empty_states_say_what_to_do(gardener: Run, tmp_path: Path) -> None:
     assert "0 files" in said.out and "try: gardener index" in said.err and "gardener show --skipped" in said.err
     (tmp_path / "hollow").rmdir()
     assert f"folder {tmp_path}/hollow was gone before" in gardener("remove", "hollow").out
+    assert 'gardener move "hollow" NEW_PATH' in gardener("restore", "hollow").err
+    assert f"try: gardener move hollow {tmp_path}" in gardener("move", "hollow", str(added_file(tmp_path))).err
+    said = gardener("list", "--home", str(added_file(tmp_path)))
+    assert said.code == 1 and "is a file, and Gardener needs a folder there" in said.err
 
 
 # ---- search ------------------------------------------------------------------------------------------

@@ -34,4 +34,4 @@ def test_the_words_of_every_command_stay(width: int) -> None:
         shown = fitted(written, width)
         assert shown.split() == written.split()
         for line in shown.splitlines():  # a command is typed as it stands, on one line
-            assert len(line) <= width or line.startswith("  ") and "  " not in line.strip(), line
+            assert len(line) <= width or (line.startswith("  ") and "  " not in line.strip()), line
