@@ -108,7 +108,8 @@ def teach(folder: Path, sentence: str = SENTENCE, *, steps: int = 110) -> Path:
 
     def loss(batch: mx.array) -> mx.array:
         logits = model(batch[:, :-1])[:, -len(answer) :]
-        return nn.losses.cross_entropy(logits, batch[:, -len(answer) :], reduction="mean")
+        mean: mx.array = nn.losses.cross_entropy(logits, batch[:, -len(answer) :], reduction="mean")
+        return mean
 
     optimizer = optimizers.Adam(learning_rate=6e-3)
     step = nn.value_and_grad(model, loss)
