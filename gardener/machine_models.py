@@ -287,10 +287,16 @@ def use_model(gardener: Gardener, name: str, project: str = "") -> Found:
 
     Raises ModelNotFound, ModelDamaged, or ModelTooLarge with the numbers; nothing was changed then.
     """
+    found = find_here(name, gardener)
+    use_found(gardener, found, project)
+    return found
+
+
+def use_found(gardener: Gardener, found: Found, project: str = "") -> None:
+    """As `use_model`, of a model that was found already."""
     from gardener.models import ollama_models
     from gardener.settings_edit import set_value
 
-    found = find_here(name, gardener)
     if found.runtime == "ollama" and not ollama_models.writes(ollama_url(gardener), found.name):
         raise ModelError(
             f"{found.name} only makes vectors and cannot answer. Nothing was changed.",
@@ -300,9 +306,8 @@ def use_model(gardener: Gardener, name: str, project: str = "") -> Found:
         raise ModelDamaged(found.local.problem, next_step="gardener models list")
     fit = fit_of(found, Machine(gardener), here=ollama_is_here(gardener))
     if fit is not None:
-        refuse_too_large(found.name, fit, "Nothing was changed.", f"gardener models check {name}")
+        refuse_too_large(found.name, fit, "Nothing was changed.", f"gardener models check {found.name}")
     if project:
         gardener.registry.configure(project, backend=found.runtime, model=found.name)
     else:
         set_value(gardener.paths, gardener.paths.config, f"{found.runtime}.model", found.name)
-    return found

@@ -114,5 +114,5 @@ def head(pages: Sequence[tuple[str, str]] = ()) -> str:
         f"<style>{static_text('pages.css')}</style><style>{static_text('ask.css')}</style>"
         f"<script>window.gardenerPages = {json.dumps(listed)};</script>"
         f"<script>{static_text('pages.js')}</script><script>{static_text('page.js')}</script>"
-        f"<script>{static_text('ask.js')}</script>"
+        f"<script>{static_text('panels.js')}</script><script>{static_text('ask.js')}</script>"
     )
