@@ -115,4 +115,5 @@ def head(pages: Sequence[tuple[str, str]] = ()) -> str:
         f"<script>window.gardenerPages = {json.dumps(listed)};</script>"
         f"<script>{static_text('pages.js')}</script><script>{static_text('page.js')}</script>"
         f"<script>{static_text('panels.js')}</script><script>{static_text('ask.js')}</script>"
+        f"<script>{static_text('model.js')}</script>"
     )

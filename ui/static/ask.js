@@ -5,6 +5,7 @@
   const shown = () => { const element = one("#page-key"); return element && element.dataset.key ? element.dataset : null; };
   const tell = (name, data) => { if (window.gardener && window.gardener.tell) window.gardener.tell(name, data); };
   window.gardener = window.gardener || {};
+  const panels = window.gardener.panels;
 
   /* A reload must not undo a switch that was made elsewhere in the meantime: the project becomes what it was. */
   const entry = performance.getEntriesByType("navigation")[0];
@@ -78,7 +79,8 @@
       if (saved || lastPage) write(saved);
     }
     const now = `${page.projectId} ${page.conversation}`;
-    if (now !== lastPage) { lastPage = now; drawer(false); }
+    if (now !== lastPage) { lastPage = now; panels.leave(); }
+    document.dispatchEvent(new CustomEvent("gardener-turned", { detail: page }));
     keepPlace();
   }
 
@@ -211,12 +213,6 @@
     }));
   }
 
-  function drawer(open) {
-    document.body.classList.toggle("list-open", open);
-    const toggle = one("#list-toggle");
-    if (toggle) toggle.setAttribute("aria-expanded", String(open));
-  }
-
   /* ---- where the reader was, when earlier messages come before it ---- */
   let place = null;
   const scroller = () => one("#chat .bubble-wrap");
@@ -244,6 +240,7 @@
     const href = target.getAttribute("href") || "";
     const cited = /#cite-(\d+)-(\d+)$/.exec(href), done = /#do-([a-z]+)-([0-9a-f]+)$/.exec(href);
     const inChat = target.closest("#chat");
+    if (inChat || target.closest("#reading")) panels.hold(target);
     if (target.dataset.cite) cite(Number(target.dataset.turn), Number(target.dataset.cite));
     else if (inChat && cited) cite(Number(cited[1]), Number(cited[2]));
     else if (inChat && href.startsWith("#")) {
@@ -252,7 +249,8 @@
       else if (href === "#ask" && !target.closest("#chat .message")) { write(target.textContent); box().focus(); }
     } else if (target.dataset.act) begin(target.dataset.act, target.dataset.argument);
     else if (target.dataset.copy) copy(target.dataset.copy);
-    else if (target.id === "list-toggle") drawer(!document.body.classList.contains("list-open"));
+    else if (target.id === "list-toggle") panels.toggle("list");
+    else if (target.id === "sources-toggle") panels.toggle("sources");
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -260,6 +258,7 @@
 
   function cite(turn, n) {
     window.gardener.opened = true;
+    panels.fold("sources", true, false);
     tell("cite", { turn, n });
   }
 
@@ -292,6 +291,7 @@
   }
 
   const KEYS = [["/ or Ctrl+K", "to the question"], ["Ctrl+P", "to the projects"], ["Ctrl+Shift+O", "new conversation"],
+    ["Ctrl+Shift+S", "show or hide the conversations"], ["Ctrl+.", "show or hide the sources"],
     ["\u2191 in an empty question", "edit the last question"], ["Enter", "ask"], ["Shift+Enter", "new line"],
     ["Esc", "stop the answer"], ["?", "this list"]];
 
@@ -328,6 +328,12 @@
       event.preventDefault();
       const anew = one("#anew");
       if (anew) { anew.click(); if (box()) box().focus(); }
+    } else if (command && event.shiftKey && key === "s") {
+      event.preventDefault();
+      panels.toggle("list");
+    } else if (command && key === ".") {
+      event.preventDefault();
+      panels.toggle("sources");
     } else if (event.key === "ArrowUp" && event.target === box() && !box().value && !command) {
       const edits = document.querySelectorAll("#chat .acts a[href*='#do-edit']");
       if (edits.length) { event.preventDefault(); edits[edits.length - 1].click(); }
@@ -335,7 +341,7 @@
       event.preventDefault();
       showKeys();
     } else if (event.key === "Escape") {
-      if (document.body.classList.contains("list-open")) { drawer(false); return; }
+      if (panels.leave()) return;
       const stop = one("#stop");
       if (stop && stop.offsetParent) stop.click();
     } else if (event.key === " " && event.target.matches && event.target.matches("#chat .acts a")) {

@@ -5,7 +5,7 @@
   const COLUMN = matchMedia("(min-width: 1101px)"); /* narrower, the list lies over the page; see ask.css */
   const ROOMY = matchMedia("(min-width: 1400px)");  /* from here on the list leaves enough for reading */
   const NAMES = ["list", "sources"];
-  let chosen = {}; /* on this page; what is stored are the choices of all of them */
+  const chosen = {}; /* on this page; stored is what the next one begins with */
 
   function kept(name) {
     try { return chosen[name] || localStorage.getItem(`gardener.${name}`); } catch { return chosen[name]; }
@@ -25,7 +25,7 @@
   }
 
   function fold(name, open, remember = true) {
-    hold();
+    if (remember) hold(); /* else a citation opens the sources, and its own place is held */
     if (name === "list" && !COLUMN.matches) document.body.classList.toggle("list-open", open);
     else {
       chosen[name] = open ? "open" : "folded";
@@ -56,10 +56,18 @@
   });
 
   window.gardener = window.gardener || {};
-  window.gardener.panels = { isOpen, fold, hold, toggle: (name) => fold(name, !isOpen(name)) };
+  window.gardener.panels = {
+    fold, hold, toggle: (name) => fold(name, !isOpen(name)),
+    /* Closes the list where it lies over the page; whether it did. */
+    leave() {
+      if (!document.body.classList.contains("list-open")) return false;
+      document.body.classList.remove("list-open");
+      show();
+      return true;
+    },
+  };
 
   for (const media of [COLUMN, ROOMY]) media.addEventListener("change", show);
-  window.addEventListener("storage", () => { chosen = {}; show(); });
   document.addEventListener("gardener-turned", (event) => {
     document.body.dataset.asked = event.detail.conversation || event.detail.path ? "yes" : "no";
   });
