@@ -80,6 +80,16 @@ def test_a_citation_opens_its_lines_by_mouse(page: Page, garden: Gardener) -> No
     on_disk = Path(garden.context().root, path).read_text().split("\n")
     assert [line.rstrip() for line in shown] == on_disk[first - 1 : first - 1 + len(shown)]
     expect(page.locator("#source")).to_contain_text("as they were cited")
+    page.focus("#source h3")
+    page.keyboard.press("Control+.")
+    expect(page.locator("#sources-toggle")).to_be_focused()  # where the focus was is gone
+    expect(page.locator("#reading")).to_be_hidden()
+    page.reload()
+    answered(page)
+    expect(page.locator("#sources-toggle")).to_have_attribute("aria-expanded", "false")
+    expect(page.locator("#reading")).to_be_hidden()
+    page.click("#chat a[href*='#cite-']")
+    expect(page.locator("#source tr.cited").first).to_be_visible()
 
 
 def test_a_citation_opens_by_keyboard_from_the_panel_and_from_the_text(page: Page) -> None:
@@ -342,7 +352,7 @@ def test_axe_finds_nothing_serious(page: Page, scheme: str, steered: Steered) ->
     shows(page, "2 of 2")
     answered(page)
     page.click("#head [data-act='delete']")
-    page.click("#listing [data-act='undelete']")
+    page.click("#head [data-act='undelete']")
     answered(page)
     page.click("#chat a[href*='#do-bad']")
     problems += serious(page)

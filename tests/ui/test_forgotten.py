@@ -65,7 +65,7 @@ def test_its_buttons_act(edge: Edge) -> None:
     steps(handlers.ask("How is it lit?", tab, REQUEST))
     event: Any = gr.EventData(None, {"what": "delete", "argument": tab.conversation, "text": ""})
     (step,) = steps(handlers.act(Tab(), event, REQUEST))
-    assert "Undo" in step["listing"]
+    assert "Undo" in step["head"]
     event = gr.EventData(None, {"what": "undelete", "argument": "", "text": ""})
     again = Tab()
     steps(handlers.act(again, event, REQUEST))
