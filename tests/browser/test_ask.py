@@ -234,6 +234,28 @@ def test_the_keyboard_reaches_the_question(page: Page) -> None:
     expect(question).to_be_focused()
 
 
+def test_what_answers_is_chosen_beside_the_question(page: Page, garden: Gardener) -> None:
+    expect(page.locator("#model-choice")).to_contain_text("scripted")
+    page.focus("#model-choice")
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="What answers lantern")
+    expect(dialog.get_by_role("radio", name="as every project: scripted")).to_be_focused()
+    problems = serious(page)
+    dialog.get_by_role("radio", name="no model").focus()
+    page.keyboard.press("Space")
+    page.keyboard.press("Enter")
+    try:
+        expect(page.locator("#model-choice")).to_contain_text("no model")
+        expect(page.locator("#model-choice")).to_be_focused()
+        assert garden.context("lantern").backend == "extractive"
+        ask(page)  # on a page that was open before
+        answered(page)
+        expect(page.locator("#chat .facts")).to_contain_text("extractive")
+    finally:
+        garden.registry.configure("lantern", backend="auto", model="")
+    assert problems == []
+
+
 def test_repository_and_model_text_is_inert(page: Page, seen: Seen) -> None:
     ask(page, "Where is the hostile lantern text?")
     answered(page)
