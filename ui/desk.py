@@ -17,6 +17,7 @@ from gardener.projects import branches
 from gardener.secret_patterns import redact_text
 from gardener.server.conversation_key import conversation_key, conversations_key
 from gardener.server.json_api import page_key
+from ui.source import AROUND
 from ui.transcript import Transcript, question_acts, transcript_of
 
 if TYPE_CHECKING:
@@ -51,6 +52,8 @@ class Tab:
     """What the list of conversations is searched for."""
     place: tuple[str, int, int] | None = None
     """Path and lines that lie open beside the conversation."""
+    around: tuple[int, int] = (AROUND, AROUND)
+    """Lines that are shown above and below them."""
     deleted: tuple[str, ...] = ()
     """Conversations that "Undo" brings back."""
     session: str = ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -106,6 +107,9 @@ def test_a_citation_opens_by_keyboard_from_the_panel_and_from_the_text(page: Pag
     page.keyboard.press("Enter")
     page.wait_for_selector("#source tr.cited")
     assert len(page.context.pages) == 1
+    page.get_by_role("button", name="Close the file").press("Enter")
+    expect(page.locator("#source section")).to_have_count(0)
+    expect(page).not_to_have_url(re.compile("path="))
 
 
 def test_a_file_that_has_changed_since_is_marked(page: Page, garden: Gardener) -> None:

@@ -128,6 +128,8 @@
       if (what === "earlier") rememberPlace();
       if (what === "delete") next = ".undo button";
       if (what === "undelete") next = "#question textarea";
+      if (what === "shut") next = "#sources [data-cite], #question textarea";
+      if (what === "more") { next = "#source .code"; rememberLine(); }
       act(what, argument);
     }
   }
@@ -257,13 +259,27 @@
   }
 
   function cite(turn, n) {
+    line0 = null;
     window.gardener.opened = true;
     panels.fold("sources", true, false);
     tell("cite", { turn, n });
   }
 
   /* ---- the source that was just opened: to its lines, and to the reader on a narrow screen ---- */
-  let placed = null, pressed = null;
+  let placed = null, pressed = null, line0 = null;
+  /* The line at the top of the view, which stays there when there is more above or below. */
+  function rememberLine() {
+    const code = one("#source .code"), top = code ? code.getBoundingClientRect().top : 0;
+    const row = code && [...code.querySelectorAll("tr")].find((one) => one.getBoundingClientRect().bottom > top + 40);
+    line0 = row ? { number: row.cells[0].textContent, away: row.getBoundingClientRect().top - top,
+      rows: code.querySelectorAll("tr").length } : null;
+  }
+  function lineAgain(code) {
+    if (code.querySelectorAll("tr").length === line0.rows) return;
+    const row = [...code.querySelectorAll("tr")].find((one) => one.cells[0].textContent === line0.number);
+    if (row) code.scrollTop += row.getBoundingClientRect().top - code.getBoundingClientRect().top - line0.away;
+    line0 = null;
+  }
   function onSource() {
     const list = one("#sources"), chosen = one("#sources [aria-pressed=true]");
     if (list && chosen && pressed !== chosen) {
@@ -274,7 +290,8 @@
       else if (at.bottom > seen.bottom) list.scrollTop += at.bottom - seen.bottom + 4;
     }
     const code = one("#source .code"), line = one("#source tr.cited");
-    if (code && line && placed !== code) { placed = code; code.scrollTop = Math.max(0, line.offsetTop - 60); }
+    if (code && line0) lineAgain(code);
+    else if (code && line && placed !== code) { placed = code; code.scrollTop = Math.max(0, line.offsetTop - 60); }
     if (!window.gardener.opened) return;
     const heading = one("#source h3");
     if (!heading) return;
