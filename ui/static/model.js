@@ -25,7 +25,7 @@
     const answer = await fetch(path, sent), found = await answer.json().catch(() => ({}));
     if (answer.ok) return found;
     const error = found.error || {};
-    throw new Error([error.message || `The app answered ${answer.status}.`, error.next_step].filter(Boolean).join(" "));
+    throw Object.assign(new Error(error.message || `The app answered ${answer.status}.`), { step: error.next_step });
   }
 
   const size = (bytes) => (bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${Math.max(1, Math.round(bytes / 1e6))} MB`);
@@ -53,7 +53,10 @@
       list, said, make("div", { className: "line" }, make("a", { href: "/models", textContent: "All about models" }), cancel, use));
     const dialog = make("dialog", { className: "typed models" }, form);
     dialog.setAttribute("aria-labelledby", heading.id);
-    const tell = (text) => { said.textContent = text; said.hidden = !text; };
+    const tell = (text, step) => {
+      said.replaceChildren(...(step ? [`${text} `, make("code", { textContent: step })] : [text]));
+      said.hidden = !text;
+    };
     let rows = [];
     cancel.addEventListener("click", () => dialog.close());
     dialog.addEventListener("close", () => { dialog.remove(); if (before && before.isConnected) before.focus(); });
@@ -67,7 +70,7 @@
         await api("POST", "/api/models/choose", { project: of, backend: picked.backend, model: picked.model });
         dialog.close();
       } catch (error) {
-        tell(error.message);
+        tell(error.message, error.step);
         use.disabled = false;
       }
     });
@@ -86,7 +89,7 @@
       if (chosen && dialog.open) chosen.focus();
     } catch (error) {
       list.replaceChildren();
-      tell(error.message);
+      tell(error.message, error.step);
     }
   }
 
