@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from gardener.audit import record
 from gardener.backup import snapshot
 from gardener.backup.restore import undo
 from gardener.backup.store import Entry, Store
@@ -210,6 +211,7 @@ class UpgradeService:
         if installation.find(now.old) is None:
             installation = installation.with_version(Version(now.old, 0.0, "ready"))
         self.program.write(installation.with_version(entry)._replace(previous=now.old))
+        record(self.paths.logs, "program.upgraded", version=now.new, before=now.old, backup=now.backup)
         self._control.say_upgrading(False)
         journals.remove(self.program)
         return self.program.prune(self._keep)
@@ -222,6 +224,7 @@ class UpgradeService:
         if now.app is not None and now.phase in ("stopping", "flipping"):
             self._control.start(now.app)
         self._forget_new(now)
+        record(self.paths.logs, "program.upgrade_undone", version=now.new, in_force=now.old, phase=now.phase)
         journals.remove(self.program)
 
     def _forget_new(self, now: Journal) -> None:
@@ -244,6 +247,7 @@ class UpgradeService:
             self._control.start(now.app)
         self._control.say_upgrading(False)
         self._forget_new(now)
+        record(self.paths.logs, "program.upgrade_undone", version=now.new, in_force=now.old, reason=now.problem)
         journals.remove(self.program)
 
     def _restore_by(self, version: str, backup: str, commands: Commands) -> dict[str, Any]:
@@ -331,8 +335,7 @@ class UpgradeService:
         if not schema or schema_of(self.paths.state_db) <= schema:
             return current, previous, ""
         entries = self._store.entries()
-        fitting = [one for one in entries if one.good and one.manifest and one.manifest.kind == "home"
-                   and one.manifest.state_schema == schema]  # fmt: skip
+        fitting = [one for one in entries if one.protects and one.manifest and one.manifest.state_schema == schema]
         exact = [one for one in fitting if taken_over and one.id == taken_over.backup]
         if not fitting:
             raise ConflictError(
@@ -381,9 +384,12 @@ class UpgradeService:
             if now.app:
                 self._control.start(now.app)
             self._control.say_upgrading(False)
+            record(self.paths.logs, "program.rollback_undone", version=now.new, in_force=now.old, reason=error.message)
             journals.remove(self.program)
             raise self._failed(now, error) from error
         self.program.write(self.program.read()._replace(previous=now.old))
+        restored_from = now.backup if restored else ""
+        record(self.paths.logs, "program.rolled_back", version=now.new, before=now.old, restored=restored_from)
         self._control.say_upgrading(False)
         journals.remove(self.program)
         return RolledBack(

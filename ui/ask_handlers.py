@@ -309,9 +309,10 @@ class Handlers:
             if tab.follower != turn:  # the page has turned to something else in the meantime, and shows that
                 yield {**NOTHING, **more}
                 return
+            after = settled({**whole, **more})  # before: Gradio takes the values out of the updates that it is given
             yield {"source": gr.skip(), **whole, **more}
             if tab.follower == turn:
-                yield settled({**whole, **more})
+                yield after
             if job is None:
                 return
             wanted = self.desk.wanted(tab, job, turn)

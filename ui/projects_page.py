@@ -104,7 +104,10 @@ class ProjectsPage:
             case "purge":
                 report = self._gardener.purge(fields["project"])
                 self._edge.jobs.forget(report.project_id)
-                said = notice(f"{report.name} is gone for good: {size(report.bytes)} were freed.")
+                said = notice(
+                    f"{report.name} is gone for good: {size(report.bytes)} were freed. Backups from before still hold "
+                    "it, and logs, issues and alerts may still name it, until they are thinned out."
+                )
             case _:
                 raise UsageError(f"This page cannot do {what!r}.", next_step="gardener help")
         yield Shown(said, main=self._main())

@@ -126,6 +126,10 @@ def remove(args: argparse.Namespace, console: Console) -> int:
         f"{report.name} is gone for good: {counted(report.files, 'file')} ({size(report.bytes)}), "
         f"{counted(report.conversations, 'conversation')}, {counted(report.vectors, 'shared vector')}."
     )
+    console.note(
+        "Not touched: backups from before still hold it until they are thinned out (gardener backup list); the main "
+        "and the error log, issues and alerts may still name it until they are rotated away."
+    )
     return 0
 
 

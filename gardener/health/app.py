@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gardener.health.check import Check, Finding, fine, note
+from gardener.health.ledger import restart_monitor
 from gardener.sizes import counted
 
 
@@ -37,6 +38,8 @@ class MonitorState:
     last_round_s: float | None
     """Seconds since it looked last; None before the first time."""
     every_s: float
+    other_version: str = ""
+    """Which one it runs, if not the installed one."""
 
 
 LATE_ROUNDS = 3
@@ -56,6 +59,9 @@ def _monitor(state: MonitorState) -> Finding:
     if state.last_round_s is not None and state.last_round_s > LATE_ROUNDS * state.every_s + 60:
         detail = f"Process {state.pid} has not looked for {state.last_round_s:.0f} s."
         return Finding("monitor-down", "warning", detail, start)
+    if state.other_version:
+        detail = f"process {state.pid} runs version {state.other_version}, not the installed one"
+        return note(detail, restart_monitor(state.pid, service=state.expected))
     return fine(f"process {state.pid}")
 
 

@@ -220,7 +220,8 @@ def test_rename_remove_restore_purge(gardener: Run, added: Path, home: Path) -> 
     refused = gardener("remove", "codec", "--purge")
     assert refused.code == 2
     assert gardener("list", "--json").json["projects"]
-    assert gardener("remove", "codec", "--purge", "--yes").code == 0
+    purged = gardener("remove", "codec", "--purge", "--yes")
+    assert purged.code == 0 and "backups from before still hold it" in purged.err and "may still name it" in purged.err
     left = [path for path in home.rglob("*") if path.is_file() and b"platypus4711" in path.read_bytes()]
     assert left == []
     assert list((home / "projects").iterdir()) == []

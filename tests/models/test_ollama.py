@@ -24,6 +24,7 @@ from gardener.errors import (
 )
 from gardener.models import ollama_models
 from gardener.models.base import ChatRequest, Preparation, StreamLimits
+from gardener.models.embedder_spec import parse_spec
 from gardener.models.ollama import OllamaBackend
 from gardener.models.ollama_models import PullProgress
 from gardener.types import Done, Message, TextDelta, ThinkingDelta
@@ -251,11 +252,14 @@ def test_nobody_chose_ollamas_cloud_or_an_embedder(server: OllamaServer) -> None
     [
         ("http://127.0.0.1:11434", False), ("http://localhost:11434/v1", False), ("http://[::1]:11434/", False),
         ("http://127.0.0.1.example.com", True), ("https://ollama.example.com", True), ("http://192.168.0.5:1", True),
+        ("http://127.0.0.2", False), ("http://LOCALHOST", False),
+        ("http://ollama.localhost:1", True), ("http://localhost.:1", True),  # by what a resolver makes of it
     ],
 )  # fmt: skip
 def test_whether_the_code_leaves_the_machine(url: str, leaves: bool) -> None:
     made = OllamaBackend(url, model="m", context_tokens=4096, keep_alive="5m", limits=StreamLimits())
     assert made.capabilities.leaves_machine == leaves
+    assert parse_spec("ollama:m", url=url).leaves_the_machine == leaves
 
 
 @pytest.mark.parametrize(
