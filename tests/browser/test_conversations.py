@@ -368,6 +368,7 @@ def test_the_page_obeys_while_an_answer_is_being_followed(page: Page, steered: S
     shows(page, "word3")
     begin_anew(page)
     assert "word3" not in text_of(page)
+    page.click("#list-toggle")
     page.get_by_role("button", name="How is the lantern lit?").click()
     expect(page.locator("#stop")).to_be_visible()
     shows(page, "2 of 2")
