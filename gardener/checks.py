@@ -58,7 +58,12 @@ def all_checks(
             lambda: _who_answers(gardener),
         ),
         *machine_checks(gardener.paths, settings, gauge or Gauge()),
-        *app_checks(once, __version__, lambda: settings().integer("server.port")),
+        *app_checks(
+            once,
+            __version__,
+            lambda: settings().integer("server.port"),
+            lambda: settings().is_set("server.port"),
+        ),
         *answer_checks(lambda: _state_if_there(gardener), settings),
         *index_checks(
             gardener.paths,
@@ -117,7 +122,7 @@ def _monitor(gardener: Gardener, settings: Settings) -> MonitorState:
     from gardener.health.app import MonitorState
     from gardener.health.database import HealthDatabase
     from gardener.health.ledger import last_round, outdated_monitor, running_monitor
-    from gardener.service.manager import is_installed
+    from gardener.service.manager import how_to_start_the_monitor, is_installed
 
     pid = running_monitor(gardener.paths)
     last = last_round(HealthDatabase(gardener.paths.health_db))
@@ -128,6 +133,7 @@ def _monitor(gardener: Gardener, settings: Settings) -> MonitorState:
         time.time() - at if isinstance(at, float | int) else None,
         settings.integer("health.every_seconds"),
         outdated_monitor(pid, last),
+        start=how_to_start_the_monitor(),
     )
 
 

@@ -51,13 +51,12 @@ def choose(gardener: Gardener, context: ProjectContext, backend: str, model: str
             raise ModelNotFound(
                 f"{backend} has no model {model!r}. {problem}".strip(), next_step="gardener models list"
             )
-        if isinstance(found, Found):
-            use_found(gardener, found, context.id)
-            return gardener.registry.get(context.id)
+        use_found(gardener, found, context.id)
+        return gardener.registry.get(context.id)
     return gardener.registry.configure(context.id, backend=backend, model=model)
 
 
-def _found(gardener: Gardener, backend: str, model: str) -> tuple[Found | str | None, str]:
+def _found(gardener: Gardener, backend: str, model: str) -> tuple[Found | None, str]:
     """The model as its runtime has it, or None; and why the runtime could not be asked."""
     if backend == "mlx":
         folders = [Found("mlx", one.name, one.bytes, one) for one in mlx_folders(gardener)]
@@ -67,7 +66,7 @@ def _found(gardener: Gardener, backend: str, model: str) -> tuple[Found | str | 
         return next((Found("ollama", one.name, one.size) for one in listed if one.name == model), None), problem
     if backend == "openai":
         names, problem = served(gardener)
-        return (model if model in names else None), problem
+        return (Found("openai", model, 0) if model in names else None), problem
     return None, ""
 
 

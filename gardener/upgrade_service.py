@@ -46,9 +46,10 @@ _STEP: dict[Phase, str] = {
     "stopping": "Ending the app and saving its state …",
     "flipping": "Putting it in force …",
     "proving": "Proving it on the live data …",
-    "restoring": "Putting the state from before back …",
-    "returning": "Putting the version from before back …",
+    "restoring": "Restoring backup {backup}, and carrying over into it what was made since, conversations too …",
+    "returning": "Putting version {old} back in force …",
 }
+_DATA_STAYS = "The data stays as it is, with what was made since, conversations too …"
 
 
 class UpgradeService:
@@ -237,9 +238,10 @@ class UpgradeService:
     def _return(self, now: Journal, commands: Commands) -> None:
         """After the flip: the version before comes back, and the state if this version cannot read it any more."""
         self._tell(f"{now.new} did not hold: {now.problem}")
-        now = self._step(now, "restoring")
+        restores = bool(now.backup) and schema_of(self.paths.state_db) > now.schema
+        now = self._step(now, "restoring", "" if restores else _DATA_STAYS)
         self._control.stop(force=True)
-        if now.backup and schema_of(self.paths.state_db) > now.schema:
+        if restores:
             self._restore_by(now.old, now.backup, commands)
         now = self._step(now, "returning")
         self.program.flip(now.old)
@@ -369,8 +371,9 @@ class UpgradeService:
         try:
             if now.phase == "stopping":
                 self._save()  # the newer state once more, besides the folder in which it is kept
-            now = self._step(now, "restoring")
-            if now.backup and schema_of(self.paths.state_db) >= now.schema:
+            restores = bool(now.backup) and schema_of(self.paths.state_db) >= now.schema
+            now = self._step(now, "restoring", "" if restores else _DATA_STAYS)
+            if restores:
                 restored = self._restore_by(now.new, now.backup, commands)
             now = self._step(now, "flipping")
             self.program.flip(now.new)
@@ -403,8 +406,8 @@ class UpgradeService:
         """On the disk of the home, and not part of any backup."""
         return os.path.join(ensure_directory(self.paths.run), "upgrade-trial")
 
-    def _step(self, now: Journal, phase: Phase) -> Journal:
-        self._tell(_STEP[phase])
+    def _step(self, now: Journal, phase: Phase, say: str = "") -> Journal:
+        self._tell(say or _STEP[phase].format(backup=now.backup, old=now.old))
         return journals.write(self.program, now._replace(phase=phase))
 
     def _log_path(self) -> str:

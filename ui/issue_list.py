@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gardener.errors import GardenerError, UsageError
 from gardener.health.issues import Issue, acknowledge, snooze, snoozed
+from gardener.service.manager import how_to_start_the_monitor
 from ui.markup import ago, badge, button, notice, section, text
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def issues_html(view: HealthView) -> str:
     if known["monitor"]["pid"] is None:
         watched = (
             "<p>No monitor runs, so nothing is noticed by itself and no alerts are sent. What helps: "
-            "<code>gardener service install</code></p>"
+            f"<code>{text(how_to_start_the_monitor())}</code></p>"
         )
     else:
         watched = ""

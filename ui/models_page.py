@@ -209,13 +209,19 @@ class ModelsPage:
                 [
                     f"<code>{text(each.name)}</code>{_used(self._gardener, each, active)}",
                     text(each.runtime),
-                    size(each.size),
+                    size(each.size) if each.size else "unknown",
                     text(problem) if problem else _fit(fit),
                     self._use_buttons(each.name, active),
                 ]
             )
         rows += [
-            [f"<code>{text(name)}</code>", "openai", "—", '<span class="quiet">runs elsewhere</span>', ""]
+            [
+                f"<code>{text(name)}</code>{_used(self._gardener, Found('openai', name, 0), active)}",
+                "openai",
+                "—",
+                '<span class="quiet">runs elsewhere</span>',
+                self._use_buttons(name, active),
+            ]
             for name in offered
         ]
         listed = (

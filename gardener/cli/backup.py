@@ -42,7 +42,7 @@ examples:
   gardener backup copy                       to the folder of the setting backup.second_folder
   gardener backup prune --dry-run            what the settings backup.keep_… would delete
 """
-    parser.add_argument("action", choices=_ACTIONS, help="what to do")
+    parser.add_argument("action", choices=_ACTIONS, metavar="ACTION", help=", ".join(_ACTIONS))
     parser.add_argument("target", nargs="?", default="", metavar="ID|FILE", help="a backup's id or number; a file")
     parser.add_argument("--id", default="", metavar="ID", help="export: this backup instead of the newest good one")
     parser.add_argument("--encrypt", action="store_true", help="export: only the holder of a key can read it (age)")

@@ -73,6 +73,7 @@ def _show(database: HealthDatabase, paths: Paths, console: Console) -> int:
     import time
 
     from gardener.health.ledger import last_round, outdated_monitor, running_monitor
+    from gardener.service.manager import how_to_start_the_monitor
 
     issues, last, pid, now = database.open_issues(), last_round(database), running_monitor(paths), time.time()
     windows, other = database.windows(now), outdated_monitor(pid, last)
@@ -96,7 +97,7 @@ def _show(database: HealthDatabase, paths: Paths, console: Console) -> int:
         console.note(f"The monitor is process {pid}" + (f"; its last round was {duration(age)} ago." if age else "."))
         note_outdated_monitor(paths, pid, other, console)
     else:
-        console.note("No monitor runs, so this does not change by itself: gardener service install")
+        console.note(f"No monitor runs, so this does not change by itself: {how_to_start_the_monitor()}")
         console.note("All checks, made now: gardener doctor")
     for window in windows:
         why = f": {inert(window.reason)}" if window.reason else ""

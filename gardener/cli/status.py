@@ -121,6 +121,8 @@ def status(args: argparse.Namespace, console: Console) -> int:
         )
         console.line(f"  git      {report['branch'] or '(detached)'} at {head}{at}")
     console.line(f"  index    {report['files']:,} files, {report['chunks']:,} chunks")
+    if report["exists"] and not report["files"]:
+        console.note("           try: gardener index; which files are left out, and why: gardener show --skipped")
     if app is not None:
         console.line(f"  fresh    {report['watching'] or 'unknown: the app does not answer'}")
     maker = report["vectors_by"]

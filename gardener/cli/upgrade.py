@@ -39,8 +39,9 @@ def configure_rollback(parser: argparse.ArgumentParser) -> None:
   gardener rollback                      to the version before the last upgrade; asks first
   gardener rollback --yes
 
-When the older version cannot read the data as it is now, the backup from before the upgrade is restored and what was
-made since is carried over; what cannot be is named, and the newer state is kept aside.
+The data stays as it is while the older version can read it. When it cannot, the backup from before the upgrade is
+restored and what was made since, conversations too, is carried over; what cannot be is named, and the newer state is
+kept aside.
 """
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--state-from", default="", metavar="ID", help=library.SUPPRESS)
@@ -99,8 +100,10 @@ def rollback(args: argparse.Namespace, console: Console) -> int:
     if backup:
         console.note(
             f"It cannot read the data as it is now: backup {backup} is restored, what was made since is carried over "
-            "as far as it can be, and the state as it is now is kept."
+            "as far as it can be (conversations, projects, settings), and the state as it is now is kept."
         )
+    elif unfinished is None:
+        console.note("It can read the data as it is now, so nothing of it changes: conversations made since stay.")
     if not (args.yes or console.confirm(f"Go back to {previous}?")):
         if console.interactive:
             raise Interrupted("Nothing was changed.", next_step="gardener status")

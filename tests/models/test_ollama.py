@@ -293,6 +293,14 @@ def test_listing_showing_and_what_is_loaded(server: OllamaServer) -> None:
     assert (held.name, held.context, held.vram) == ("coder:latest", 4096, 4_000_000_000)
 
 
+def test_a_wrong_size_hides_no_model(server: OllamaServer) -> None:
+    for number, wrong in enumerate((-1, 10**40, 1.5, "big", None, True)):
+        server.add(Model(f"odd{number}:latest", size=wrong))  # type: ignore[arg-type]
+    sizes = {model.name: model.size for model in ollama_models.list_models(server.url)}
+    assert sizes.pop("coder:latest") == 4_000_000_000
+    assert len(sizes) == 6 and set(sizes.values()) == {0}
+
+
 def pulled(server: OllamaServer, cancel: threading.Event | None = None) -> list[PullProgress]:
     steps: list[PullProgress] = []
     ollama_models.pull(server.url, "new", steps.append, cancel or threading.Event())
@@ -383,7 +391,7 @@ def test_a_pull_from_a_server_that_invents_layers_and_sizes(
 
 
 def test_small_questions_end_in_time_and_size(server: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BackendUnavailable):
+    with pytest.raises(BackendUnavailable, match="Nothing answers at"):
         ollama_models.list_models("http://127.0.0.1:9")
     server.add(*(Model(f"model-{number}:latest") for number in range(50)))
     monkeypatch.setattr(ollama_models, "MOST_SMALL_BYTES", 1_000)

@@ -95,7 +95,10 @@ def test_the_way_back_keeps_what_was_made_since(live_home: Path, program: Progra
         )
         database.execute("UPDATE conversations SET mood = 'merry'")
     assert service.plan_rollback() == (NEW, OLD, done.backup)
+    told: list[str] = []
+    service._tell = told.append
     back = service.roll_back()
+    assert any(done.backup in sentence and "since, conversations too" in sentence for sentence in told), told
     assert (back.old, back.new, back.restored) == (NEW, OLD, done.backup) and back.carried == {"messages": 1}
     assert back.left == ["the column mood of conversations, which this version does not know"]
     assert questions_kept(live_home) == {"Where are orders loaded?", "asked since"}
