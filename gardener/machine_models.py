@@ -311,9 +311,7 @@ def use_model(gardener: Gardener, name: str, project: str = "") -> Found:
 
     Raises ModelNotFound, ModelDamaged, or ModelTooLarge with the numbers; nothing was changed then.
     """
-    from gardener.models import ollama_models
     from gardener.models.catalog import find
-    from gardener.settings_edit import set_value
 
     try:
         found = find_here(name, gardener, verb="use")
@@ -324,6 +322,15 @@ def use_model(gardener: Gardener, name: str, project: str = "") -> Found:
         if not gardener.backends.get("openai").readiness(name).ok:
             raise
         found = Found("openai", name, 0)
+    use_found(gardener, found, project, name)
+    return found
+
+
+def use_found(gardener: Gardener, found: Found, project: str = "", called: str = "") -> None:
+    """As `use_model`, of a model that was found already, under the name that it was `called` by."""
+    from gardener.models import ollama_models
+    from gardener.settings_edit import set_value
+
     if found.runtime == "ollama" and not ollama_models.writes(ollama_url(gardener), found.name):
         raise ModelError(
             f"{found.name} only makes vectors and cannot answer. Nothing was changed.",
@@ -333,9 +340,8 @@ def use_model(gardener: Gardener, name: str, project: str = "") -> Found:
         raise ModelDamaged(found.local.problem, next_step="gardener models list")
     fit = fit_of(found, Machine(gardener), here=ollama_is_here(gardener))
     if fit is not None:
-        refuse_too_large(found.name, fit, "Nothing was changed.", f"gardener models check {name}")
+        refuse_too_large(found.name, fit, "Nothing was changed.", f"gardener models check {called or found.name}")
     if project:
         gardener.registry.configure(project, backend=found.runtime, model=found.name)
     else:
         set_value(gardener.paths, gardener.paths.config, f"{found.runtime}.model", found.name)
-    return found
