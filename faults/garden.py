@@ -80,9 +80,10 @@ class Garden:
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
         """In a process group of its own, so that its workers can be killed with it."""
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(
-            self.command(*words), env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, start_new_session=True, **options,
+            self.command(*words), env=self.environment, stdin=subprocess.DEVNULL, text=True, start_new_session=True,
+            **(pipes | options),
         )  # fmt: skip
 
     def run(self, *words: str, environment: Mapping[str, str] | None = None) -> Done:

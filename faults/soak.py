@@ -1,6 +1,6 @@
 """`make soak`: an hour (`--minutes N`) of daily life with ten projects, a bad model server, and kill -9 all the time.
 
-In the last third nothing is killed but commands, so that the app's memory can be watched.
+In the first half the app is among the victims. In the second only commands are, so that its memory can be watched.
 """
 
 from __future__ import annotations
@@ -20,26 +20,22 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
-from faults.crowd import LOCKED, differs
-from faults.garden import SECONDS, Garden, Outcome, edit, real_project, show
-from faults.kills import kept
+from faults.crowd import LOCKED
+from faults.garden import SECONDS, Done, Garden, Outcome, real_project, show, unclean
 from faults.servers import FAULTS
+from faults.soak_verdict import Acknowledged, Sample, growth, losses, too_little
 from tests.ollama_server import OllamaServer, ollama_server
 
 PACKAGES = ("starlette", "httpx", "anyio", "click", "uvicorn", "rich", "psutil", "apscheduler", "jinja2", "h11")
 WORDS = ("request", "response", "connection", "table", "close", "parse", "render", "schedule", "event", "buffer")
-BOUND_MB, BOUND_SHARE = 60.0, 0.15
-"""Growth of the app's memory in the last third beyond both is a leak."""
-SETTLED_MINUTES = 8.0
-"""A shorter time without a kill tells nothing: indexes and the embedder are read one after the other until then."""
-NOTHING = -1
-"""For the exit code of a command that acknowledged nothing."""
 CUT_OFF = 6
-"""Exit code of an answer that the model server cut off: what there was of it is kept."""
-_SETTINGS = """config_version = 1
+"""Exit code of an answer that the model server cut off (what there was of it is kept), and of an app that went away."""
+KEPT_BACKUPS = 12
+SETTINGS = f"""config_version = 1
 
 [index]
 background_embedding = false
@@ -50,8 +46,11 @@ first_token_s = 3
 idle_s = 3
 total_s = 10
 
+[backup]
+keep_last = {KEPT_BACKUPS}
+
 [ollama]
-url = "{url}"
+url = "{{url}}"
 """
 
 
@@ -61,110 +60,168 @@ class Soak:
     roots: dict[str, Path]
     server: OllamaServer
     seed: int
+    pace: float = 1.0
+    """What every pause is multiplied with."""
     over: threading.Event = field(default_factory=threading.Event)
-    lock: threading.Lock = field(default_factory=threading.Lock)
+    step: threading.Condition = field(default_factory=threading.Condition)
+    """Guards all that follows, and is told when a command has ended."""
     running: list[subprocess.Popen[str]] = field(default_factory=list)
-    killed: set[int] = field(default_factory=set)
-    acknowledged: list[str] = field(default_factory=list)
-    """Questions whose answers were given, whole or cut off."""
-    answers: dict[str, str] = field(default_factory=dict)
-    """By question, those that were given whole."""
-    backups: list[str] = field(default_factory=list)
+    killed: set[subprocess.Popen[str]] = field(default_factory=set)
     app: subprocess.Popen[str] | None = None
-    memory: list[tuple[float, float]] = field(default_factory=list)
-    """Time and MB of the app in the last third."""
+    app_killed: float = 0.0
+    """Monotonic time of its last kill."""
     spare_the_app: threading.Event = field(default_factory=threading.Event)
-    outcome: Outcome = field(default_factory=lambda: Outcome("commands"))
+    samples: list[Sample] = field(default_factory=list)
+    told: Acknowledged = field(default_factory=Acknowledged)
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    sources: dict[Path, str] = field(default_factory=dict)
+    """Every file that is edited, as it was: the projects change all the time and do not grow."""
 
-    def command(self, *words: str) -> int:
-        """Runs one to its end or its violent death."""
-        process = self.garden.start(*words)
-        with self.lock:
+    def __post_init__(self) -> None:
+        self.sources = {path: path.read_text() for root in self.roots.values() for path in sorted(root.rglob("*.py"))}
+        self.told.active = {self.garden.memory()["active"][0]}
+
+    def outcome(self, what: str) -> Outcome:
+        return self.outcomes.setdefault(what, Outcome(what))
+
+    def command(self, what: str, *words: str) -> Any:
+        """Runs one to its end or its violent death. Returns what it printed when it kept its promise, else None."""
+        begun = time.monotonic()
+        process = self.garden.start(*words, "--json")
+        with self.step:
             self.running.append(process)
-        out, err = process.communicate(timeout=SECONDS)
-        with self.lock:
+        try:
+            out, err = process.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            out, err = process.communicate()
+            err = f"was not done after {SECONDS:.0f} s. {err}"
+        with self.step:
             self.running.remove(process)
-            dead = process.pid in self.killed
-            self.outcome.tried += 1
-            self.outcome.count("killed" if dead and process.returncode < 0 else f"exit {process.returncode}")
-            if not dead and ("Traceback" in err or "database is locked" in err or "fault in Gardener" in err):
-                self.outcome.broken.append(f"{' '.join(words)}: {err[-400:]}")
-            elif '"app-unreachable"' in err:
-                self.outcome.count(
-                    "told that the app went away"
-                )  # it was killed under the request; nothing was promised
-                return NOTHING
-            elif (
-                not dead
-                and process.returncode not in (0, LOCKED)
-                and (words[0], process.returncode) != ("ask", CUT_OFF)
-            ):
-                self.outcome.broken.append(f"{' '.join(words)} ended with {process.returncode}: {err[-400:]}")
-            if process.returncode == 0 and words[0] == "backup":
-                self.backups.append(json.loads(out)["id"])
-            if process.returncode == 0 and words[0] == "ask":
-                self.answers[words[1]] = json.loads(out)["answer"]
-        return process.returncode
+            outcome, code = self.outcome(what), process.returncode
+            outcome.tried += 1
+            try:
+                return self._judged(outcome, code, out, err, process in self.killed, self.app_killed >= begun)
+            finally:
+                self.step.notify_all()
+
+    def _judged(self, outcome: Outcome, code: int, out: str, err: str, killed: bool, app_killed: bool) -> Any:
+        if killed and code == -signal.SIGKILL:
+            outcome.count("killed")
+            return None
+        if problem := unclean(Done(code, out, err)):
+            outcome.broken.append(problem)
+        elif code == 0 or (code == CUT_OFF and outcome.what == "ask" and out):
+            outcome.count("done" if code == 0 else "cut off, and said")
+            return json.loads(out)
+        elif code == LOCKED:
+            outcome.count("told who has the lock")
+        elif '"app-unreachable"' in err and app_killed:
+            outcome.count("told that the app went away")
+        else:
+            outcome.broken.append(f"ended with {code}: {err[-400:]}")
+        return None
+
+    def project(self, chance: random.Random) -> str:
+        return chance.choice(list(self.roots))
+
+    def pause(self, chance: random.Random, least: float, most: float) -> None:
+        self.over.wait(chance.uniform(least, most) * self.pace)
 
     # ---- what goes on at once --------------------------------------------------------------------------
 
     def ask(self, chance: random.Random) -> None:
         question = f"Where is {chance.choice(WORDS)} number {chance.randrange(10**9)}?"
-        if self.command("ask", question, "--project", chance.choice(list(self.roots)), "--json") in (0, CUT_OFF):
-            with self.lock:
-                self.acknowledged.append(question)
+        if answer := self.command("ask", "ask", question, "--project", self.project(chance)):
+            with self.step:
+                self.told.answers[question] = answer["answer"]
+                by_model = answer["backend"] != "extractive"
+                self.outcome("ask").count("by the model" if by_model else "from the index alone")
 
     def search(self, chance: random.Random) -> None:
-        self.command("search", chance.choice(WORDS), "--project", chance.choice(list(self.roots)), "--json")
+        found = self.command("search", "search", chance.choice(WORDS), "--project", self.project(chance))
+        if found is not None and "hits" not in found:
+            self.outcome("search").broken.append(f"no hits in {str(found)[:200]}")
 
     def change(self, chance: random.Random) -> None:
-        edit(self.roots[chance.choice(list(self.roots))], chance)
-        self.over.wait(chance.uniform(0, 2))
+        """A line more or another one, a file that goes, one that comes."""
+        path = chance.choice(list(self.sources))
+        mark = f"{chance.randrange(16**12):012x}"
+        copy = path.with_stem(f"{path.stem}_copy")
+        kind = chance.random()
+        if kind < 0.1:
+            path.unlink(missing_ok=True)
+        elif kind < 0.2:
+            copy.unlink(missing_ok=True)
+        else:
+            target = copy if kind < 0.3 else path
+            target.write_text(f"{self.sources[path]}\n\ndef edited_{mark}():\n    return {mark!r}\n")
+        with self.step:
+            self.outcome("edits of files").tried += 1
+        self.pause(chance, 0, 1)
 
     def switch(self, chance: random.Random) -> None:
-        self.command("switch", chance.choice(list(self.roots)))
+        target = self.project(chance)
+        with self.step:
+            self.told.active.add(target)
+        if self.command("switch", "switch", target) is not None:
+            self.told.active = {target}
 
     def index(self, chance: random.Random) -> None:
-        self.command("index", "--project", chance.choice(list(self.roots)), "--quiet")
+        self.command("index", "index", "--project", self.project(chance), "--quiet")
 
     def backup(self, chance: random.Random) -> None:
-        self.command("backup", "create", "--json")
-        self.over.wait(chance.uniform(5, 15))
+        if made := self.command("backup create", "backup", "create"):
+            self.told.backups[made["id"]] = made["sequence"]
+        if chance.random() < 0.3:
+            self.command("backup prune", "backup", "prune")
+        self.pause(chance, 5, 15)
 
     def misbehave(self, chance: random.Random) -> None:
         if not self.server.faults:
             self.server.faults = deque([chance.choice(list(FAULTS.values()))] * chance.randrange(1, 4))
-        self.over.wait(chance.uniform(0, 4))
+        self.pause(chance, 0, 6)
 
     def kill(self, chance: random.Random) -> None:
-        self.over.wait(chance.uniform(1, 4))
-        with self.lock:
+        self.pause(chance, 1, 4)
+        with self.step:
             victims = list(self.running)
             if self.app is not None and not self.spare_the_app.is_set() and chance.random() < 0.2:
                 victims = [self.app]
+            victims = [one for one in victims if one.poll() is None]
             if not victims:
                 return
             victim = chance.choice(victims)
-            self.killed.add(victim.pid)
-            if victim.poll() is None:
-                os.killpg(victim.pid, signal.SIGKILL)
+            self.killed.add(victim)
+            if victim is self.app:
+                self.app_killed = time.monotonic()
+                self.outcome("the app").count("killed")
+            os.killpg(victim.pid, signal.SIGKILL)
 
     def keep_the_app(self, chance: random.Random) -> None:
-        """Starts it again when it is dead, as a service manager does; measures it when it is to be left alone."""
-        if self.app is None or self.app.poll() is not None:
-            if self.app is not None:
-                self.outcome.count("app killed" if self.app.pid in self.killed else "app ended by itself")
-                if self.app.pid not in self.killed:
-                    err = self.app.stderr.read()[-400:] if self.app.stderr else ""
-                    self.outcome.broken.append(f"the app ended with {self.app.returncode}: {err}")
-                for stream in (self.app.stdout, self.app.stderr):
-                    if stream:
-                        stream.close()
-            with self.lock:
-                self.app = self.garden.start("serve", "--port", "0", "--quiet")
+        """Starts it again when it is dead, as a service manager does; measures it when it is left alone."""
+        app = self.app
+        if app is None or app.poll() is not None:
+            if app is not None and app not in self.killed:
+                self.outcome("the app").broken.append(
+                    f"ended by itself with {app.returncode}: {self.app_said()[-400:]}"
+                )
+            # To a file: a pipe that nobody reads would stop it when it is full.
+            with self.step, self.app_log.open("a") as log:
+                self.outcome("the app").tried += 1
+                self.app = self.garden.start("serve", "--port", "0", "--quiet", stdout=log, stderr=log)
         elif self.spare_the_app.is_set():
-            self.memory.append((time.monotonic(), psutil.Process(self.app.pid).memory_info().rss / 1e6))
-        self.over.wait(1)
+            self.samples.append(Sample.of(psutil.Process(app.pid)))
+        self.over.wait(self.pace)
+
+    @property
+    def app_log(self) -> Path:
+        return self.garden.home.with_name("app.log")
+
+    def app_said(self) -> str:
+        return self.app_log.read_text(errors="replace") if self.app_log.exists() else ""
+
+    # ---- all of it -------------------------------------------------------------------------------------
 
     def repeat(self, what: Callable[[random.Random], None], number: int) -> None:
         chance = random.Random(self.seed * 1000 + number)
@@ -172,69 +229,54 @@ class Soak:
             try:
                 what(chance)
             except Exception as error:
-                self.outcome.broken.append(f"{what.__name__}: {type(error).__name__}: {error}")
+                with self.step:
+                    self.outcome(what.__name__).broken.append(f"{type(error).__name__}: {error}")
+                    self.step.notify_all()
                 return
 
-    def run(self, seconds: float) -> None:
+    def run(self, seconds: float | None = None) -> None:
+        """For so long; without a time, until everything has happened at least once or a promise is broken."""
         tasks = (
             self.keep_the_app, self.ask, self.search, self.change, self.switch, self.index, self.backup,
             self.misbehave, self.kill,
         )  # fmt: skip
         threads = [threading.Thread(target=self.repeat, args=(task, n)) for n, task in enumerate(tasks)]
-        for thread in threads:
-            thread.start()
-        self.over.wait(seconds * 2 / 3)
-        self.spare_the_app.set()
-        self.over.wait(seconds / 3)
-        self.over.set()
-        for thread in threads:
-            thread.join()
-        if self.app is not None:
-            self.app.terminate()
-            self.app.communicate(timeout=SECONDS)
+        try:
+            for thread in threads:
+                thread.start()
+            if seconds is None:
+                with self.step:
+                    self.step.wait_for(self._enough)
+            else:
+                self.over.wait(seconds / 2)
+                self.spare_the_app.set()
+                self.over.wait(seconds / 2)
+        finally:
+            self.over.set()
+            for thread in threads:
+                thread.join()
+            if self.app is not None:
+                self._stop(self.app)
 
-    # ---- afterwards ------------------------------------------------------------------------------------
+    def _enough(self) -> bool:
+        return not too_little(self.outcomes) or any(outcome.broken for outcome in self.outcomes.values())
 
-    def losses(self) -> Outcome:
-        found = Outcome("afterwards")
-        memory = self.garden.memory()
-        asked = {line for said in memory.values() for line in said}
-        found.tried = len(self.acknowledged) + len(self.backups) + len(self.roots)
-        lost = [question for question in self.acknowledged if question not in asked]
-        lost += [f"the answer to {one}" for one, answer in self.answers.items() if not kept(one, answer, memory)]
-        found.count("questions kept", sum(question in asked for question in self.acknowledged))
-        found.count("of them with the whole answer", len(self.answers))
-        found.broken += [f"not kept: {one}" for one in lost]
-        there = {row["id"]: row["problem"] for row in self.garden.must("backup", "list", "--json").json["backups"]}
-        found.broken += [f"backup {one} is gone or damaged" for one in self.backups if there.get(one, "gone")]
-        found.count("backups good", len(self.backups))
-        self.garden.must("backup", "verify", "--json")
-        for name, root in self.roots.items():
-            self.garden.must("index", "--project", name, "--quiet")
-            if problem := differs(self.garden, name, root):
-                found.broken.append(problem)
-        found.count("indexes equal to clean ones", len(self.roots))
-        for row in self.garden.run("doctor", "--deep", "--json").json["findings"]:
-            if row["severity"] == "error":
-                found.broken.append(row["detail"])
-        return found
+    def _stop(self, app: subprocess.Popen[str]) -> None:
+        app.terminate()
+        try:
+            app.communicate(timeout=SECONDS)
+        except subprocess.TimeoutExpired:
+            os.killpg(app.pid, signal.SIGKILL)
+            app.communicate()
+            self.outcome("the app").broken.append("did not stop when it was told to")
+        if problem := unclean(Done(0, "", self.app_said())):
+            self.outcome("the app").broken.append(problem)
 
-    def growth(self) -> Outcome:
-        """The first and the last fifth of the undisturbed time, by their medians."""
-        found = Outcome("memory of the app")
-        found.tried = len(self.memory)
-        if len(self.memory) < 10:
-            return found
-        sizes = [size for _, size in self.memory]
-        fifth = max(1, len(sizes) // 5)
-        first, last = sorted(sizes[fifth : 2 * fifth])[fifth // 2], sorted(sizes[-fifth:])[fifth // 2]
-        minutes = (self.memory[-1][0] - self.memory[0][0]) / 60
-        found.count(f"MB at the start, {last:.0f} MB after {minutes:.0f} minutes without a kill", round(first))
-        if minutes < SETTLED_MINUTES:
-            found.count("verdict, as the time was too short", 0)
-        elif last - first > BOUND_MB and last > first * (1 + BOUND_SHARE):
-            found.broken.append(f"grew from {first:.0f} to {last:.0f} MB")
-        return found
+    def verdict(self) -> list[Outcome]:
+        """Of what happened, and of what is there now."""
+        happened = [self.outcomes[name] for name in sorted(self.outcomes)]
+        enough = Outcome("everything happened", broken=too_little(self.outcomes))
+        return [*happened, enough, losses(self.garden, self.roots, self.told, KEPT_BACKUPS), growth(self.samples)]
 
 
 def main(arguments: list[str]) -> int:
@@ -245,9 +287,10 @@ def main(arguments: list[str]) -> int:
     args = parser.parse_args(arguments)
     work = Path(tempfile.mkdtemp(prefix="gardener-soak-"))
     began = time.time()
+    print(f"Soak in {work}, seed {args.seed}, {args.minutes:g} minutes", file=sys.stderr, flush=True)
     try:
         with ollama_server() as server:
-            garden = Garden(work / "home", config=_SETTINGS.format(url=server.url))
+            garden = Garden(work / "home", config=SETTINGS.format(url=server.url))
             del garden.environment["GARDENER_OLLAMA_URL"]
             roots = {name: real_project(work / name, name) for name in PACKAGES[: args.projects]}
             for root in roots.values():
@@ -255,8 +298,8 @@ def main(arguments: list[str]) -> int:
             soak = Soak(garden, roots, server, args.seed)
             soak.run(args.minutes * 60)
             server.faults.clear()
-            outcomes = [soak.outcome, soak.losses(), soak.growth()]
-        return show(f"Soak: {len(roots)} projects, {args.minutes:g} minutes (seed {args.seed})", outcomes, began)
+            verdict = soak.verdict()
+        return show(f"Soak: {len(roots)} projects, {args.minutes:g} minutes (seed {args.seed})", verdict, began)
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
