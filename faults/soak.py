@@ -248,15 +248,26 @@ class Soak:
                 with self.step:
                     self.step.wait_for(self._enough)
             else:
-                self.over.wait(seconds / 2)
+                self._wait(seconds / 2)
                 self.spare_the_app.set()
-                self.over.wait(seconds / 2)
+                self._wait(seconds / 2)
         finally:
             self.over.set()
             for thread in threads:
                 thread.join()
             if self.app is not None:
                 self._stop(self.app)
+
+    def _wait(self, seconds: float) -> None:
+        """Says now and then how it goes."""
+        end = time.monotonic() + seconds
+        while (left := end - time.monotonic()) > 0:
+            self.over.wait(min(left, 120.0))
+            with self.step:
+                tried = sum(outcome.tried for outcome in self.outcomes.values())
+                broken = [f"{outcome.what}: {line}" for outcome in self.outcomes.values() for line in outcome.broken]
+            size = f", the app has {self.samples[-1].mb:.0f} MB" if self.samples else ""
+            print(f"{tried} steps{size}", *broken, sep="\n  BROKEN ", file=sys.stderr, flush=True)
 
     def _enough(self) -> bool:
         return not too_little(self.outcomes) or any(outcome.broken for outcome in self.outcomes.values())
