@@ -42,8 +42,8 @@ background_embedding = false
 
 [models]
 backend = "ollama"
-first_token_s = 3
-idle_s = 3
+first_token_s = {{seconds}}
+idle_s = {{seconds}}
 total_s = 10
 
 [backup]
@@ -62,6 +62,9 @@ class Soak:
     seed: int
     pace: float = 1.0
     """What every pause is multiplied with."""
+    rounds: int = 0
+    """A small soak: so many of each command but questions, and a kill after each answer, however slow the machine is."""
+    answered: int = 0
     over: threading.Event = field(default_factory=threading.Event)
     step: threading.Condition = field(default_factory=threading.Condition)
     """Guards all that follows, and is told when a command has ended."""
@@ -90,6 +93,7 @@ class Soak:
         process = self.garden.start(*words, "--json")
         with self.step:
             self.running.append(process)
+            self.step.notify_all()
         try:
             out, err = process.communicate(timeout=SECONDS)
         except subprocess.TimeoutExpired:
@@ -108,11 +112,13 @@ class Soak:
     def _judged(self, outcome: Outcome, code: int, out: str, err: str, killed: bool, app_killed: bool) -> Any:
         if killed and code == -signal.SIGKILL:
             outcome.count("killed")
+            self._killed("of commands")
             return None
         if problem := unclean(Done(code, out, err)):
             outcome.broken.append(problem)
         elif code == 0 or (code == CUT_OFF and outcome.what == "ask" and out):
             outcome.count("done" if code == 0 else "cut off, and said")
+            self.answered += outcome.what == "ask"
             return json.loads(out)
         elif code == LOCKED:
             outcome.count("told who has the lock")
@@ -121,6 +127,10 @@ class Soak:
         else:
             outcome.broken.append(f"ended with {code}: {err[-400:]}")
         return None
+
+    def _killed(self, whom: str) -> None:
+        self.outcome("kills").tried += 1
+        self.outcome("kills").count(whom)
 
     def project(self, chance: random.Random) -> str:
         return chance.choice(list(self.roots))
@@ -166,6 +176,7 @@ class Soak:
             self.told.active.add(target)
         if self.command("switch", "switch", target) is not None:
             self.told.active = {target}
+        self.pause(chance, 0, 1)
 
     def index(self, chance: random.Random) -> None:
         self.command("index", "index", "--project", self.project(chance), "--quiet")
@@ -178,24 +189,30 @@ class Soak:
         self.pause(chance, 5, 15)
 
     def misbehave(self, chance: random.Random) -> None:
-        if not self.server.faults:
-            self.server.faults = deque([chance.choice(list(FAULTS.values()))] * chance.randrange(1, 4))
         self.pause(chance, 0, 6)
+        if not self.server.faults and chance.random() < 0.7:
+            self.outcome("model server").tried += 1
+            self.server.faults = deque([chance.choice(list(FAULTS.values()))] * chance.randrange(1, 4))
 
     def kill(self, chance: random.Random) -> None:
-        self.pause(chance, 1, 4)
+        the_app = chance.random() < 0.2
+        if not self.rounds:
+            self.pause(chance, 1, 4)
         with self.step:
+            if self.rounds:
+                the_app, before = self.outcome("kills").tried % 2 == 0, self.answered
+                self.step.wait_for(lambda: self.over.is_set() or (self.answered > before and bool(self.running)))
             victims = list(self.running)
-            if self.app is not None and not self.spare_the_app.is_set() and chance.random() < 0.2:
+            if the_app and self.app is not None and not self.spare_the_app.is_set():
                 victims = [self.app]
             victims = [one for one in victims if one.poll() is None]
-            if not victims:
+            if not victims or self.over.is_set():
                 return
             victim = chance.choice(victims)
             self.killed.add(victim)
             if victim is self.app:
                 self.app_killed = time.monotonic()
-                self.outcome("the app").count("killed")
+                self._killed("of the app")
             os.killpg(victim.pid, signal.SIGKILL)
 
     def keep_the_app(self, chance: random.Random) -> None:
@@ -212,7 +229,7 @@ class Soak:
                 self.app = self.garden.start("serve", "--port", "0", "--quiet", stdout=log, stderr=log)
         elif self.spare_the_app.is_set():
             self.samples.append(Sample.of(psutil.Process(app.pid)))
-        self.over.wait(self.pace)
+        self.over.wait(1)
 
     @property
     def app_log(self) -> Path:
@@ -223,28 +240,29 @@ class Soak:
 
     # ---- all of it -------------------------------------------------------------------------------------
 
-    def repeat(self, what: Callable[[random.Random], None], number: int) -> None:
-        chance = random.Random(self.seed * 1000 + number)
-        while not self.over.is_set():
+    def repeat(self, name: str, what: Callable[[random.Random], None], number: int) -> None:
+        chance, done = random.Random(self.seed * 1000 + number), self.outcome(name).counts
+        while not self.over.is_set() and not (self.rounds and name != "ask" and done.get("done", 0) >= self.rounds):
             try:
                 what(chance)
             except Exception as error:
                 with self.step:
-                    self.outcome(what.__name__).broken.append(f"{type(error).__name__}: {error}")
+                    self.outcome(name).broken.append(f"{type(error).__name__}: {error}")
                     self.step.notify_all()
                 return
 
-    def run(self, seconds: float | None = None) -> None:
-        """For so long; without a time, until everything has happened at least once or a promise is broken."""
-        tasks = (
-            self.keep_the_app, self.ask, self.search, self.change, self.switch, self.index, self.backup,
-            self.misbehave, self.kill,
-        )  # fmt: skip
-        threads = [threading.Thread(target=self.repeat, args=(task, n)) for n, task in enumerate(tasks)]
+    def run(self, seconds: float = 0.0) -> None:
+        """For so long; a small one until everything has happened at least once or a promise is broken."""
+        tasks: dict[str, Callable[[random.Random], None]] = {
+            "the app": self.keep_the_app, "ask": self.ask, "search": self.search, "edits of files": self.change,
+            "switch": self.switch, "index": self.index, "backup create": self.backup, "model server": self.misbehave,
+            "kills": self.kill,
+        }  # fmt: skip
+        threads = [threading.Thread(target=self.repeat, args=(*task, n)) for n, task in enumerate(tasks.items())]
         try:
             for thread in threads:
                 thread.start()
-            if seconds is None:
+            if self.rounds:
                 with self.step:
                     self.step.wait_for(self._enough)
             else:
@@ -253,6 +271,8 @@ class Soak:
                 self._wait(seconds / 2)
         finally:
             self.over.set()
+            with self.step:
+                self.step.notify_all()
             for thread in threads:
                 thread.join()
             if self.app is not None:
@@ -301,7 +321,7 @@ def main(arguments: list[str]) -> int:
     print(f"Soak in {work}, seed {args.seed}, {args.minutes:g} minutes", file=sys.stderr, flush=True)
     try:
         with ollama_server() as server:
-            garden = Garden(work / "home", config=SETTINGS.format(url=server.url))
+            garden = Garden(work / "home", config=SETTINGS.format(url=server.url, seconds=3))
             del garden.environment["GARDENER_OLLAMA_URL"]
             roots = {name: real_project(work / name, name) for name in PACKAGES[: args.projects]}
             for root in roots.values():

@@ -21,12 +21,12 @@ SETTLING_MINUTES, LEAST_MINUTES = 8.0, 10.0
 MORE_FILES = 50
 """That many more open files or threads at the end than at the beginning are a leak."""
 NEEDED = {
-    "ask": ("done", "by the model", "killed"),
+    "ask": ("by the model",),
     "search": ("done",),
     "index": ("done",),
     "switch": ("done",),
     "backup create": ("done",),
-    "the app": ("killed",),
+    "kills": ("of commands", "of the app"),
 }
 """What has to have happened at least once, else a soak proves nothing."""
 
