@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import shutil
@@ -63,7 +64,7 @@ class Soak:
     pace: float = 1.0
     """What every pause is multiplied with."""
     rounds: int = 0
-    """A small soak: so many of each command but questions, and a kill after each answer, however slow the machine is."""
+    """A small soak: so many of each command but questions, and a kill after each answer, whatever the machine."""
     answered: int = 0
     over: threading.Event = field(default_factory=threading.Event)
     step: threading.Condition = field(default_factory=threading.Condition)
@@ -71,8 +72,8 @@ class Soak:
     running: list[subprocess.Popen[str]] = field(default_factory=list)
     killed: set[subprocess.Popen[str]] = field(default_factory=set)
     app: subprocess.Popen[str] | None = None
-    app_killed: float = 0.0
-    """Monotonic time of its last kill."""
+    app_gone: float = 0.0
+    """Monotonic time of its last violent end; infinity while it is dying, as it takes connections until it is dead."""
     spare_the_app: threading.Event = field(default_factory=threading.Event)
     samples: list[Sample] = field(default_factory=list)
     told: Acknowledged = field(default_factory=Acknowledged)
@@ -105,11 +106,11 @@ class Soak:
             outcome, code = self.outcome(what), process.returncode
             outcome.tried += 1
             try:
-                return self._judged(outcome, code, out, err, process in self.killed, self.app_killed >= begun)
+                return self._judged(outcome, code, out, err, process in self.killed, self.app_gone >= begun)
             finally:
                 self.step.notify_all()
 
-    def _judged(self, outcome: Outcome, code: int, out: str, err: str, killed: bool, app_killed: bool) -> Any:
+    def _judged(self, outcome: Outcome, code: int, out: str, err: str, killed: bool, app_gone: bool) -> Any:
         if killed and code == -signal.SIGKILL:
             outcome.count("killed")
             self._killed("of commands")
@@ -122,7 +123,7 @@ class Soak:
             return json.loads(out)
         elif code == LOCKED:
             outcome.count("told who has the lock")
-        elif '"app-unreachable"' in err and app_killed:
+        elif '"app-unreachable"' in err and app_gone:
             outcome.count("told that the app went away")
         else:
             outcome.broken.append(f"ended with {code}: {err[-400:]}")
@@ -211,9 +212,13 @@ class Soak:
             victim = chance.choice(victims)
             self.killed.add(victim)
             if victim is self.app:
-                self.app_killed = time.monotonic()
+                self.app_gone = math.inf
                 self._killed("of the app")
             os.killpg(victim.pid, signal.SIGKILL)
+        if victim is self.app:
+            victim.wait(SECONDS)
+            with self.step:
+                self.app_gone = time.monotonic()
 
     def keep_the_app(self, chance: random.Random) -> None:
         """Starts it again when it is dead, as a service manager does; measures it when it is left alone."""
