@@ -10,17 +10,22 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from ui.ask_handlers import LONGEST_QUESTION, Handlers, Updates
+from ui.ask_handlers import LONGEST_QUESTION, NOTHING, Handlers, Updates
 from ui.desk import Tab
+from ui.presence import Presence
 from ui.source import citations_html
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
 
+Handler = Callable[..., AsyncIterator[Updates]]
 BEACON_JS = """
 window.gardener = window.gardener || {};
 window.gardener.tell = (name, data) => trigger(name, data);
-/* The events that ask.js sends: 'moved' 'cite' 'act' */
+window.gardener.follow = () => trigger('follow', {});
+window.gardener.rest = () => trigger('rest', {});
+document.dispatchEvent(new Event("gardener-page"));
+/* The events that ask.js sends: 'moved' 'cite' 'act', and stream.js: 'follow' 'rest' */
 """
 
 
@@ -39,21 +44,25 @@ def build(edge: Edge) -> Any:
             "trigger_mode": "multiple",
         }
 
-        def to_parts(handler: Callable[..., AsyncIterator[Updates]]) -> Callable[..., AsyncIterator[Any]]:
-            """The handler with its updates keyed by component, as Gradio wants them."""
+        def to_parts(handler: Handler) -> Callable[..., AsyncIterator[Any]]:
+            return keyed(handler, parts)
 
-            @wraps(handler)  # keeps the signature, from which Gradio knows who wants the request or the event
-            async def handle(*values: Any) -> AsyncIterator[Any]:
-                async for updates in handler(*values):
-                    yield {parts[name]: update for name, update in updates.items()}
+        presence = Presence(edge.closing)
 
-            return handle
+        async def follow(request: gr.Request) -> AsyncIterator[Any]:
+            async for _ in presence.stay(str(request.session_hash)):
+                yield gr.skip()
+
+        async def rest(request: gr.Request) -> None:
+            presence.rest(str(request.session_hash))
 
         demo.load(to_parts(handlers.load), tab, outputs, **ui_event)
         beacon.moved(to_parts(handlers.moved), tab, outputs, **ui_event)
         beacon.cite(to_parts(handlers.cite), tab, outputs, **ui_event)
         done = beacon.act(to_parts(handlers.act), tab, outputs, **ui_event)
         done.then(None, parts["parcel"], None, js="(parcel) => window.gardener.take(parcel)", **ui_event)
+        beacon.follow(follow, None, parts["parcel"], **ui_event)
+        beacon.rest(rest, None, None, **ui_event)
         asked = [parts["question"], tab]
         gr.on([parts["question"].submit, parts["send"].click], to_parts(handlers.ask), asked, outputs, **ui_event)
         parts["halt"].click(handlers.stop, tab, None, **ui_event)
@@ -62,6 +71,23 @@ def build(edge: Edge) -> Any:
         searched = [parts["find"], tab]
         parts["find"].change(to_parts(handlers.find), searched, outputs, **ui_event | {"trigger_mode": "always_last"})
     return demo
+
+
+def keyed(handler: Handler, parts: dict[str, Any]) -> Callable[..., AsyncIterator[Any]]:
+    """The handler with its updates keyed by component, as Gradio wants them; the last one changes nothing.
+
+    Gradio sends the last one once more when a handler ends, and by then the page may show something else.
+    """
+
+    @wraps(handler)  # keeps the signature, from which Gradio knows who wants the request or the event
+    async def handle(*values: Any) -> AsyncIterator[Any]:
+        updates = NOTHING
+        async for updates in handler(*values):
+            yield {parts[name]: update for name, update in updates.items()}
+        if "parcel" not in updates:  # which the browser takes at the end, and a second time is none
+            yield {parts[name]: update for name, update in NOTHING.items()}
+
+    return handle
 
 
 def _layout(handlers: Handlers) -> dict[str, Any]:

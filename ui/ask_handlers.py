@@ -9,7 +9,7 @@ import asyncio
 import itertools
 from collections.abc import AsyncIterator
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import gradio as gr
 
@@ -27,6 +27,7 @@ from ui.source import citations_html, source_html
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
     from gardener.server.jobs import Job
+    from ui.transcript import Transcript
 
 Updates = dict[str, Any]
 STARTING = "starting"
@@ -52,9 +53,7 @@ class Handlers:
         """A page was opened: by a link to a project, conversation or place, or without one."""
         tab.session = str(request.session_hash)
         notice = await asyncio.to_thread(self._follow_link, tab, dict(request.query_params))
-        job = await asyncio.to_thread(self.desk.refresh, tab)
-        yield {**await asyncio.to_thread(self._whole, tab, job), "project": self._chooser(), "notice": notice}
-        async for step in self._follow(tab, job):
+        async for step in self._show(tab, project=self._chooser(), notice=notice):
             yield step
 
     def _follow_link(self, tab: Tab, link: dict[str, str]) -> str:
@@ -91,7 +90,7 @@ class Handlers:
         await self._known(tab, request)
         key = page_key(self.edge)
         if key != tab.key:
-            await asyncio.to_thread(self.desk.turn_to_active, tab)
+            await asyncio.to_thread(self._turn_to_active, tab)
             async for step in self._show(tab, project=self._chooser(), source=""):
                 yield step
         elif tab.project is None:
@@ -103,6 +102,10 @@ class Handlers:
                 yield step
         else:
             yield await asyncio.to_thread(self._listing, tab)
+
+    def _turn_to_active(self, tab: Tab) -> None:
+        with tab.lock:
+            self.desk.turn_to_active(tab)
 
     def _listing(self, tab: Tab) -> Updates:
         if tab.project is not None:
@@ -123,16 +126,17 @@ class Handlers:
         context, tab.job = tab.project, STARTING  # a second Enter finds it
 
         def begin() -> None:
-            if tab.conversation:
-                self.edge.ask(context, question, tab.conversation)
-                return
-            made = self.gardener.history.start(context.id).id
-            try:
-                self.edge.ask(context, question, made)
-            except GardenerError:
-                self.gardener.history.delete(context.id, made)  # nothing was asked in it
-                raise
-            self.desk.open(tab, made)
+            with tab.lock:
+                if tab.conversation:
+                    self.edge.ask(context, question, tab.conversation)
+                    return
+                made = self.gardener.history.start(context.id).id
+                try:
+                    self.edge.ask(context, question, made)
+                except GardenerError:
+                    self.gardener.history.delete(context.id, made)  # nothing was asked in it
+                    raise
+                self.desk.open(tab, made)
 
         try:
             await asyncio.to_thread(begin)
@@ -144,10 +148,11 @@ class Handlers:
             yield step
 
     def stop(self, tab: Tab, request: gr.Request) -> None:
-        if not tab.session:
-            self.desk.recall(tab, str(request.session_hash))
-        if tab.job not in ("", STARTING):
-            self.edge.jobs.cancel(tab.job)
+        with tab.lock:  # between a reading's beginning and its end it is not known which answer is shown
+            if not tab.session:
+                self.desk.recall(tab, str(request.session_hash))
+            if tab.job not in ("", STARTING):
+                self.edge.jobs.cancel(tab.job)
 
     def choose(self, name: str | None) -> None:
         active = self.gardener.registry.active()
@@ -168,9 +173,14 @@ class Handlers:
         if tab.project is None or doing is None:
             yield NOTHING
             return
+
+        def do() -> Updates | None:
+            with tab.lock:
+                return cast("Updates | None", doing(tab, argument, text))
+
         try:
             with acting("web"):
-                updates = await asyncio.to_thread(doing, tab, argument, text)
+                updates = await asyncio.to_thread(do)
         except GardenerError as error:
             yield {"notice": notice_html(error)}
             return
@@ -293,23 +303,28 @@ class Handlers:
 
     async def _show(self, tab: Tab, **more: Any) -> AsyncIterator[Updates]:
         """Reads the page's conversation anew, shows all of it and follows its running answer."""
-        job = await asyncio.to_thread(self.desk.refresh, tab)
-        yield {"source": gr.skip(), **await asyncio.to_thread(self._whole, tab, job), **more}
-        async for step in self._follow(tab, job):
-            yield step
+        while True:
+            job, transcript, turn, whole = await asyncio.to_thread(self._look, tab)
+            if tab.follower != turn:  # the page has turned to something else in the meantime, and shows that
+                yield {**NOTHING, **more}
+                return
+            yield {"source": gr.skip(), **whole, **more}
+            if tab.follower == turn:
+                yield settled({**whole, **more})
+            if job is None:
+                return
+            wanted = self.desk.wanted(tab, job, turn)
+            async for messages in frames(job, transcript, wanted):
+                yield {"chat": messages}
+            if not wanted():
+                return
+            more = {}
 
-    async def _follow(self, tab: Tab, job: Job | None) -> AsyncIterator[Updates]:
-        if job is None:
-            return
-        wanted = self.desk.wanted(tab, job)
-        async for messages in frames(job, tab.transcript, wanted):
-            yield {"chat": messages}
-        if wanted():
-            async for step in self._show(tab):
-                yield step
-        else:
-            # Gradio sends the last update once more when a handler ends; it must not be of what was left.
-            yield NOTHING
+    def _look(self, tab: Tab) -> tuple[Job | None, Transcript, int, Updates]:
+        """What the page shows now, all of one moment: other handlers of the page turn it on other threads."""
+        with tab.lock:
+            job = self.desk.refresh(tab)
+            return job, tab.transcript, tab.follower, self._whole(tab, job)
 
     def _whole(self, tab: Tab, job: Job | None) -> Updates:
         history, transcript = self.gardener.history, tab.transcript
@@ -317,7 +332,7 @@ class Handlers:
         updates: Updates = {
             "tab": tab,
             "key": key_html(tab),
-            "chat": gr.update(value=transcript.messages, placeholder=self.welcome()),
+            "chat": transcript.messages or gr.update(value=[], placeholder=self.welcome()),
             "listing": list_html(history, tab),
             "head": head_html(history, tab),
             "earlier": earlier_html(tab),
@@ -364,6 +379,20 @@ class Handlers:
         examples = "\n\n".join(f"[{example}](#ask)" for example in EXAMPLES)
         keys = "`/` jumps to the question, `Ctrl+P` to the projects, `Esc` stops an answer, `?` shows all keys."
         return f"## Ask about `{name}`\n\n{examples}\n\n{keys}"
+
+
+def settled(updates: Updates) -> Updates:
+    """What was shown by `gr.update`, once more as plain values.
+
+    The browser applies what the next step changes to the very object of this one, which may not have been shown by
+    then: when the next step says nothing about it, nothing is left of it. A plain value is replaced, not changed.
+    """
+    plain: Updates = {"send": "Ask", "halt": "Stop"}
+    if isinstance(updates["chat"], dict):
+        plain["chat"] = updates["chat"]["value"]
+    if "project" in updates:
+        plain["project"] = updates["project"]["value"]
+    return plain
 
 
 def place_from(link: dict[str, str]) -> tuple[str, int, int] | None:

@@ -30,6 +30,22 @@ TABS_REMEMBERED = 5_000
 """Open pages of which it is known what they show, less than a kilobyte each. Gradio forgets far sooner."""
 
 
+class TabLock:
+    """A lock among values that Gradio copies."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> TabLock:
+        return TabLock()
+
+
 @dataclass(slots=True)
 class Tab:
     """One open page. Changed in place by its own handlers only; a handler that follows an answer looks at it."""
@@ -53,6 +69,8 @@ class Tab:
     """Path and lines that lie open beside the conversation."""
     deleted: tuple[str, ...] = ()
     """Conversations that "Undo" brings back."""
+    lock: TabLock = field(default_factory=TabLock, compare=False)
+    """Held to turn the page to something else, and to read what it shows."""
     session: str = ""
     """Gradio's name for the page; "" until it was loaded, and when Gradio has forgotten what it knew of it."""
 
@@ -80,7 +98,8 @@ class Desk:
             self.turn_to_active(tab)
             return False
         for one in fields(Tab):
-            setattr(tab, one.name, getattr(known, one.name))
+            if one.name != "lock":
+                setattr(tab, one.name, getattr(known, one.name))
         tab.project = active
         shown = tab.key, tab.conversation_key, tab.list_key
         self.refresh(tab)
@@ -156,13 +175,13 @@ class Desk:
         """The answer that is being written in the page's conversation."""
         return next((job for job in self._answers(tab) if not job.over), None)
 
-    def wanted(self, tab: Tab, job: Job) -> Callable[[], bool]:
-        """Whether the page still shows the job's conversation, in the active project: nothing else may be shown."""
-        follower = tab.follower
+    def wanted(self, tab: Tab, job: Job, turn: int) -> Callable[[], bool]:
+        """Whether the page, which showed the job's conversation when its `follower` was `turn`, still does, in the
+        active project: nothing else may be shown."""
 
         def look() -> bool:
             active = self._edge.gardener.registry.active()
-            return tab.follower == follower and active is not None and active.id == job.project_id
+            return tab.follower == turn and active is not None and active.id == job.project_id
 
         return look
 

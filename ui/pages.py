@@ -19,6 +19,7 @@ import gradio as gr
 from gardener.audit import acting
 from gardener.errors import GardenerError, UsageError
 from ui.markup import notice, text
+from ui.presence import BREATH_SECONDS
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
@@ -27,8 +28,6 @@ log = logging.getLogger("gardener.ui")
 
 FOLLOW_SECONDS = 0.25
 """Between two looks at running work: progress moves, and the page's server does not notice."""
-BREATH_SECONDS = 5.0
-"""Gradio ends the handler of a page that was left, but only when it yields; until then it holds one of its places."""
 ACTOR_JS = """
 window.gardener = window.gardener || {};
 window.gardener.act = (what, fields) => trigger('act', { what, fields: Object.entries(fields) });

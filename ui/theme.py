@@ -113,6 +113,5 @@ def head(pages: Sequence[tuple[str, str]] = ()) -> str:
         # Not among Gradio's css, which it confines to its own container; the navigation lies outside.
         f"<style>{static_text('pages.css')}</style><style>{static_text('ask.css')}</style>"
         f"<script>window.gardenerPages = {json.dumps(listed)};</script>"
-        f"<script>{static_text('pages.js')}</script><script>{static_text('page.js')}</script>"
-        f"<script>{static_text('ask.js')}</script>"
+        + "".join(f"<script>{static_text(name)}</script>" for name in ("stream.js", "pages.js", "page.js", "ask.js"))
     )

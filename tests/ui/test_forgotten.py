@@ -64,7 +64,7 @@ def test_its_buttons_act(edge: Edge) -> None:
     tab = loaded(handlers)
     steps(handlers.ask("How is it lit?", tab, REQUEST))
     event: Any = gr.EventData(None, {"what": "delete", "argument": tab.conversation, "text": ""})
-    (step,) = steps(handlers.act(Tab(), event, REQUEST))
+    step, *_ = steps(handlers.act(Tab(), event, REQUEST))
     assert "Undo" in step["listing"]
     event = gr.EventData(None, {"what": "undelete", "argument": "", "text": ""})
     again = Tab()
@@ -74,7 +74,7 @@ def test_its_buttons_act(edge: Edge) -> None:
 
 def test_what_nobody_remembers_is_said_and_not_done(edge: Edge) -> None:
     asked = len(edge.jobs.find(kind="answer"))
-    (step,) = steps(Handlers(edge).ask("How is it lit?", Tab(), REQUEST))
+    step, *_ = steps(Handlers(edge).ask("How is it lit?", Tab(), REQUEST))
     assert FORGOTTEN in step["notice"] and "question" not in step
     assert len(edge.jobs.find(kind="answer")) == asked
 
@@ -84,7 +84,7 @@ def test_a_question_meant_for_another_project_is_not_asked_in_this_one(edge: Edg
     loaded(handlers)
     edge.gardener.switch("compass")
     asked = len(edge.jobs.find(kind="answer"))
-    (step,) = steps(handlers.ask("How is the lantern lit?", Tab(), REQUEST))
+    step, *_ = steps(handlers.ask("How is the lantern lit?", Tab(), REQUEST))
     assert FORGOTTEN in step["notice"] and step["tab"].project.name == "compass"
     assert len(edge.jobs.find(kind="answer")) == asked
     edge.gardener.switch("lantern")

@@ -146,27 +146,9 @@
     if (ready || !window.gardener || !window.gardener.act) return;
     ready = true;
     title(); watchParts();
-    window.gardener.follow();
-    if (document.hidden) leave();
     send("open", Object.fromEntries(new URLSearchParams(location.search)));
   }
   document.addEventListener("gardener-page", () => setTimeout(open, 0));
-
-  /* A tab that nobody looks at gives its stream up: six is all that a browser has for every tab of one server. */
-  const LEAVE_MS = 3000, APART_MS = 1000; /* a stream that is just being closed takes a new event with it */
-  let leaving = 0, left = 0;
-  function leave() {
-    clearTimeout(leaving);
-    leaving = setTimeout(() => { leaving = 0; left = Date.now(); window.gardener.rest(); }, LEAVE_MS);
-  }
-  function comeBack() {
-    clearTimeout(leaving);
-    if (!left) return;
-    leaving = setTimeout(() => { left = 0; window.gardener.follow(true); }, Math.max(0, left + APART_MS - Date.now()));
-  }
-  document.addEventListener("visibilitychange", () => {
-    if (ready) { if (document.hidden) leave(); else comeBack(); }
-  });
 
   /* How many issues are open stands beside Health on every page. */
   function badge(issues) {
@@ -185,7 +167,7 @@
   /* The heartbeat: work that begins anywhere is followed; another active project is shown. */
   document.addEventListener("gardener-pulse", (event) => {
     badge(event.detail.issues || {});
-    if (!ready || left) return;
+    if (!ready || !window.gardener.looking()) return;
     const now = event.detail.page + (event.detail.index ? event.detail.index.updated_at : "");
     if (key !== null && key !== now) window.gardener.follow();
     key = now;
