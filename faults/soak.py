@@ -1,6 +1,6 @@
 """`make soak`: an hour (`--minutes N`) of daily life with ten projects, a bad model server, and kill -9 all the time.
 
-In the first half the app is among the victims. In the second only commands are, so that its memory can be watched.
+At first the app is among the victims. In the last half, or 18 minutes, only commands are: its memory is watched.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ import psutil
 from faults.crowd import LOCKED
 from faults.garden import SECONDS, Done, Garden, Outcome, real_project, show, unclean
 from faults.servers import FAULTS
-from faults.soak_verdict import Acknowledged, Sample, growth, losses, too_little
+from faults.soak_verdict import LEAST_MINUTES, SETTLING_MINUTES, Acknowledged, Sample, growth, losses, too_little
 from tests.ollama_server import OllamaServer, ollama_server
 
 PACKAGES = ("starlette", "httpx", "anyio", "click", "uvicorn", "rich", "psutil", "apscheduler", "jinja2", "h11")
@@ -172,7 +172,7 @@ class Soak:
         self.pause(chance, 0, 1)
 
     def switch(self, chance: random.Random) -> None:
-        target = self.project(chance)
+        target = chance.choice([name for name in self.roots if name not in self.told.active] or list(self.roots))
         with self.step:
             self.told.active.add(target)
         if self.command("switch", "switch", target) is not None:
@@ -271,9 +271,10 @@ class Soak:
                 with self.step:
                     self.step.wait_for(self._enough)
             else:
-                self._wait(seconds / 2)
+                watched = max(seconds / 2, min(seconds * 0.75, (SETTLING_MINUTES + LEAST_MINUTES) * 60))
+                self._wait(seconds - watched)
                 self.spare_the_app.set()
-                self._wait(seconds / 2)
+                self._wait(watched)
         finally:
             self.over.set()
             with self.step:
