@@ -169,7 +169,7 @@ def show(title: str, outcomes: Sequence[Outcome], began: float) -> int:
         counts = ", ".join(f"{count} {name}" for name, count in outcome.counts.items())
         verdict = f"{len(outcome.broken)} BROKEN" if outcome.broken else "nothing lost"
         print(f"  {outcome.what:<{width}}  {outcome.tried:>5} tried  {verdict}  {counts}")
-        for line in outcome.broken[:5]:
+        for line in [*outcome.broken[:8], *outcome.broken[8:][-4:]]:
             print(f"      {line}")
     sys.stdout.flush()
     return int(any(outcome.broken for outcome in outcomes))

@@ -336,9 +336,15 @@ def main(arguments: list[str]) -> int:
             soak.run(args.minutes * 60)
             server.faults.clear()
             verdict = soak.verdict()
-        return show(f"Soak: {len(roots)} projects, {args.minutes:g} minutes (seed {args.seed})", verdict, began)
-    finally:
+        broken = show(f"Soak: {len(roots)} projects, {args.minutes:g} minutes (seed {args.seed})", verdict, began)
+    except BaseException:
         shutil.rmtree(work, ignore_errors=True)
+        raise
+    if broken:
+        print(f"What there was is kept in {work}", file=sys.stderr)
+    else:
+        shutil.rmtree(work, ignore_errors=True)
+    return broken
 
 
 if __name__ == "__main__":
