@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+import gc
+import os
+from datetime import timedelta
+
 import numpy as np
 import pytest
 
@@ -148,6 +152,21 @@ def test_many_rows_outside_the_index_of_words_are_folded_in(table: IndexTable, m
     assert table.compact_if_needed()
     assert table._open("chunks").index_stats("words_idx").num_unindexed_rows == 0
     assert len(found(table, "theta")) == 10 and table.count() == 33
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="only Linux tells which deleted files are open")
+def test_indexes_that_a_compaction_replaced_are_let_go(table: IndexTable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """LanceDB would keep all of them, with their files, until its cache has 6 GB."""
+    monkeypatch.setattr("gardener.index.table.RETENTION", timedelta(0))
+    reader = table.reader()
+    for number in range(3):
+        table.replace_files(["a.py"], [row("a.py", 1, f"edition{number}")])
+        table.compact_if_needed(force=True)
+        reader.refresh()
+        assert found(reader, f"edition{number}") == found(table, f"edition{number}") == ["a.py:1"]
+    gc.collect()
+    opened = [os.readlink(link.path) for link in os.scandir("/proc/self/fd") if os.path.islink(link.path)]
+    assert [name for name in opened if table.directory in name and name.endswith("(deleted)")] == []
 
 
 def test_a_table_is_built_beside_the_one_that_counts(tmp_path: object) -> None:
