@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import gc
 import os
-from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -155,9 +154,8 @@ def test_many_rows_outside_the_index_of_words_are_folded_in(table: IndexTable, m
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="only Linux tells which deleted files are open")
-def test_indexes_that_a_compaction_replaced_are_let_go(table: IndexTable, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_indexes_that_a_compaction_replaced_are_let_go(table: IndexTable) -> None:
     """LanceDB would keep all of them, with their files, until its cache has 6 GB."""
-    monkeypatch.setattr("gardener.index.table.RETENTION", timedelta(0))
     reader = table.reader()
     for number in range(3):
         table.replace_files(["a.py"], [row("a.py", 1, f"edition{number}")])
