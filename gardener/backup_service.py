@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from gardener.audit import record
 from gardener.backup import archive, encryption, partial, second, snapshot
@@ -17,7 +17,7 @@ from gardener.backup.retention import Candidate, Policy, to_delete
 from gardener.backup.schedule import Schedule, backup_due, drill_due
 from gardener.backup.store import Entry, Store
 from gardener.backup.verify import Depth, Trial, check_hashes, check_present, refuse_newer, trial
-from gardener.errors import ConfigError, PathNotFound
+from gardener.errors import BackupDamaged, ConfigError, PathNotFound
 from gardener.paths import Paths
 
 if TYPE_CHECKING:
@@ -26,6 +26,14 @@ if TYPE_CHECKING:
 _log = logging.getLogger("gardener.backup")
 
 __all__ = ["BackupService", "Drill", "Restored", "RestoredPart", "Trial"]
+
+
+class Due(NamedTuple):
+    """What is to be done now. `copy` says that the newest backup is not in the second place, which is there."""
+
+    backup: bool
+    drill: bool
+    copy: bool
 
 
 class BackupService:
@@ -98,7 +106,7 @@ class BackupService:
         With a `key` only its holder can read the file.
         """
         store = self.store
-        if not wanted and (project or not any(entry.good for entry in store.entries())):
+        if not wanted and (project or not any(entry.protects for entry in store.entries())):
             wanted = self.create(project).manifest.id
         with store.lock("gardener backup export"), snapshot.scratch_folder(self.paths) as scratch:
             entry = store.find(wanted)
@@ -141,9 +149,15 @@ class BackupService:
                 "No second folder for backups is set.",
                 next_step="gardener config set backup.second_folder /Volumes/DISK/gardener",
             )
-        entry = self.store.find(wanted)
-        written = second.copy(entry, target)
-        self._prune(target, dry_run=False)
+        store = self.store
+        entry = store.find(wanted)
+        try:
+            written = second.copy(entry, target)
+        except BackupDamaged as error:  # known from now on, so that another is made and this one is not read again
+            with store.lock("gardener backup copy"):
+                store.record_proof(entry.id, "hashes", [error.message])
+            raise
+        self._prune(target, dry_run=False, spared=entry.id)
         return entry, written
 
     def drill(self, wanted: str = "") -> Drill:
@@ -154,12 +168,17 @@ class BackupService:
         """Makes backups, thins them out and drills them as the settings say, once it is started."""
         return Schedule(self.paths, self._do_what_is_due)
 
-    def is_due(self) -> tuple[bool, bool]:
-        """Whether a backup is to be made now, and whether one is to be drilled; imports nothing heavy."""
+    def is_due(self) -> Due:
+        """Told from the backups that there are; imports nothing heavy."""
         settings, store = self._gardener.settings, self.store
         hours, days = settings.integer("backup.every_hours"), settings.integer("backup.drill_days")
         backup = os.path.exists(self.paths.state_db) and backup_due(store, hours * 3600, time.time())
-        return backup, drill_due(store, days * 86_400, time.time())
+        return Due(backup, drill_due(store, days * 86_400, time.time()), self._copy_due(store))
+
+    def _copy_due(self, store: Store) -> bool:
+        target = self.second
+        newest = next((entry for entry in store.entries() if entry.protects), None) if target else None
+        return target is not None and newest is not None and second.lacks(target, newest.id)
 
     def _do_what_is_due(self) -> None:
         if self.is_due()[0]:
@@ -167,23 +186,20 @@ class BackupService:
             _log.info("backup %s: %d files, %d new bytes", made.manifest.id, len(made.manifest.files), made.written)
             for entry in self.prune():
                 _log.info("backup %s was deleted under the retention policy", entry.id)
-            self._copy_if_connected()
-        if self.is_due()[1]:
-            done = self.drill()
-            if done.problems:
-                _log.error("the drill of backup %s failed: %s", done.id, "; ".join(done.problems[:5]))
-            else:
-                _log.info("the drill of backup %s went well", done.id)
-
-    def _copy_if_connected(self) -> None:
-        target = self.second
-        if target is None:
-            return
-        if not second.is_present(target.folder):
-            _log.warning("%s is not connected: the backup was not copied there", target.folder)
-            return
-        entry, written = self.copy()
-        _log.info("backup %s was copied to %s, %d new bytes", entry.id, target.folder, written)
+            target = self.second
+            if target and not second.is_present(target.folder):
+                _log.warning("%s is not connected: the backup is copied when it is", target.folder)
+        try:
+            if self.is_due().copy:
+                entry, written = self.copy()
+                _log.info("backup %s was copied to the second folder, %d new bytes", entry.id, written)
+        finally:  # a second disk that fails again and again puts no drill off
+            if self.is_due().drill:
+                done = self.drill()
+                if done.problems:
+                    _log.error("the drill of backup %s failed: %s", done.id, "; ".join(done.problems[:5]))
+                else:
+                    _log.info("the drill of backup %s went well", done.id)
 
     @property
     def _remote(self) -> bool:
@@ -204,7 +220,8 @@ class BackupService:
         """Deletes, or only tells, what the retention policy does not keep. Raises ConfigError for an empty policy."""
         return self._prune(self.store, dry_run=dry_run)
 
-    def _prune(self, store: Store, *, dry_run: bool) -> list[Entry]:
+    def _prune(self, store: Store, *, dry_run: bool, spared: str = "") -> list[Entry]:
+        """`spared` stays in any case: beside those of a home before this one, whose numbers were higher, it is old."""
         settings = self._gardener.settings
         policy = Policy(
             settings.integer("backup.keep_last"),
@@ -214,7 +231,7 @@ class BackupService:
         ).check()
         with store.lock("gardener backup prune"):
             entries = store.entries()
-            gone = set(to_delete([_candidate(entry) for entry in entries], policy))
+            gone = set(to_delete([_candidate(entry) for entry in entries], policy)) - {spared}
             if not dry_run and gone:
                 self._make_sure(store, entries, gone)
                 for backup_id in sorted(gone):
@@ -228,7 +245,7 @@ class BackupService:
 
     def _make_sure(self, store: Store, entries: list[Entry], gone: set[str]) -> None:
         """Looks at what will be relied on, before anything goes. Raises BackupDamaged."""
-        for entry in entries:
+        for entry in sorted(entries, key=lambda entry: entry.imported):
             if entry.id not in gone and entry.manifest and entry.manifest.kind == "home":
                 checked(store, entry)
                 return
@@ -237,6 +254,8 @@ class BackupService:
 def _candidate(entry: Entry) -> Candidate:
     found = entry.manifest
     group = "" if found is None or found.kind == "home" else found.projects[0].id if found.projects else "?"
+    if entry.imported:
+        group = f"imported {group}"  # it must not push out what was made here
     proven = bool(entry.proof and entry.proof["ok"] and entry.proof.get("depth") in ("hashes", "restore"))
     return Candidate(
         entry.id,

@@ -40,6 +40,7 @@ def all_checks(
     from gardener.health.app import app_checks, monitor_check
     from gardener.health.backups import backup_checks
     from gardener.health.builtin import builtin_checks
+    from gardener.health.database import aside_check
     from gardener.health.indexes import freshness_checks, index_checks, vectors_check
     from gardener.health.machine import Gauge, machine_checks
     from gardener.upgrade_service import upgrade_checks
@@ -57,7 +58,12 @@ def all_checks(
             lambda: _who_answers(gardener),
         ),
         *machine_checks(gardener.paths, settings, gauge or Gauge()),
-        *app_checks(once, __version__, lambda: settings().integer("server.port")),
+        *app_checks(
+            once,
+            __version__,
+            lambda: settings().integer("server.port"),
+            lambda: settings().is_set("server.port"),
+        ),
         *answer_checks(lambda: _state_if_there(gardener), settings),
         *index_checks(
             gardener.paths,
@@ -69,6 +75,7 @@ def all_checks(
         *freshness_checks(contexts, lambda context: gardener.index(context).compare().files, lambda: once().watching),
         vectors_check(contexts, lambda: _wanted(gardener), _made_by),
         monitor_check(lambda: _monitor(gardener, settings())),
+        aside_check(gardener.paths.health_db),
         *upgrade_checks(),
         *backup_checks(lambda: BackupService(gardener).store, settings, lambda: BackupService(gardener).second),
     ]
@@ -114,16 +121,19 @@ def _monitor(gardener: Gardener, settings: Settings) -> MonitorState:
 
     from gardener.health.app import MonitorState
     from gardener.health.database import HealthDatabase
-    from gardener.health.ledger import last_round, running_monitor
-    from gardener.service.manager import is_installed
+    from gardener.health.ledger import last_round, outdated_monitor, running_monitor
+    from gardener.service.manager import how_to_start_the_monitor, is_installed
 
+    pid = running_monitor(gardener.paths)
     last = last_round(HealthDatabase(gardener.paths.health_db))
     at = last.get("at") if last else None
     return MonitorState(
         is_installed(gardener.paths, "monitor"),
-        running_monitor(gardener.paths),
+        pid,
         time.time() - at if isinstance(at, float | int) else None,
         settings.integer("health.every_seconds"),
+        outdated_monitor(pid, last),
+        start=how_to_start_the_monitor(),
     )
 
 

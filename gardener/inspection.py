@@ -7,6 +7,7 @@ killed when it hangs, which a thread cannot.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -90,9 +91,7 @@ class Inspections:
             if self._closed.is_set():
                 raise GardenerError("The monitor is ending.")
             try:
-                process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-                )
+                process, lifeline = _start(command)
             except OSError as error:  # no memory or no process to be had: tried again at the next time
                 raise GardenerError(
                     f"The process that looks at the {task} could not be started: {error.strerror}.",
@@ -109,6 +108,7 @@ class Inspections:
         finally:
             process.kill()
             process.communicate()
+            os.close(lifeline)
             with self._lock:
                 self._running.discard(process)
         if process.returncode:
@@ -118,3 +118,19 @@ class Inspections:
                 next_step="gardener doctor",
             )
         return said
+
+
+def _start(command: list[str]) -> tuple[subprocess.Popen[bytes], int]:
+    """The process, and the end of a pipe to close when it is over: a kill of this one closes it, too."""
+    theirs, ours = os.pipe()
+    try:
+        process = subprocess.Popen(
+            [*command, str(theirs)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, pass_fds=(theirs,),
+        )  # fmt: skip
+        return process, ours
+    except BaseException:
+        os.close(ours)
+        raise
+    finally:
+        os.close(theirs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from gardener.errors import (
     ConfigError,
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from gardener.models.local_models import LocalModel
     from gardener.models.ollama_models import LoadedModel, OllamaModel, PullProgress
 
-LONGEST_NAME = 200
+Where = Literal["mlx", "ollama", "openai"]
+"""What has a model that is here: files on the disk, Ollama, or the OpenAI-compatible server."""
 
 
 class Machine:
@@ -154,11 +155,14 @@ def loaded_in_ollama(gardener: Gardener) -> tuple[list[LoadedModel], str]:
 
 
 def served(gardener: Gardener) -> tuple[Sequence[str], str]:
-    """The models of the OpenAI-compatible server, or why they are not known; nothing when none is configured."""
+    """The models of the OpenAI-compatible server, and what is wrong with it; nothing when none is configured."""
     if not gardener.settings.text("openai.url"):
         return (), ""
     try:
-        return [name for name in gardener.backends.get("openai").models() if is_name(name)], ""
+        backend = gardener.backends.get("openai")
+        names = [name for name in backend.models() if is_name(name)]
+        state = backend.readiness()  # it may have models, and not the one that is chosen
+        return names, "" if state.ok else state.reason
     except GardenerError as error:
         return (), error.message
 
@@ -194,32 +198,46 @@ def pull_into_ollama(
     return name
 
 
-def unknown_model(name: str, gardener: Gardener, next_step: str = "") -> ModelNotFound:
-    """No such model, with the names that are nearest to it, and `next_step` instead of looking at them."""
+def unknown_model(name: str, gardener: Gardener, next_step: str = "", verb: str = "check") -> ModelNotFound:
+    """No such model, with the names that are nearest to it. `verb` is what was to be done with it, of
+    `gardener models`; `next_step` stands instead of doing that with the nearest."""
     from gardener.models.catalog import nearest
+    from gardener.projects.names import shell_word
 
-    here = [model.name for model in mlx_folders(gardener)] + [model.name for model in in_ollama(gardener)[0]]
-    near = nearest(name, tuple(here))
-    hint = f" Did you mean {' or '.join(near)}?" if near else ""
-    return ModelNotFound(
-        f"There is no model {one_line(name, LONGEST_NAME)}, neither in the catalogue nor here.{hint}",
-        next_step=next_step or (f"gardener models check {near[0]}" if near else "gardener models recommend"),
-    )
+    offered, problem = served(gardener)
+    here = [
+        *(model.name for model in mlx_folders(gardener)),
+        *(model.name for model in in_ollama(gardener)[0]),
+        *offered,
+    ]
+    near = [each for each in nearest(name, tuple(here)) if each.lower() != name.lower()]
+    near.sort(key=lambda each: each not in here)
+    server = gardener.settings.text("openai.url")
+    said = f"There is no model {one_line(name, LONGEST_NAME)}, neither in the catalogue nor here"
+    said += f", nor at the server {one_line(server, LONGEST_NAME)}." if server else "."
+    if problem and not offered:
+        said += f" {problem}"
+    if near:
+        said += f" Did you mean {' or '.join(near)}?"
+        way = f"gardener models {verb if near[0] in here else 'check'} {shell_word(near[0])}"
+    else:
+        way = "gardener models list" if here else "gardener models recommend"
+    return ModelNotFound(said, next_step=next_step or way)
 
 
 class Found:
-    """One model that is here, and which runtime has it. `size` in bytes."""
+    """One model that is here, and which runtime has it. `size` in bytes, 0 when that is not known."""
 
-    def __init__(self, runtime: Runtime, name: str, size: int, local: LocalModel | None = None) -> None:
+    def __init__(self, runtime: Where, name: str, size: int, local: LocalModel | None = None) -> None:
         self.runtime = runtime
         self.name = name
         self.size = size
         self.local = local
 
 
-def find_here(name: str, gardener: Gardener, next_step: str = "") -> Found:
+def find_here(name: str, gardener: Gardener, next_step: str = "", verb: str = "check") -> Found:
     """The model that a person means, by any of its names. Raises ModelNotFound, also for one that is not here yet,
-    with `next_step` as the command to try where getting a model is not what was wanted.
+    with `next_step` as the command to try where getting a model is not what was wanted; `verb` as in unknown_model.
     """
     from gardener.models.catalog import find, names_of
     from gardener.models.local_models import local_models
@@ -238,12 +256,18 @@ def find_here(name: str, gardener: Gardener, next_step: str = "") -> Found:
     for each in ollama:
         if each.name.lower() in wanted or each.name.lower().removesuffix(":latest") in wanted:
             return Found("ollama", each.name, each.size)
+    offered, _ = served(gardener)
+    if name in offered:
+        return Found("openai", name, 0)
+    for served_name in offered:
+        if served_name.lower() in wanted:
+            return Found("openai", served_name, 0)
     if known is not None:
         asked = f" Ollama could not be asked: {problem}" if problem and gardener.settings.text("ollama.url") else ""
         raise ModelNotFound(
             f"{known[0].title} is not here.{asked}", next_step=next_step or f"gardener models pull {name}"
         )
-    raise unknown_model(name, gardener, next_step)
+    raise unknown_model(name, gardener, next_step, verb)
 
 
 def fit_of(found: Found, machine: Machine, *, here: bool = True) -> Fit | None:
@@ -260,7 +284,7 @@ def fit_of(found: Found, machine: Machine, *, here: bool = True) -> Fit | None:
             if found.local.folder is not None
             else None
         )  # fmt: skip
-    known = find(found.name) if here else None
+    known = find(found.name) if here and found.runtime == "ollama" else None
     return machine.fit(known[0], "ollama") if known is not None else None
 
 
@@ -287,10 +311,26 @@ def use_model(gardener: Gardener, name: str, project: str = "") -> Found:
 
     Raises ModelNotFound, ModelDamaged, or ModelTooLarge with the numbers; nothing was changed then.
     """
+    from gardener.models.catalog import find
+
+    try:
+        found = find_here(name, gardener, verb="use")
+    except ModelNotFound:
+        # A server need not list what it has; then any name may be one of its.
+        if find(name) or not gardener.settings.text("openai.url") or not is_name(name):
+            raise
+        if not gardener.backends.get("openai").readiness(name).ok:
+            raise
+        found = Found("openai", name, 0)
+    use_found(gardener, found, project, name)
+    return found
+
+
+def use_found(gardener: Gardener, found: Found, project: str = "", called: str = "") -> None:
+    """As `use_model`, of a model that was found already, under the name that it was `called` by."""
     from gardener.models import ollama_models
     from gardener.settings_edit import set_value
 
-    found = find_here(name, gardener)
     if found.runtime == "ollama" and not ollama_models.writes(ollama_url(gardener), found.name):
         raise ModelError(
             f"{found.name} only makes vectors and cannot answer. Nothing was changed.",
@@ -300,9 +340,8 @@ def use_model(gardener: Gardener, name: str, project: str = "") -> Found:
         raise ModelDamaged(found.local.problem, next_step="gardener models list")
     fit = fit_of(found, Machine(gardener), here=ollama_is_here(gardener))
     if fit is not None:
-        refuse_too_large(found.name, fit, "Nothing was changed.", f"gardener models check {name}")
+        refuse_too_large(found.name, fit, "Nothing was changed.", f"gardener models check {called or found.name}")
     if project:
         gardener.registry.configure(project, backend=found.runtime, model=found.name)
     else:
         set_value(gardener.paths, gardener.paths.config, f"{found.runtime}.model", found.name)
-    return found

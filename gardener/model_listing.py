@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from gardener.app import Gardener
-    from gardener.machine_models import Machine
+    from gardener.errors import GardenerError
+    from gardener.machine_models import Found, Machine
     from gardener.models.catalog import CatalogModel, Runtime
     from gardener.models.fit import Fit
 
@@ -75,7 +76,7 @@ def check_model(gardener: Gardener, machine: Machine, name: str, runtime: Runtim
 def _check_folder(gardener: Gardener, machine: Machine, name: str) -> Checked:
     import os
 
-    from gardener.machine_models import unknown_model
+    from gardener.machine_models import find_here
     from gardener.models.fit import fit_folder
     from gardener.models.model_folder import read_model_folder
     from gardener.paths import model_path
@@ -84,7 +85,7 @@ def _check_folder(gardener: Gardener, machine: Machine, name: str) -> Checked:
     if not os.path.isdir(path):
         path = model_path(name, gardener.paths.models)
     if not os.path.isdir(path):
-        raise unknown_model(name, gardener)
+        raise _runs_elsewhere(find_here(name, gardener), gardener)
     folder = read_model_folder(path)
     fit = fit_folder(
         folder, machine.hardware, has=machine.has, context=machine.context("mlx"), kv_bits=machine.kv_bits("mlx")
@@ -100,6 +101,31 @@ def _check_folder(gardener: Gardener, machine: Machine, name: str) -> Checked:
     }
     bits = f", {folder.bits} bits" if folder.bits else ""
     return Checked(entry, f"{folder.name} ({folder.model_type}{bits})", fit, folder.context_tokens)
+
+
+def _runs_elsewhere(found: Found, gardener: Gardener) -> GardenerError:
+    """Why what a model needs cannot be told, though it is here."""
+    from gardener.errors import ModelDamaged, ModelError
+    from gardener.machine_models import LONGEST_NAME
+    from gardener.models.inert import one_line
+    from gardener.projects.names import shell_word
+    from gardener.sizes import size
+
+    if found.local is not None:  # a folder elsewhere, by its name alone
+        return ModelDamaged(
+            found.local.problem or f"{found.local.path} is not there.", next_step="gardener models list"
+        )
+    name = one_line(found.name, LONGEST_NAME)
+    use = f"gardener models use {shell_word(found.name)}"
+    if found.runtime == "openai":
+        server = one_line(gardener.settings.text("openai.url"), LONGEST_NAME)
+        return ModelError(
+            f"{name} runs at the server {server}, so what it needs there is not known here.", next_step=use
+        )
+    weights = f" Its files are {size(found.size)}; it needs somewhat more." if found.size else ""
+    return ModelError(
+        f"{name} is in Ollama and not in the catalogue, so what it needs is not known.{weights}", next_step=use
+    )
 
 
 def models_here(gardener: Gardener) -> tuple[list[dict[str, Any]], dict[str, str]]:

@@ -64,7 +64,7 @@ class Monitor:
         self._app = app
         self._figures = figures
         self._watcher = SettingsWatcher(good_settings(gardener))
-        self.database = HealthDatabase(gardener.paths.health_db)
+        self.database = HealthDatabase(gardener.paths.health_db, begins_anew=True)
         self._lock = monitor_lock(gardener.paths)
         self._stop = threading.Event()
         self._rounds = Rounds()
@@ -105,6 +105,8 @@ class Monitor:
         """One round, taken into the books and its alerts sent. Raises GardenerError when health.db cannot be had."""
         self._watcher.poll()
         settings = self._watcher.current
+        with self.database.read():
+            pass  # one that cannot be used is put aside before a check, too, stumbles over it
         made = self._rounds.make(self._checks())
         rule = Rule(settings.integer("health.open_after"), settings.integer("health.close_after"))
         least = settings.text("health.alerts")

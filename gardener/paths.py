@@ -141,7 +141,11 @@ def ensure_directory(path: str) -> str:
                 os.mkdir(folder, DIRECTORY_MODE)
             except FileExistsError:
                 if not os.path.isdir(folder):
-                    raise
+                    raise PermissionProblem(
+                        f"{folder} is a file, and Gardener needs a folder there. Move it, or choose another data "
+                        "folder with --home DIR.",
+                        next_step=f'ls -l "{folder}"',
+                    ) from None
         if os.stat(path).st_mode & 0o777 != DIRECTORY_MODE:
             os.chmod(path, DIRECTORY_MODE)
     except OSError as error:

@@ -25,7 +25,8 @@ ProblemKind = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """A run of whole lines of one file. The chunks of a file cover every line of it exactly once, in order."""
+    """A run of whole lines of one file. The chunks of a file cover every line that holds something
+    exactly once, in order; none is of whitespace alone."""
 
     path: str
     start_line: int

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from gardener.audit import record
 from gardener.backup import snapshot
 from gardener.backup.restore import undo
 from gardener.backup.store import Entry, Store
@@ -45,9 +46,10 @@ _STEP: dict[Phase, str] = {
     "stopping": "Ending the app and saving its state …",
     "flipping": "Putting it in force …",
     "proving": "Proving it on the live data …",
-    "restoring": "Putting the state from before back …",
-    "returning": "Putting the version from before back …",
+    "restoring": "Restoring backup {backup}, and carrying over into it what was made since, conversations too …",
+    "returning": "Putting version {old} back in force …",
 }
+_DATA_STAYS = "The data stays as it is, with what was made since, conversations too …"
 
 
 class UpgradeService:
@@ -210,6 +212,7 @@ class UpgradeService:
         if installation.find(now.old) is None:
             installation = installation.with_version(Version(now.old, 0.0, "ready"))
         self.program.write(installation.with_version(entry)._replace(previous=now.old))
+        record(self.paths.logs, "program.upgraded", version=now.new, before=now.old, backup=now.backup)
         self._control.say_upgrading(False)
         journals.remove(self.program)
         return self.program.prune(self._keep)
@@ -222,6 +225,7 @@ class UpgradeService:
         if now.app is not None and now.phase in ("stopping", "flipping"):
             self._control.start(now.app)
         self._forget_new(now)
+        record(self.paths.logs, "program.upgrade_undone", version=now.new, in_force=now.old, phase=now.phase)
         journals.remove(self.program)
 
     def _forget_new(self, now: Journal) -> None:
@@ -234,9 +238,10 @@ class UpgradeService:
     def _return(self, now: Journal, commands: Commands) -> None:
         """After the flip: the version before comes back, and the state if this version cannot read it any more."""
         self._tell(f"{now.new} did not hold: {now.problem}")
-        now = self._step(now, "restoring")
+        restores = bool(now.backup) and schema_of(self.paths.state_db) > now.schema
+        now = self._step(now, "restoring", "" if restores else _DATA_STAYS)
         self._control.stop(force=True)
-        if now.backup and schema_of(self.paths.state_db) > now.schema:
+        if restores:
             self._restore_by(now.old, now.backup, commands)
         now = self._step(now, "returning")
         self.program.flip(now.old)
@@ -244,6 +249,7 @@ class UpgradeService:
             self._control.start(now.app)
         self._control.say_upgrading(False)
         self._forget_new(now)
+        record(self.paths.logs, "program.upgrade_undone", version=now.new, in_force=now.old, reason=now.problem)
         journals.remove(self.program)
 
     def _restore_by(self, version: str, backup: str, commands: Commands) -> dict[str, Any]:
@@ -331,8 +337,7 @@ class UpgradeService:
         if not schema or schema_of(self.paths.state_db) <= schema:
             return current, previous, ""
         entries = self._store.entries()
-        fitting = [one for one in entries if one.good and one.manifest and one.manifest.kind == "home"
-                   and one.manifest.state_schema == schema]  # fmt: skip
+        fitting = [one for one in entries if one.protects and one.manifest and one.manifest.state_schema == schema]
         exact = [one for one in fitting if taken_over and one.id == taken_over.backup]
         if not fitting:
             raise ConflictError(
@@ -366,8 +371,9 @@ class UpgradeService:
         try:
             if now.phase == "stopping":
                 self._save()  # the newer state once more, besides the folder in which it is kept
-            now = self._step(now, "restoring")
-            if now.backup and schema_of(self.paths.state_db) >= now.schema:
+            restores = bool(now.backup) and schema_of(self.paths.state_db) >= now.schema
+            now = self._step(now, "restoring", "" if restores else _DATA_STAYS)
+            if restores:
                 restored = self._restore_by(now.new, now.backup, commands)
             now = self._step(now, "flipping")
             self.program.flip(now.new)
@@ -381,9 +387,12 @@ class UpgradeService:
             if now.app:
                 self._control.start(now.app)
             self._control.say_upgrading(False)
+            record(self.paths.logs, "program.rollback_undone", version=now.new, in_force=now.old, reason=error.message)
             journals.remove(self.program)
             raise self._failed(now, error) from error
         self.program.write(self.program.read()._replace(previous=now.old))
+        restored_from = now.backup if restored else ""
+        record(self.paths.logs, "program.rolled_back", version=now.new, before=now.old, restored=restored_from)
         self._control.say_upgrading(False)
         journals.remove(self.program)
         return RolledBack(
@@ -397,8 +406,8 @@ class UpgradeService:
         """On the disk of the home, and not part of any backup."""
         return os.path.join(ensure_directory(self.paths.run), "upgrade-trial")
 
-    def _step(self, now: Journal, phase: Phase) -> Journal:
-        self._tell(_STEP[phase])
+    def _step(self, now: Journal, phase: Phase, say: str = "") -> Journal:
+        self._tell(say or _STEP[phase].format(backup=now.backup, old=now.old))
         return journals.write(self.program, now._replace(phase=phase))
 
     def _log_path(self) -> str:

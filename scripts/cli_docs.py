@@ -160,18 +160,7 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only say whether the page is up to date")
-    if parser.parse_args().check:
-        with open(TARGET, encoding="utf-8") as handle:
-            same = handle.read() == cli_page()
-        print("up to date" if same else f"{TARGET} is out of date: run python {__file__}")
-        return 0 if same else 1
-    with open(TARGET, "w", encoding="utf-8") as handle:
-        handle.write(cli_page())
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    from generated_page import main
+
+    sys.exit(main(TARGET, cli_page, __doc__))

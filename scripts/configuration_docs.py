@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 
@@ -91,18 +90,7 @@ def _row(setting: Setting) -> str:
     return "| " + " | ".join(cells) + " |\n"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="only say whether the page is up to date")
-    if parser.parse_args().check:
-        with open(TARGET, encoding="utf-8") as handle:
-            same = handle.read() == configuration_page()
-        print("up to date" if same else f"{TARGET} is out of date: run python {__file__}")
-        return 0 if same else 1
-    with open(TARGET, "w", encoding="utf-8") as handle:
-        handle.write(configuration_page())
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    from generated_page import main
+
+    sys.exit(main(TARGET, configuration_page, __doc__))

@@ -73,7 +73,11 @@ def _app(base: Path, folders: Sequence[str]) -> Iterator[RunningApp]:
         for folder in folders:
             clone = base / "code" / ("gardener" if Path(folder) == ROOT else Path(folder).name)
             subprocess.run(["git", "clone", "-q", folder, str(clone)], check=True)
-            gardener.update_index(gardener.registry.add(str(clone)))
+            context = gardener.registry.add(str(clone))
+            gardener.update_index(context)
+            left = gardener.embed(context).remaining  # else the pages show an index that is still being made
+            if left:
+                sys.exit(f"{left} vectors of {context.name} are missing.")
     command = [sys.executable, "-m", "gardener.cli.main", "--home", str(home), "serve", "--port", "0"]
     process = subprocess.Popen(command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)})
     try:
@@ -113,6 +117,9 @@ def _shoot(browser: Browser, client: AppClient, address: str, scheme: str, size:
     page = _opened(browser, client, scheme, size)
     page.goto(address)
     page.wait_for_selector("#page-main .html-container :is(section, ul, ol, .empty), #chat .facts", timeout=60_000)
+    if page.locator("#chat").count() and size[0] > 900:
+        page.click("#sources [data-cite]")
+        page.wait_for_selector("#source tr.cited")
     page.wait_for_timeout(1_000)  # the heartbeat never lets the network be idle
     page.evaluate("document.activeElement && document.activeElement.blur()")
     page.screenshot(path=target)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -128,10 +131,46 @@ def test_a_look_that_cannot_even_begin_is_told_and_tried_again(home: Path, monke
         looks.backups()
 
 
+def test_what_it_has_started_ends_with_it_even_by_a_kill(home: Path, tmp_path: Path) -> None:
+    told = tmp_path / "told"
+    os.mkfifo(told)
+    child = tmp_path / "child"
+    child.write_text(
+        f"""#!{sys.executable}
+import sys, threading
+from gardener.lifeline import end_with_parent
+assert sys.argv[1:5] == ["-m", "gardener.cli.inspection", "backups", {str(home)!r}]
+end_with_parent(int(sys.argv[5]))
+said = open({str(told)!r}, "w")
+said.write("alive")
+said.flush()
+threading.Event().wait()
+"""
+    )
+    child.chmod(0o700)
+    started = f"""
+import sys
+from gardener.inspection import Inspections
+from gardener.paths import Paths
+sys.executable = {str(child)!r}
+Inspections(Paths({str(home)!r})).backups()
+"""
+    monitor = subprocess.Popen([sys.executable, "-c", started])
+    try:
+        heard = os.open(told, os.O_RDONLY | os.O_NONBLOCK)
+        assert select.select([heard], [], [], 60)[0] and os.read(heard, 10) == b"alive"
+        monitor.kill()
+        assert select.select([heard], [], [], 60)[0] and os.read(heard, 10) == b""  # its end is that of the child
+        os.close(heard)
+    finally:
+        monitor.kill()
+        monitor.wait()
+
+
 def test_it_makes_the_backups_while_nobody_else_keeps_the_schedule(home: Path, project: Path) -> None:
     with Gardener(str(home)) as gardener:
         service = BackupService(gardener)
-        assert service.is_due() == (True, False)
+        assert service.is_due() == (True, False, False)
         monitor = Monitor(gardener, lambda: ask_app(gardener.paths))
         monitor._inspections.backups()
         assert service.is_due()[0] is False and len(service.store.entries()) == 1
@@ -146,11 +185,13 @@ def test_a_state_that_cannot_be_read_stops_no_round(home: Path, project: Path) -
     (home / "state.db").write_bytes(b"rubbish" * 2000)
     for end in ("-wal", "-shm"):
         (home / f"state.db{end}").unlink(missing_ok=True)
+    with closing(sqlite3.connect(home / "health.db")) as database:
+        database.execute("PRAGMA user_version = 65537")
     with Gardener(str(home)) as gardener:
         monitor = Monitor(gardener, lambda: ask_app(gardener.paths))
         monitor.look()
         kinds = {issue.kind for issue in monitor.database.open_issues()}
-    assert "state-damaged" in kinds
+    assert kinds >= {"state-damaged", "health-damaged"} and "state-newer" not in kinds
     assert last_round(HealthDatabase(str(home / "health.db"))) is not None
 
 

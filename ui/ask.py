@@ -101,7 +101,8 @@ def _layout(handlers: Handlers) -> dict[str, Any]:
         _html('<div id="index-chip" role="status"></div>', "index-line")
         _html(
             '<div class="acts"><button type="button" id="list-toggle" aria-expanded="false">Conversations</button>'
-            '<button type="button" id="anew" data-act="new" data-argument="">New conversation</button></div>',
+            '<button type="button" id="anew" data-act="new" data-argument="">New conversation</button>'
+            '<button type="button" id="sources-toggle" aria-expanded="true">Sources</button></div>',
             "top-acts",
         )
     with gr.Row(elem_id="desk"):
@@ -136,6 +137,7 @@ def _layout(handlers: Handlers) -> dict[str, Any]:
                 )
                 parts["send"] = gr.Button("Ask", variant="primary", elem_id="send", scale=0, min_width=84)
                 parts["halt"] = gr.Button("Stop", variant="stop", elem_id="stop", scale=0, min_width=84, visible=False)
+            _html('<button type="button" id="model-choice" aria-haspopup="dialog" hidden></button>', "model-row")
         with gr.Column(scale=2, min_width=320, elem_id="reading"):
             _html("<h2>Sources</h2>", "reading-head")
             parts["sources"] = _html(citations_html([], 0), "sources")

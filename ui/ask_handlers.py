@@ -22,7 +22,7 @@ from ui.conversation_list import earlier_html, head_html, kin_ids, list_html
 from ui.desk import SHOWN_MESSAGES, Desk, Tab
 from ui.live import frames
 from ui.markup import text
-from ui.source import citations_html, source_html
+from ui.source import AROUND, MORE, citations_html, room_for_more, source_html
 
 if TYPE_CHECKING:
     from gardener.server.edge import Edge
@@ -296,6 +296,7 @@ class Handlers:
             yield NOTHING
             return
         tab.place = (str(chosen["path"]), int(chosen["start_line"]), int(chosen["end_line"]))
+        tab.around = (AROUND, AROUND)
         shown = await asyncio.to_thread(source_html, self.gardener, tab.project, chosen)
         yield {"sources": citations_html(citations, turn, n), "source": shown, "key": key_html(tab)}
 
@@ -308,9 +309,10 @@ class Handlers:
             if tab.follower != turn:  # the page has turned to something else in the meantime, and shows that
                 yield {**NOTHING, **more}
                 return
+            after = settled({**whole, **more})  # before: Gradio takes the values out of the updates that it is given
             yield {"source": gr.skip(), **whole, **more}
             if tab.follower == turn:
-                yield settled({**whole, **more})
+                yield after
             if job is None:
                 return
             wanted = self.desk.wanted(tab, job, turn)
@@ -341,16 +343,37 @@ class Handlers:
             "halt": gr.update(visible=job is not None),
             "notice": "",
         }
-        if tab.place is not None and tab.project is not None:
-            path, start, end = tab.place
-            cited = _as_cited(transcript.turns, tab.place)
-            try:
-                updates["source"] = source_html(
-                    self.gardener, tab.project, cited or {"path": path, "start_line": start, "end_line": end}
-                )
-            except GardenerError as error:  # an address may name anything
-                updates["source"] = notice_html(error)
+        if tab.place is not None:
+            updates["source"] = self._source(tab)
         return updates
+
+    def _source(self, tab: Tab) -> str:
+        if tab.place is None or tab.project is None:
+            return ""
+        path, start, end = tab.place
+        cited = _as_cited(tab.transcript.turns, tab.place) or {"path": path, "start_line": start, "end_line": end}
+        try:
+            return source_html(self.gardener, tab.project, cited, tab.around)
+        except GardenerError as error:  # an address may name anything
+            return notice_html(error)
+
+    def _do_more(self, tab: Tab, side: str, _: str) -> Updates:
+        """More of the open file, above or below what is shown."""
+        above, below = tab.around
+        start, end = tab.place[1:] if tab.place else (1, 1)
+        more = min(MORE, room_for_more(start, end, tab.around))
+        tab.around = (above + more, below) if side == "above" else (above, below + more)
+        return {"source": self._source(tab)}
+
+    def _do_shut(self, tab: Tab, _: str, __: str) -> Updates:
+        """The open file is closed."""
+        tab.place = None
+        turns = tab.transcript.turns
+        return {
+            "source": "",
+            "sources": citations_html(turns[-1] if turns else [], len(turns) - 1),
+            "key": key_html(tab),
+        }
 
     def _chooser(self) -> Any:
         active = self.gardener.registry.active()

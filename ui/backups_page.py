@@ -102,6 +102,7 @@ def _row(entry: Entry) -> list[str]:
     if found is None:
         return [text(entry.id), badge("cannot be read", "bad") + f" {text(entry.problem)}", "", "", "", "", ""]
     of = "everything" if found.kind == "home" else f"project {found.projects[0].name}"
+    of = f"{of}, imported" if found.imported else of
     prove = button("Prove", "prove", backup=entry.id, name=f"Prove {entry.id}")
     return [
         f"<code>{text(entry.id)}</code>",

@@ -26,19 +26,13 @@ def list_html(history: History, tab: Tab) -> str:
     if tab.project is None:
         return ""
     found = search(history, tab.project.id, tab.query) if tab.query.strip() else together(history, tab.project.id)
-    undo = ""
-    if tab.deleted:
-        undo = (
-            '<p class="undo" role="status">Deleted. '
-            f'<button type="button" data-act="undelete" data-argument="{text(tab.deleted[0])}">Undo</button></p>'
-        )
     if not found:
         what = "No conversation has these words." if tab.query.strip() else "No conversations yet."
-        return f'{undo}<p class="quiet">{what}</p>'
+        return f'<p class="quiet">{what}</p>'
     ids = {one.id for one, _ in found}
     items = "".join(_item(one, len(kin), tab.conversation in kin) for one, kin in found)
     more = f'<p class="quiet">The last {LISTED} are listed; search finds older ones.</p>' if len(ids) >= LISTED else ""
-    return f'{undo}<ol class="conversations">{items}</ol>{more}'
+    return f'<ol class="conversations">{items}</ol>{more}'
 
 
 def together(history: History, project_id: str) -> list[tuple[Conversation, Sequence[str]]]:
@@ -74,9 +68,15 @@ def search(history: History, project_id: str, query: str) -> list[tuple[Conversa
 
 
 def head_html(history: History, tab: Tab) -> str:
-    """The open conversation's title and what can be done with it."""
+    """The open conversation's title and what can be done with it; above it, what was deleted can be brought back."""
+    undo = ""
+    if tab.deleted:
+        undo = (
+            '<p class="undo" role="status">Deleted. '
+            f'<button type="button" data-act="undelete" data-argument="{text(tab.deleted[0])}">Undo</button></p>'
+        )
     if tab.project is None or not tab.conversation:
-        return f"<h2>{text(UNTITLED)}</h2>"
+        return f"{undo}<h2>{text(UNTITLED)}</h2>"
     title = history.find(tab.project.id, tab.conversation).title
     buttons = "".join(
         f'<button type="button" data-act="{what}" data-argument="{text(tab.conversation)}">{name}</button>'
@@ -87,7 +87,7 @@ def head_html(history: History, tab: Tab) -> str:
             ("delete", "Delete"),
         )
     )
-    return f'<h2 title="{text(title)}">{text(title)}</h2><div class="acts">{buttons}</div>'
+    return f'{undo}<h2 title="{text(title)}">{text(title)}</h2><div class="acts">{buttons}</div>'
 
 
 def earlier_html(tab: Tab) -> str:

@@ -17,6 +17,7 @@ from gardener.projects import branches
 from gardener.secret_patterns import redact_text
 from gardener.server.conversation_key import conversation_key, conversations_key
 from gardener.server.json_api import page_key
+from ui.source import AROUND
 from ui.transcript import Transcript, question_acts, transcript_of
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Tab:
     """What the list of conversations is searched for."""
     place: tuple[str, int, int] | None = None
     """Path and lines that lie open beside the conversation."""
+    around: tuple[int, int] = (AROUND, AROUND)
+    """Lines that are shown above and below them."""
     deleted: tuple[str, ...] = ()
     """Conversations that "Undo" brings back."""
     lock: TabLock = field(default_factory=TabLock, compare=False)
@@ -154,21 +157,23 @@ class Desk:
 
     def _refresh(self, tab: Tab) -> Job | None:
         tab.follower += 1
-        tab.transcript, tab.job = Transcript(), ""
+        tab.transcript = Transcript()
         tab.key = page_key(self._edge)
         if tab.project is None:
+            tab.job = ""
             return None
         # The keys first: what changes from here on is noticed by the next pulse.
         tab.list_key = conversations_key(self._edge.gardener, tab.project.id)
         tab.conversation_key = conversation_key(self._edge, tab.project.id, tab.conversation)
         job = self.running(tab)
+        tab.job = job.id if job else ""  # never without it meanwhile: a second Enter would ask once more
         try:
             tab.transcript = self.transcript(tab, job)
         except ConversationNotFound:
+            tab.job = ""
             self.open(tab, "")
             tab.conversation_key = conversation_key(self._edge, tab.project.id, "")
             return None
-        tab.job = job.id if job else ""
         return job
 
     def running(self, tab: Tab) -> Job | None:

@@ -6,7 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from gardener.errors import GardenerError, UsageError
-from gardener.health.issues import Issue, acknowledge, snooze
+from gardener.health.issues import Issue, acknowledge, snooze, snoozed
+from gardener.service.manager import how_to_start_the_monitor
 from ui.markup import ago, badge, button, notice, section, text
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def issues_html(view: HealthView) -> str:
     if known["monitor"]["pid"] is None:
         watched = (
             "<p>No monitor runs, so nothing is noticed by itself and no alerts are sent. What helps: "
-            "<code>gardener service install</code></p>"
+            f"<code>{text(how_to_start_the_monitor())}</code></p>"
         )
     else:
         watched = ""
@@ -39,7 +40,6 @@ def issues_html(view: HealthView) -> str:
     silent = "".join(
         f"<p>{badge('maintenance')} No alerts until {_clock(window['ends'])}. {text(window['reason'])}</p>"
         for window in known["maintenance"]
-        if window["begins"] <= time.time()
     )
     items = "".join(_item(issue) for issue in issues)
     body = f'<ul class="findings issues">{items}</ul>' if items else "<p>Nothing is open.</p>"
@@ -58,8 +58,8 @@ def act_on_issue(view: HealthView, what: str, fields: Fields) -> str:
         hours = fields.get("hours", "")
         if hours not in SNOOZES:
             raise UsageError("For how long?", next_step="gardener health snooze 1 4h")
-        until = time.time() + int(hours) * 3_600
-        issue = view.database.change(int(number), lambda found: snooze(found, until))
+        now = time.time()
+        issue = view.database.change(int(number), lambda found: snooze(found, now, now + int(hours) * 3_600))
         said = f"{issue.label}: silent for {SNOOZES[hours]}."
     view.forget()
     return notice(said)
@@ -93,7 +93,7 @@ def _item(issue: Issue) -> str:
 def _silence(issue: Issue) -> str:
     if issue.acknowledged:
         return f'<p class="fix quiet">Acknowledged {ago(issue.acknowledged_at)}.</p>'
-    if issue.snoozed_until > time.time():
+    if snoozed(issue, time.time()):
         return f'<p class="fix quiet">Silent until {_clock(issue.snoozed_until)}.</p>'
     about = f"issue {issue.id}: {issue.label}"
     acknowledged = button("I know", "acknowledge", name=f"I know of {about}", issue=issue.id)

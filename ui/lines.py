@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 AROUND = 60
 """Lines shown above and below those that were asked for."""
-COLOURED_FROM = 400
+COLOURED_FROM = 4_000
 """Lines above those shown from which colouring starts, to know of a long comment or string."""
 MOST_LINES = 2_000
 """That can be asked for in one page."""

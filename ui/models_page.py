@@ -21,6 +21,7 @@ from gardener.machine_models import (
 )
 from gardener.models.adapters import AdapterStore
 from gardener.models.download import command
+from gardener.project_adapters import remove_adapter, use_adapter
 from ui.job_view import job_html
 from ui.markup import badge, button, count, empty, facts, notice, section, size, table, text
 from ui.pages import Fields, Shown
@@ -91,13 +92,17 @@ class ModelsPage:
                 self._edge.jobs.cancel(fields["job"])
                 said = notice("Asked it to stop. Ollama keeps what has come and goes on from there next time.")
             case "adapter":
-                context = registry.get(fields["project"])
-                AdapterStore(context.home).ref(fields["adapter"])  # every byte is compared before it is chosen
-                registry.configure(context.id, adapter=fields["adapter"])
+                context = use_adapter(
+                    self._gardener, registry.get(fields["project"]), fields["adapter"],
+                    even_if_worse=fields.get("worse", "") == "yes",
+                )  # fmt: skip
                 said = notice(f"{context.name} uses the adapter {fields['adapter']} from its next answer on.")
             case "adapteroff":
                 context = registry.configure(fields["project"], adapter="")
                 said = notice(f"{context.name} uses the base model alone; its adapters are kept.")
+            case "adaptergone":
+                remove_adapter(registry.get(fields["project"]), fields["adapter"])
+                said = notice(f"The adapter {fields['adapter']} is gone for good.")
             case _:
                 raise UsageError(f"This page cannot do {what!r}.", next_step="gardener help models")
         yield Shown(said, main=self._main())
@@ -204,13 +209,19 @@ class ModelsPage:
                 [
                     f"<code>{text(each.name)}</code>{_used(self._gardener, each, active)}",
                     text(each.runtime),
-                    size(each.size),
+                    size(each.size) if each.size else "unknown",
                     text(problem) if problem else _fit(fit),
                     self._use_buttons(each.name, active),
                 ]
             )
         rows += [
-            [f"<code>{text(name)}</code>", "openai", "—", '<span class="quiet">runs elsewhere</span>', ""]
+            [
+                f"<code>{text(name)}</code>{_used(self._gardener, Found('openai', name, 0), active)}",
+                "openai",
+                "—",
+                '<span class="quiet">runs elsewhere</span>',
+                self._use_buttons(name, active),
+            ]
             for name in offered
         ]
         listed = (
@@ -284,6 +295,8 @@ class ModelsPage:
         ]
 
     def _adapters(self, context: ProjectContext) -> str:
+        from gardener.training.evaluate import is_worse
+
         found = AdapterStore(context.home).list()
         if not found:
             return section(
@@ -293,21 +306,16 @@ class ModelsPage:
             )
         rows = []
         for entry in found:
-            name = str(entry["name"])
+            name, problem = str(entry["name"]), str(entry["problem"])
             on = name == context.adapter
-            action = (
-                button("Turn off", "adapteroff", project=context.id, name=f"Turn off {name}")
-                if on
-                else button("Use", "adapter", project=context.id, adapter=name, name=f"Use {name}")
-            )
-            state = badge("in use", "good") if on else ""
-            problem = str(entry["problem"])
+            worse = not problem and is_worse(entry)
+            state = badge(problem, "bad") if problem else badge("worse than the base", "warn") if worse else "whole"
             rows.append(
                 [
-                    f"<code>{text(name)}</code> {state}",
+                    f"<code>{text(name)}</code> {badge('in use', 'good') if on else ''}",
                     text(entry.get("base_name") or entry.get("base") or ""),
-                    badge(problem, "bad") if problem else "whole",
-                    "" if problem and not on else action,
+                    state,
+                    _adapter_buttons(context, name, on=on, fit=not problem, worse=worse),
                 ]
             )
         return section(
@@ -323,6 +331,20 @@ class ModelsPage:
             '<span class="quiet">Ollama downloads it from its library: '
             "the one thing here that leaves this machine.</span></form>"
         )
+
+
+def _adapter_buttons(context: ProjectContext, name: str, *, on: bool, fit: bool, worse: bool) -> str:
+    chosen = {"project": context.id, "adapter": name}
+    if on:
+        return button("Turn off", "adapteroff", project=context.id, name=f"Turn off {name}")
+    use = button("Use", "adapter", name=f"Use {name}", **chosen) if fit else ""
+    if worse:
+        doubt = f"{name} did worse than its base on files that it had not seen. Use it all the same?"
+        use = button("Use anyway", "adapter", name=f"Use {name} anyway", confirm=doubt, worse="yes", **chosen)
+    return use + button(
+        "Delete for good", "adaptergone", look="danger", name=f"Delete {name} for good",
+        confirm=f"Delete the adapter {name} of {context.name} for good?", **chosen,
+    )  # fmt: skip
 
 
 def _level(level: str) -> str:

@@ -41,7 +41,7 @@ SESSIONS_KEPT = 300
 """Pages whose state Gradio holds, a quarter of a megabyte each; it makes one with every load and ends none itself."""
 
 
-_STAY = """<script>addEventListener("beforeunload", (event) => event.stopImmediatePropagation());</script>"""
+_STAY = """addEventListener("beforeunload", (event) => event.stopImmediatePropagation());"""
 """Gradio closes its streams when the browser asks to leave, also for a link into an editor, which leaves nothing: what
 the page was following is lost; and it logs each as an error. When a page really goes, the browser closes them itself.
 Listeners of the window run in the order of their making: this one must be there before Gradio's own script is."""
@@ -86,7 +86,7 @@ def mount(app: FastAPI, edge: Edge) -> FastAPI:
 def _mount(gr: Any, app: FastAPI, demo: Any, edge: Edge, pages: Sequence[Page]) -> None:
     from ui.theme import head, static_text, theme
 
-    _stay_connected()
+    _run_first(f"<style>{static_text('theme.css')}</style><script>{_STAY}{static_text('theme.js')}</script>")
     gr.mount_gradio_app(
         app,
         demo,
@@ -108,16 +108,16 @@ def _mount(gr: Any, app: FastAPI, demo: Any, edge: Edge, pages: Sequence[Page]) 
     )
 
 
-def _stay_connected() -> None:
-    """Puts _STAY at the head of Gradio's page; what is given as `head` is only run by Gradio's script."""
+def _run_first(first: str) -> None:
+    """Puts `first` at the head of Gradio's page; what is given as `head` is only run by Gradio's script."""
     from gradio.routes import templates
     from jinja2 import ChoiceLoader, DictLoader
 
     environment, name = templates.env, "frontend/index.html"
     assert environment.loader is not None
     source = environment.loader.get_source(environment, name)[0]
-    if _STAY not in source:
-        changed = source.replace("<head>", f"<head>{_STAY}", 1)
+    if first not in source:
+        changed = source.replace("<head>", f"<head>{{% raw %}}{first}{{% endraw %}}", 1)
         environment.loader = ChoiceLoader([DictLoader({name: changed}), environment.loader])
 
 

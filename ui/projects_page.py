@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -97,14 +98,18 @@ class ProjectsPage:
                 self._stop_work(context)
                 registry.remove(context.id)
                 undo = button("Undo", "restore", look="link", project=context.id)
-                said = notice(f"{context.name} is in the trash; its folder is as it was.", more_html=undo)
+                folder = "is as it was" if os.path.isdir(context.root) else "was gone before"
+                said = notice(f"{context.name} is in the trash; its folder {folder}.", more_html=undo)
             case "restore":
                 context = registry.restore(fields["project"])
                 said = notice(f"{context.name} is back.")
             case "purge":
                 report = self._gardener.purge(fields["project"])
                 self._edge.jobs.forget(report.project_id)
-                said = notice(f"{report.name} is gone for good: {size(report.bytes)} were freed.")
+                said = notice(
+                    f"{report.name} is gone for good: {size(report.bytes)} were freed. Backups from before still hold "
+                    "it, and logs, issues and alerts may still name it, until they are thinned out."
+                )
             case _:
                 raise UsageError(f"This page cannot do {what!r}.", next_step="gardener help")
         yield Shown(said, main=self._main())

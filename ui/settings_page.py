@@ -38,6 +38,10 @@ class SettingsPage:
             f'<input type="search" id="filter" data-filters="#page-main .setting" value="{exact(query.get("q", ""))}"'
             f' autocomplete="off" placeholder="memory, ollama, exclude …">'
             f'<span class="quiet">Your file: <code>{text(self._gardener.paths.config)}</code></span></div>'
+            '<div class="line card"><label for="theme-choice">Theme</label><select id="theme-choice">'
+            '<option value="system">as the system has it</option><option value="light">light</option>'
+            '<option value="dark">dark</option></select>'
+            '<span class="quiet">Counts at once, and is remembered in this browser.</span></div>'
         )
         return Shown("", form, self._main())
 

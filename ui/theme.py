@@ -24,6 +24,7 @@ ICONS = {
 }
 """The navigation's icons: paths of strokes in a box of 20 by 20."""
 STATIC = os.path.join(os.path.dirname(os.path.abspath(__file__)), "static")
+SCRIPTS = ("stream.js", "pages.js", "page.js", "panels.js", "ask.js", "model.js")
 FONT = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "Arial", "sans-serif")
 MONO = ("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "Liberation Mono", "monospace")
 
@@ -113,5 +114,5 @@ def head(pages: Sequence[tuple[str, str]] = ()) -> str:
         # Not among Gradio's css, which it confines to its own container; the navigation lies outside.
         f"<style>{static_text('pages.css')}</style><style>{static_text('ask.css')}</style>"
         f"<script>window.gardenerPages = {json.dumps(listed)};</script>"
-        + "".join(f"<script>{static_text(name)}</script>" for name in ("stream.js", "pages.js", "page.js", "ask.js"))
+        + "".join(f"<script>{static_text(name)}</script>" for name in SCRIPTS)
     )

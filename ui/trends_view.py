@@ -11,6 +11,7 @@ from gardener.errors import IntegrityError
 from gardener.health.rollups import Bucket
 from gardener.health.trend_text import capacity_lines, ceiling, disk_lines, shown
 from gardener.health.trends import FINE_DAYS, Course, Trends, trends
+from gardener.service.manager import how_to_start_the_monitor
 from ui.markup import ago, empty, section, table, text
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def trends_html(paths: Paths, days: int) -> str:
             empty(
                 "Nothing was measured yet",
                 "<p>The monitor takes a sample every 30 seconds. Keep it running: "
-                "<code>gardener service install</code></p>",
+                f"<code>{text(how_to_start_the_monitor())}</code></p>",
             )
         )
     newest = found.newest_at

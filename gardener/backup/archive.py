@@ -97,7 +97,7 @@ def read(path: str, store: Store, *, source: str = "") -> Entry:
             ensure_directory(folder)
             if _walk(path, lambda file: _create(os.path.join(folder, file.path))) != found:
                 raise manifest.damaged(path, "it changed while it was read")
-            manifest.write(folder, found._replace(id=backup_id, sequence=number))
+            manifest.write(folder, found._replace(id=backup_id, sequence=number, imported=True))
             os.rename(folder, store.path(backup_id))
             sync_directory(store.folder)
         except BaseException as error:

@@ -65,6 +65,8 @@ class Manifest(NamedTuple):
     projects: tuple[ProjectEntry, ...]
     files: tuple[FileEntry, ...]
     left_out: tuple[str, ...]
+    imported: bool = False
+    """It came in as a file: it says nothing about when this home was backed up, whoever made it."""
 
     @property
     def total_bytes(self) -> int:
@@ -82,6 +84,7 @@ class Manifest(NamedTuple):
             "state_schema": self.state_schema,
             "projects": [project._asdict() for project in self.projects],
             "left_out": list(self.left_out),
+            "imported": self.imported,
             "files": [file._asdict() for file in self.files],
         }
 
@@ -140,6 +143,7 @@ def decode(data: bytes, source: str) -> Manifest:
             projects=tuple(_project(entry) for entry in body["projects"]),
             files=tuple(_file(entry) for entry in body["files"]),
             left_out=tuple(map(_text, body["left_out"])),
+            imported=body.get("imported") is True,  # older ones do not say, and older versions do not ask
         )
         if not _YEARS_1_TO_9999[0] <= manifest.created_at < _YEARS_1_TO_9999[1]:
             raise ValueError("it was made at a time that no calendar has")

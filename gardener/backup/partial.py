@@ -146,8 +146,9 @@ def restore_conversation(
 
 
 def _candidates(store: Store) -> list[Entry]:
-    """The good backups among which the newest is looked for."""
-    return [entry for entry in store.entries() if entry.good and entry.manifest and not entry.manifest.note]
+    """The good backups among which the newest is looked for; what came in as a file only after this home's own."""
+    good = [entry for entry in store.entries() if entry.good and entry.manifest and not entry.manifest.note]
+    return sorted(good, key=lambda entry: entry.imported)
 
 
 def _hold(held: ExitStack, lock: ProcessLock) -> None:

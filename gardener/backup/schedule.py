@@ -29,18 +29,17 @@ RETRY_S = 900.0
 
 
 def backup_due(store: Store, every_s: float, now: float) -> bool:
-    """Whether the newest good backup of the home is too old, or from a time that has not come yet.
+    """Whether the newest good backup of this home is too old, or from a time that has not come yet.
 
     `every_s` is in seconds, 0 for never; `now` is Unix time.
     """
-    made = [entry.manifest for entry in store.entries() if entry.good and entry.manifest]
-    newest = next((manifest for manifest in made if manifest.kind == "home"), None)
+    newest = next((entry.manifest for entry in store.entries() if entry.protects), None)
     return every_s > 0 and (newest is None or not 0 <= now - newest.created_at < every_s)
 
 
 def drill_due(store: Store, every_s: float, now: float) -> bool:
     """The same for the last successful drill of any backup that is still there; false while there is no backup."""
-    entries = [entry for entry in store.entries() if entry.good and entry.manifest and entry.manifest.kind == "home"]
+    entries = [entry for entry in store.entries() if entry.protects]
     drilled = [entry.proof["at"] for entry in entries if entry.proof and entry.proof.get("depth") == "drill"]
     return every_s > 0 and bool(entries) and not any(0 <= now - at < every_s for at in drilled)
 

@@ -8,16 +8,50 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
+from contextlib import suppress
 
 from gardener.backup import manifest
 from gardener.backup.snapshot import copy_file, hash_file
 from gardener.backup.store import MAKING, Entry, Store
-from gardener.errors import PathNotFound
+from gardener.errors import DiskFull, PathNotFound
 from gardener.paths import ensure_directory, sync_directory, translate_os_error
+
+ANSWER_S = 10.0
+_lock = threading.Lock()
+_asked: dict[str, threading.Thread] = {}
+"""By folder, who asked it last: one that hangs costs one thread."""
 
 
 def is_present(folder: str) -> bool:
     return os.path.isdir(folder) and os.access(folder, os.W_OK | os.X_OK)
+
+
+def has(second: Store, backup_id: str) -> bool:
+    """Whether a copy is there and not known to be damaged; reads none of its content."""
+    proof = second.proofs().get(backup_id)
+    return os.path.isfile(os.path.join(second.path(backup_id), manifest.NAME)) and not (proof and not proof["ok"])
+
+
+def lacks(second: Store, backup_id: str) -> bool:
+    """Whether the place is there and has no copy yet; false, too, while it does not say within ANSWER_S seconds.
+
+    A network disk can hang whoever asks it. It is asked every minute, and the backups themselves must go on.
+    """
+    found: list[bool] = []
+
+    def ask() -> None:
+        with suppress(OSError):  # it went away in the middle: the next time
+            found.append(is_present(second.folder) and not has(second, backup_id))
+
+    with _lock:
+        asked = _asked.get(second.folder)
+        if asked is not None and asked.is_alive():
+            return False
+        asked = _asked[second.folder] = threading.Thread(target=ask, name="second-place", daemon=True)
+        asked.start()
+    asked.join(ANSWER_S)
+    return found == [True]
 
 
 def copy(entry: Entry, second: Store) -> int:
@@ -41,6 +75,7 @@ def copy(entry: Entry, second: Store) -> int:
             for other in reversed(second.entries())
             for file in (other.manifest.files if other.manifest else ())
         }
+        _refuse_full(found, set(earlier), second.folder)
         folder = os.path.join(second.folder, MAKING + found.id)
         written = 0
         try:
@@ -66,6 +101,17 @@ def copy(entry: Entry, second: Store) -> int:
                 raise translate_os_error(error, folder) from error
             raise
         return written
+
+
+def _refuse_full(found: manifest.Manifest, earlier: set[tuple[str, int]], folder: str) -> None:
+    """Before anything is read: it is tried again and again until there is room. Raises DiskFull."""
+    needed = sum(file.size for file in found.files if (file.sha256, file.size) not in earlier)
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise DiskFull(
+            f"The copy of backup {found.id} needs {needed:,} bytes, and {free:,} are free on the disk of {folder}.",
+            next_step=f'df -h "{folder}"',
+        )
 
 
 def _link(source: str, target: str, digest: str) -> bool:

@@ -41,13 +41,22 @@ class Entry(NamedTuple):
         """Readable, and not found damaged when it was last looked at."""
         return self.manifest is not None and (self.proof is None or bool(self.proof["ok"]))
 
+    @property
+    def imported(self) -> bool:
+        return self.manifest is not None and self.manifest.imported
+
+    @property
+    def protects(self) -> bool:
+        """A good backup of this whole home, made here: what freshness, drills and copies are about."""
+        return self.good and self.manifest is not None and self.manifest.kind == "home" and not self.imported
+
     def as_json(self) -> dict[str, Any]:
         found = self.manifest
         described = {
             "sequence": found.sequence, "kind": found.kind, "note": found.note,
             "created_at": found.created_at, "bytes": found.total_bytes,
             "files": len(found.files), "projects": [project.name for project in found.projects],
-            "left_out": list(found.left_out),
+            "left_out": list(found.left_out), "imported": found.imported,
         } if found else {}  # fmt: skip
         return {"id": self.id, "path": self.path, **described, "problem": self.problem, "proof": self.proof}
 
@@ -80,14 +89,16 @@ class Store:
         ]
         return sorted(entries, key=lambda entry: _sequence_of(entry.id), reverse=True)
 
-    def find(self, wanted: str = "") -> Entry:
+    def find(self, wanted: str = "", *, imported: bool = False) -> Entry:
         """The backup with that id, the beginning of one, or that sequence number; "" is the newest good one.
 
+        That is one of this home's own, if there is any; with `imported` the newest of all, whoever made it.
         Raises BackupNotFound.
         """
         entries = self.entries()
         if not wanted:
-            found = [entry for entry in entries if entry.good and entry.manifest and entry.manifest.kind == "home"][:1]
+            found = [entry for entry in entries if entry.good and entry.manifest and entry.manifest.kind == "home"]
+            found = (found if imported else sorted(found, key=lambda entry: entry.imported))[:1]
         else:
             found = [
                 entry

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gardener.cli.console import Console, duration
 from gardener.cli.target import open_gardener
+from gardener.sizes import counted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -61,9 +62,12 @@ def add(args: argparse.Namespace, console: Console) -> int:
 
 def note_index(console: Console, name: str, report: Mapping[str, Any]) -> None:
     """What the index holds now, and what was left out and why."""
+    from gardener.projects.names import shell_word
+
     took = float(report["seconds"])
     console.line_unless_json(
-        f"{name}: {report['files']:,} files, {report['lines']:,} lines, {report['chunks']:,} chunks; "
+        f"{name}: {counted(report['files'], 'file')}, {counted(report['lines'], 'line')}, "
+        f"{counted(report['chunks'], 'chunk')}; "
         f"searchable after {f'{took:.1f} s' if took < 10 else duration(took)}."
     )
     if report["skipped"]:
@@ -78,3 +82,4 @@ def note_index(console: Console, name: str, report: Mapping[str, Any]) -> None:
         )
     if not report["files"]:
         console.note("There is nothing to index here: the folder has no text files that the rules let through.")
+        console.note(f"When it has some: gardener index --project {shell_word(name)}")

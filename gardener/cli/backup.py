@@ -42,7 +42,7 @@ examples:
   gardener backup copy                       to the folder of the setting backup.second_folder
   gardener backup prune --dry-run            what the settings backup.keep_… would delete
 """
-    parser.add_argument("action", choices=_ACTIONS, help="what to do")
+    parser.add_argument("action", choices=_ACTIONS, metavar="ACTION", help=", ".join(_ACTIONS))
     parser.add_argument("target", nargs="?", default="", metavar="ID|FILE", help="a backup's id or number; a file")
     parser.add_argument("--id", default="", metavar="ID", help="export: this backup instead of the newest good one")
     parser.add_argument("--encrypt", action="store_true", help="export: only the holder of a key can read it (age)")
@@ -123,6 +123,8 @@ def _row(entry: Entry) -> dict[str, str]:
     of = "everything" if found.kind == "home" else f"project {found.projects[0].name}"
     if found.note:
         of = f"{of}, {found.note}"
+    if found.imported:
+        of = f"{of}, imported"
     return {
         "id": entry.id, "of": of, "size": size(found.total_bytes), "files": f"{len(found.files):,}",
         "proof": _proof(entry),
@@ -148,7 +150,8 @@ def _show(service: BackupService, console: Console, args: argparse.Namespace) ->
         console.json({**entry.as_json(), "manifest": entry.manifest.as_json()})
         return 0
     found = entry.manifest
-    console.line(f"{found.id}  made by Gardener {found.gardener}, schema {found.state_schema}")
+    came = "; imported" if found.imported else ""
+    console.line(f"{found.id}  made by Gardener {found.gardener}, schema {found.state_schema}{came}")
     console.line(f"  folder  {entry.path}")
     console.line(f"  size    {size(found.total_bytes)} in {counted(len(found.files), 'file')}")
     console.line(f"  proof   {_proof(entry)}")
@@ -220,8 +223,9 @@ def _restore(service: BackupService, console: Console, args: argparse.Namespace)
             console.json({"restored": back, "kept": kept})
         console.line_unless_json(f"The state from before is back. What it replaced is kept in {kept}.")
         return 0
-    entry = service.store.find(args.target)
-    if not (args.yes or console.confirm(f"Replace everything in {service.paths.home} by backup {entry.id}?")):
+    entry = service.store.find(args.target, imported=True)
+    named = f"{entry.id}, which was imported" if entry.imported else entry.id
+    if not (args.yes or console.confirm(f"Replace everything in {service.paths.home} by backup {named}?")):
         if console.interactive:
             raise Interrupted("Nothing was changed.", next_step="gardener backup list")
         raise UsageError(

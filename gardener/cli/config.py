@@ -41,14 +41,14 @@ def configure_config(parser: argparse.ArgumentParser) -> None:
     show.add_argument("--origin", action="store_true", help="also where each value comes from")
     show.set_defaults(run=run_show)
     get = action("get", "the value in force")
-    get.add_argument("key", metavar="KEY")
+    get.add_argument("key", metavar="KEY", help="a setting, as search.limit")
     get.set_defaults(run=run_get)
     change = action("set", "write a value into your settings, or into a project's")
-    change.add_argument("key", metavar="KEY")
+    change.add_argument("key", metavar="KEY", help="a setting, as search.limit")
     change.add_argument("words", metavar="VALUE", nargs="+", help="several for a list")
     change.set_defaults(run=run_set)
     unset = action("unset", "remove a value, so that the default is in force again")
-    unset.add_argument("key", metavar="KEY")
+    unset.add_argument("key", metavar="KEY", help="a setting, as search.limit")
     unset.set_defaults(run=run_unset)
     validate = action("validate", "look for mistakes in the settings files and the environment")
     validate.add_argument("file", metavar="FILE", nargs="?", help="only this file")
@@ -235,7 +235,18 @@ def _note_effect(settings: Settings, key: str, path: str, console: Console) -> N
         for sentence in settings.warnings:
             console.note(sentence)
     elif not find_setting(key).live:
-        console.note("A running app applies this when it is started again.")
+        console.note(_when_applied(key, console))
+
+
+def _when_applied(key: str, console: Console) -> str:
+    """Which process has to be started again for a setting that it does not follow, and how."""
+    from gardener.service.manager import is_installed
+
+    process = "monitor" if key.startswith("health.") else "app"
+    by_hand = {"monitor": "end it, then gardener monitor", "app": "gardener stop && gardener ui"}[process]
+    how = "gardener service restart" if is_installed(Paths(console.home), process) else by_hand
+    editors = " An editor's MCP server does so when it is connected again." if key.startswith("mcp.") else ""
+    return f"A running {process} applies this when it is started again: {how}.{editors}"
 
 
 def _shell(words: list[str]) -> str:

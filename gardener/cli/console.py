@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
+from gardener.sizes import known_size as known_size
 from gardener.sizes import size as size
 
 TYPE_CHECKING = False

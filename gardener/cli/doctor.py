@@ -38,6 +38,6 @@ def doctor(args: argparse.Namespace, console: Console) -> int:
         console.line(f"{_MARKS[finding.severity]}  {one_line(finding.label)}: {inert(finding.detail)}")
         if finding.fix and finding.severity != "ok":
             console.line(f"    try: {inert(finding.fix)}")
-        if finding.runbook:
+        if finding.runbook and finding.fix != f"gardener runbook {finding.id}":
             console.line(f"    more: gardener runbook {finding.id}")
     return 1 if worst else 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gardener.cli.console import Console, duration, inert
+from gardener.cli.console import Console, duration, inert, one_line
 from gardener.cli.target import add_common_options, open_gardener
 from gardener.errors import UsageError
 
@@ -71,6 +71,7 @@ def _show(gardener: Gardener, console: Console) -> int:
 def _use(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
     from gardener.embedder_change import choose_embedder, try_embedder
     from gardener.models.embedder_spec import parse_spec
+    from gardener.projects.names import shell_word
 
     spec = parse_spec(
         args.spec, url=args.url, key_variable=args.key_variable, query_prefix=args.query_prefix,
@@ -99,7 +100,10 @@ def _use(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
         return 0
     console.line(f"From now on {inert(spec.text)} makes the vectors.")
     console.note("Until a project has them all it is searched with the vectors that it has.")
-    console.note("All at once: gardener index --wait; better or worse: gardener eval --gate")
+    console.note("They are made in the background, project after project; how far: gardener embedder")
+    for context in gardener.projects_by_use()[:3]:
+        console.note(f"Now, for {one_line(context.name)}: gardener index --project {shell_word(context.name)} --wait")
+    console.note("Better or worse than before: gardener eval --gate")
     return 0
 
 

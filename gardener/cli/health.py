@@ -72,17 +72,18 @@ def health(args: argparse.Namespace, console: Console) -> int:
 def _show(database: HealthDatabase, paths: Paths, console: Console) -> int:
     import time
 
-    from gardener.health.ledger import last_round, running_monitor
+    from gardener.health.ledger import last_round, outdated_monitor, running_monitor
+    from gardener.service.manager import how_to_start_the_monitor
 
     issues, last, pid, now = database.open_issues(), last_round(database), running_monitor(paths), time.time()
-    windows = database.windows(now)
+    windows, other = database.windows(now), outdated_monitor(pid, last)
     bad = any(issue.severity == "error" for issue in issues)
     at = last["at"] if last else None
     age = now - at if isinstance(at, float | int) else None
     if console.as_json:
         console.json({
             "ok": not bad, "issues": [issue.as_json() for issue in issues], "last_round": last,
-            "monitor": {"pid": pid or None, "last_round_age_s": age},
+            "monitor": {"pid": pid or None, "last_round_age_s": age, "other_version": other or None},
             "maintenance": [window.as_json() for window in windows],
         })  # fmt: skip
         return 1 if bad else 0
@@ -94,21 +95,33 @@ def _show(database: HealthDatabase, paths: Paths, console: Console) -> int:
         console.line(f"No issue is open; the last round was {duration(age)} ago.")
     if pid:
         console.note(f"The monitor is process {pid}" + (f"; its last round was {duration(age)} ago." if age else "."))
+        note_outdated_monitor(paths, pid, other, console)
     else:
-        console.note("No monitor runs, so this does not change by itself: gardener service install")
+        console.note(f"No monitor runs, so this does not change by itself: {how_to_start_the_monitor()}")
         console.note("All checks, made now: gardener doctor")
     for window in windows:
-        if window.begins <= now:
-            why = f": {inert(window.reason)}" if window.reason else ""
-            console.note(f"Alerts are silent for another {duration(window.ends - now)}{why}")
+        why = f": {inert(window.reason)}" if window.reason else ""
+        console.note(f"Alerts are silent for another {duration(window.ends - now)}{why}")
     return 1 if bad else 0
 
 
+def note_outdated_monitor(paths: Paths, pid: int, version: str, console: Console) -> None:
+    """One that was started by hand goes on as it was when the program is upgraded."""
+    from gardener.health.ledger import restart_monitor
+    from gardener.service.manager import is_installed
+
+    if version:
+        again = restart_monitor(pid, service=is_installed(paths, "monitor"))
+        console.note(f"The monitor, process {pid}, runs version {version}, not the installed one. Restart it: {again}")
+
+
 def _print(issue: Issue, now: float, console: Console) -> None:
+    from gardener.health.issues import snoozed
+
     quiet = ""
     if issue.acknowledged:
         quiet = ", acknowledged"
-    elif issue.snoozed_until > now:
+    elif snoozed(issue, now):
         quiet = f", snoozed for {duration(issue.snoozed_until - now)}"
     console.line(
         f"{_MARKS[issue.severity]}  {issue.id}  {one_line(issue.label)} (for {duration(now - issue.first_seen)}{quiet})"
@@ -138,9 +151,9 @@ def _snooze(database: HealthDatabase, words: list[str], console: Console) -> int
 
     if len(words) != 2:
         raise UsageError("Which issue, and for how long?", next_step="gardener health snooze 1 4h")
-    until = time.time() + seconds_of(words[1])
-    changed = database.change(_number(words[0]), lambda issue: snooze(issue, until))
-    return _changed(changed, f"Issue {changed.id} is silent for {duration(until - time.time())}.", console)
+    now, seconds = time.time(), seconds_of(words[1])
+    changed = database.change(_number(words[0]), lambda issue: snooze(issue, now, now + seconds))
+    return _changed(changed, f"Issue {changed.id} is silent for {duration(seconds)}.", console)
 
 
 def _changed(issue: Issue, said: str, console: Console) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gardener.cli.console import Console, duration
+from gardener.cli.console import Console, duration, size
 from gardener.cli.progress import show_embed_progress, show_index_progress
 from gardener.cli.target import add_project_option, open_gardener
 
@@ -95,7 +95,7 @@ def _repair(gardener: Gardener, console: Console, context: ProjectContext) -> No
     for sentence in done:
         console.note(f"{sentence[:1].upper()}{sentence[1:]}.")
     if not done:
-        console.note(f"Nothing is damaged: {verdict.files:,} files, {verdict.bytes / 1e6:.0f} MB compared.")
+        console.note(f"Nothing is damaged: {verdict.files:,} files, {size(verdict.bytes)} compared.")
 
 
 def bring_up_to_date(

@@ -1,4 +1,7 @@
-"""`python -m gardener.cli.inspection TASK HOME`: the process that gardener.inspection starts; no command for people."""
+"""`python -m gardener.cli.inspection TASK HOME LIFELINE`: the process that gardener.inspection starts.
+
+No command for people. It ends when nobody holds the other end of the pipe with the number LIFELINE any more.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,11 @@ from collections.abc import Sequence
 
 def main(arguments: Sequence[str]) -> int:
     """Prints findings as JSON (indexes), or does what is due (backups)."""
+    from gardener.lifeline import end_with_parent
+
+    task, home, lifeline = arguments
+    end_with_parent(int(lifeline))
+
     from gardener.app import Gardener
     from gardener.backup_service import BackupService
     from gardener.checks import all_checks, good_settings
@@ -19,7 +27,6 @@ def main(arguments: Sequence[str]) -> int:
     from gardener.telemetry import configure_logging
 
     os.umask(0o077)
-    task, home = arguments
     with Gardener(home) as gardener:
         configure_logging(gardener.paths, good_settings(gardener), "monitor")
         if task == "backups":

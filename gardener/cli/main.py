@@ -41,11 +41,21 @@ class HelpFormatter(argparse.RawDescriptionHelpFormatter):
             columns = 80
         super().__init__(prog, width=max(columns - 2, 40))
 
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        from gardener.cli.help_text import fitted
+
+        return fitted(super()._fill_text(text, width, indent), self._width)
+
 
 class Parser(argparse.ArgumentParser):
     """argparse that reports usage errors the way all other errors are reported, with the nearest word."""
 
     def error(self, message: str) -> NoReturn:
+        from gardener.cli.usage_text import told
+
+        said = told(self, message)
+        if said is not None:
+            raise UsageError(said[0], next_step=said[1])
         raise UsageError(message[:1].upper() + message[1:] + ".", next_step=f"{self.prog} --help")
 
 
@@ -65,7 +75,9 @@ def _help() -> str:
         "every command: --help, --json, --quiet, --home DIR; most take --project NAME",
         "gardener help exit-codes | environment | files",
     ]
-    return "\n".join(lines)
+    from gardener.cli.help_text import fitted
+
+    return fitted("\n".join(lines), HelpFormatter("gardener")._width)
 
 
 def _find(name: str) -> Command:

@@ -68,7 +68,7 @@ def configure_models(parser: argparse.ArgumentParser) -> None:
     pull.add_argument("--runtime", choices=("mlx", "ollama"), help="for which runtime (default: this machine's)")
     pull.add_argument("--yes", "-y", action="store_true", help="do not ask")
     remove = action("rm", "delete a model from the disk", models_change.remove)
-    remove.add_argument("name", metavar="NAME")
+    remove.add_argument("name", metavar="NAME", help="a name of `gardener models list`")
     remove.add_argument("--yes", "-y", action="store_true", help="do not ask")
     use = action("use", "answer with this model", models_change.use)
     use.add_argument("name", metavar="NAME", help="a name of `gardener models list`, or a folder")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from gardener.cli.console import Console, one_line, size
+from gardener.cli.console import Console, known_size, one_line, size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from gardener.app import Gardener
     from gardener.errors import GardenerError
-    from gardener.machine_models import Found
+    from gardener.machine_models import Found, Where
     from gardener.models.catalog import Build, Runtime
     from gardener.models.ollama_models import PullProgress
 
@@ -107,16 +107,23 @@ def _nobody(console: Console, command: str, otherwise: str) -> int:
 
 
 def remove(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
+    from gardener.errors import ModelError
     from gardener.machine_models import find_here, ollama_url
     from gardener.models.local_models import remove_model
 
     found = find_here(args.name, gardener, "gardener models list")
+    if found.runtime == "openai":
+        raise ModelError(
+            f"{one_line(found.name)} runs at the server {one_line(gardener.settings.text('openai.url'))}, "
+            "which has it in its own way. Nothing was deleted.",
+            next_step="gardener config get openai.url",
+        )
     users = [context.name for context in gardener.registry.list() if context.model == found.name]
     if gardener.settings.text(f"{found.runtime}.model") == found.name:
         users.insert(0, f"the setting {found.runtime}.model")
     if users:
         console.note(f"Used by {', '.join(one_line(user) for user in users)}.")
-    if not args.yes and not console.confirm(f"Delete {found.name} ({size(found.size)}) from the disk?"):
+    if not args.yes and not console.confirm(f"Delete {one_line(found.name)} ({known_size(found.size)}) from the disk?"):
         return _nobody(console, f"gardener models rm {args.name} --yes", "Nothing was deleted.")
     if found.local is not None:
         freed = remove_model(found.local, gardener.paths.models)
@@ -127,7 +134,9 @@ def remove(args: argparse.Namespace, gardener: Gardener, console: Console) -> in
         freed = found.size
     if console.as_json:
         console.json({"runtime": found.runtime, "name": found.name, "freed_bytes": freed})
-    console.line_unless_json(f"{one_line(found.name)} is deleted; {size(freed)} are free again.")
+    console.line_unless_json(
+        f"{one_line(found.name)} is deleted" + (f"; {size(freed)} are free again." if freed else ".")
+    )
     if users:
         console.note("Choose another for those: gardener models use NAME")
     return 0
@@ -154,26 +163,33 @@ def use(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
             {"runtime": found.runtime, "name": found.name, "project": args.project or None, "to_load_bytes": load}
         )
     console.line_unless_json(f"{one_line(found.name)} ({found.runtime}) answers for {where}.")
-    console.note(f"The next answer has to load {size(load)}." if load else "It is in memory already.")
+    if found.runtime == "openai":
+        console.note("The server is asked for it from the next answer on.")
+    elif load is None:
+        console.note("The next answer has to load it; how large it is, is not known.")
+    else:
+        console.note(f"The next answer has to load {size(load)}." if load else "It is in memory already.")
     if not args.project:
         _note_order(gardener, found.runtime, console)
     return 0
 
 
-def _to_load(gardener: Gardener, found: Found) -> int:
-    """Bytes that the next answer has to load; 0 when that model is in memory."""
+def _to_load(gardener: Gardener, found: Found) -> int | None:
+    """Bytes that the next answer has to load: 0 when that model is in memory or a server's, None when not known."""
     from gardener.machine_models import loaded_in_ollama
     from gardener.resident_note import held_models
 
+    if found.runtime == "openai":
+        return 0
     if found.runtime == "ollama":
         loaded = {model.name for model in loaded_in_ollama(gardener)[0]}
-        return 0 if found.name in loaded else found.size
+        return 0 if found.name in loaded else found.size or None
     resident = held_models(gardener.paths).get("mlx", ("", 0))[0]
     here = found.local.path if found.local is not None else found.name
     return 0 if resident and resident in (found.name, here, os.path.basename(here)) else found.size
 
 
-def _note_order(gardener: Gardener, runtime: Runtime, console: Console) -> None:
+def _note_order(gardener: Gardener, runtime: Where, console: Console) -> None:
     """Says when another backend would be asked first, and that a running app has to start again."""
     from gardener.server.client import find_app
 
@@ -189,4 +205,4 @@ def _note_order(gardener: Gardener, runtime: Runtime, console: Console) -> None:
                 console.note(f"{name} is asked first: gardener config set models.backend {runtime}")
                 break
     if find_app(gardener.paths) is not None:
-        console.note("The running app applies this when it is started again: gardener stop, gardener ui")
+        console.note("The running app applies this when it is started again: gardener stop && gardener ui")

@@ -26,6 +26,8 @@ def list_models(args: argparse.Namespace, gardener: Gardener, console: Console) 
         console.note("Which fit this machine: gardener models recommend")
     for name, text in problems.items():
         console.note(f"{name}: {text}")
+    if rows and not any(row["used"] for row in rows) and "openai" in problems:
+        console.note("Choose one of these: gardener models use NAME")
     return 0
 
 
@@ -35,7 +37,7 @@ def _shown(row: dict[str, Any]) -> dict[str, str]:
         "": "*" if row["used"] else "",
         "runtime": row["runtime"],
         "name": row["name"],
-        "size": size(row["bytes"]) if row["bytes"] else "",
+        "size": "" if row["runtime"] == "openai" else size(row["bytes"]) if row["bytes"] else "unknown",
         "state": row["problem"] or bits,
     }
 
@@ -76,7 +78,7 @@ def ps(args: argparse.Namespace, gardener: Gardener, console: Console) -> int:
             {
                 **row,
                 "adapter": adapters.get(row["adapter"], row["adapter"][:12]),
-                "weights": size(row["weight_bytes"]),
+                "weights": size(row["weight_bytes"]) if row["weight_bytes"] else "unknown",
                 "caches": size(row["cache_bytes"]) if row["cache_bytes"] else "",
             }
             for row in rows

@@ -75,8 +75,15 @@ def configure_move(parser: argparse.ArgumentParser) -> None:
 
 
 def move(args: argparse.Namespace, console: Console) -> int:
+    from gardener.errors import ConflictError, InvalidPath
+    from gardener.projects.names import shell_word
+
     with open_gardener(console) as gardener:
-        context = gardener.registry.move(args.name, args.path, nested=args.nested, force=args.force)
+        try:
+            context = gardener.registry.move(args.name, args.path, nested=args.nested, force=args.force)
+        except (InvalidPath, ConflictError) as error:  # which name the command for a new project
+            error.next_step = error.next_step.replace("gardener add ", f"gardener move {shell_word(args.name)} ", 1)
+            raise
     if console.as_json:
         console.json({"project": context.as_json()})
     else:
@@ -100,6 +107,8 @@ def configure_remove(parser: argparse.ArgumentParser) -> None:
 
 
 def remove(args: argparse.Namespace, console: Console) -> int:
+    import os
+
     from gardener.errors import UsageError
 
     with open_gardener(console) as gardener:
@@ -108,7 +117,9 @@ def remove(args: argparse.Namespace, console: Console) -> int:
             if console.as_json:
                 console.json({"removed": context.as_json(), "purged": False})
             else:
-                console.line(f"{context.name} is in the trash; its folder {context.root} is as it was.")
+                there = os.path.isdir(context.root)
+                folder = f"its folder {context.root} " + ("is as it was" if there else "was gone before")
+                console.line(f"{context.name} is in the trash; {folder}.")
                 console.note(f'Undo: gardener restore "{context.name}"')
             return 0
         if not args.yes and not console.confirm(
@@ -126,6 +137,10 @@ def remove(args: argparse.Namespace, console: Console) -> int:
         f"{report.name} is gone for good: {counted(report.files, 'file')} ({size(report.bytes)}), "
         f"{counted(report.conversations, 'conversation')}, {counted(report.vectors, 'shared vector')}."
     )
+    console.note(
+        "Not touched: backups from before still hold it until they are thinned out (gardener backup list); the main "
+        "and the error log, issues and alerts may still name it until they are rotated away."
+    )
     return 0
 
 
@@ -136,10 +151,14 @@ def configure_restore(parser: argparse.ArgumentParser) -> None:
 
 
 def restore(args: argparse.Namespace, console: Console) -> int:
+    import os
+
     with open_gardener(console) as gardener:
         context = gardener.registry.restore(args.name, new_name=args.new_name)
     if console.as_json:
         console.json({"project": context.as_json()})
     else:
         console.line(f"{context.name} is back: {context.root}")
+        if not os.path.isdir(context.root):
+            console.note(f'Its folder is gone. Where is it now? gardener move "{context.name}" NEW_PATH')
     return 0

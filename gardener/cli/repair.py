@@ -107,6 +107,7 @@ def _name(trouble: Trouble) -> str:
 
 
 def _say_plan(console: Console, trouble: Trouble, plan: Plan | NotHere) -> None:
+    from gardener.projects.names import shell_word
     from gardener.repair.plan import Plan
 
     if console.as_json and not console.interactive:
@@ -118,7 +119,10 @@ def _say_plan(console: Console, trouble: Trouble, plan: Plan | NotHere) -> None:
         say(f"    first copied: {inert(plan.copies)}")
     else:
         say(f"    not here: {inert(plan.why)}")
-        say(f"    try: {inert(plan.command)}")
+        subject = trouble.finding.subject
+        of_project = subject and trouble.finding.id.startswith("project-")
+        command = plan.command.replace("NAME", shell_word(subject)) if of_project else plan.command
+        say(f"    try: {inert(command)}")
 
 
 def _say_outcome(console: Console, outcome: Outcome) -> None:

@@ -201,7 +201,7 @@ def _print_all(console: Console, query: str, results: list[dict[str, Any]], limi
 
 def _print(console: Console, hits: list[dict[str, Any]], *, label: bool) -> None:
     if not hits:
-        console.note("Nothing found.")
+        console.note("Nothing found. Which files are not in the index, and why: gardener show --skipped")
     for hit in hits:
         place = f"{hit['path']}:{hit['start_line']}-{hit['end_line']}"
         if label:

@@ -34,10 +34,13 @@ def configure_serve(parser: argparse.ArgumentParser) -> None:
 
 def serve(args: argparse.Namespace, console: Console) -> int:
     from gardener.audit import process_actor
+    from gardener.errors import UsageError
     from gardener.server.run import LOOPBACK
     from gardener.server.run import serve as run_server
     from gardener.telemetry import configure_logging
 
+    if args.port is not None and not 0 <= args.port <= 65_535:
+        raise UsageError(f"--port is between 0 and 65535, not {args.port}.", next_step="gardener serve --port 0")
     with open_gardener(console) as gardener:
         settings = gardener.settings
         configure_logging(gardener.paths, settings, "app")

@@ -39,7 +39,10 @@ launchd on macOS (a user agent), systemd's user manager on Linux. No root is nee
 
 
 def service(args: argparse.Namespace, console: Console) -> int:
+    import os
+
     from gardener.paths import Paths, ensure_directory
+    from gardener.server.client import find_app
     from gardener.service.description import descriptions
     from gardener.service.manager import manager
 
@@ -54,14 +57,20 @@ def service(args: argparse.Namespace, console: Console) -> int:
         return _show_files(with_manager, services, console)
     if args.action == "status":
         return _status(with_manager, services, paths, console)
-    ensure_directory(paths.logs)
     if args.action in ("install", "start", "restart"):
+        ensure_directory(paths.logs)
         return _run(with_manager, services, paths, console, args.action)
-    for one in reversed(services):  # the monitor first: it would report that the app is gone
+    there = [one for one in services if os.path.exists(with_manager.file(one))]
+    for one in reversed(there):  # the monitor first: it would report that the app is gone
         getattr(with_manager, args.action)(one)
-    console.line_unless_json(f"The services are {_DONE[args.action]}.")
     if console.as_json:
-        console.json({"action": args.action, "services": [one.label for one in services]})
+        console.json({"action": args.action, "services": [one.label for one in there]})
+    elif there:
+        console.line(f"The services are {_DONE[args.action]}.")
+    else:
+        console.line(f"No service of Gardener is installed, so nothing was {_DONE[args.action]}.")
+        if find_app(paths) is not None:
+            console.note("The app runs, started by hand. End it: gardener stop")
     return 0
 
 
@@ -151,6 +160,7 @@ def _status(
 ) -> int:
     """Exit code 0 when every service runs, else 1."""
     from gardener.server.client import find_app
+    from gardener.service.manager import WITHOUT_MANAGER, has_manager
 
     app = find_app(paths)
     states = [(one, with_manager.state(one)) for one in services]
@@ -162,7 +172,6 @@ def _status(
     for one, state in states:
         if not state.installed:
             console.line(f"{one.name}: not installed")
-            console.note("gardener service install")
             continue
         said = f"running, process {state.pid}" if state.pid else "not running"
         console.line(f"{one.name}: {said}" + (f"; last ended: {inert(state.last_end)}" if state.last_end else ""))
@@ -171,7 +180,14 @@ def _status(
         if not state.loaded:
             console.note(f"{with_manager.name} does not start it at log-in: gardener service install")
     if app is not None:
-        console.line(f"It answers at {app.url}")
+        console.line(
+            f"It answers at {app.url}" + ("" if states[0][1].pid else f" (process {app.pid}, started by hand)")
+        )
+    if not all(state.installed for _, state in states):
+        if with_manager.name != "systemd" or has_manager():
+            console.note("Install them: gardener service install")
+        else:
+            console.note(f"No user manager of systemd runs here, so they cannot be services. {WITHOUT_MANAGER}")
     return 0 if runs else 1
 
 
@@ -181,6 +197,11 @@ def _logs(services: tuple[ServiceDescription, ...], console: Console, lines: int
     if lines < 1:
         raise UsageError("--lines wants a number from 1 on.", next_step="gardener service logs --lines 50")
     ran = [one for one in services if os.path.exists(one.output)]
+    if not ran:
+        raise ServiceFailed(
+            f"Neither app nor monitor has run as a service: there is no {services[0].output}.",
+            next_step="gardener logs",
+        )
     if console.as_json:
         console.json(
             {"logs": [{"name": one.name, "file": one.output, "lines": _tail(one.output, lines)} for one in ran]}

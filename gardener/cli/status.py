@@ -9,6 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     import argparse
 
+    from gardener.paths import Paths
     from gardener.server.runfile import RunningApp
 
 
@@ -72,6 +73,21 @@ def _note_unfinished_upgrade(console: Console) -> None:
         console.note(f"The {now.kind} from {now.old} to {now.new} was interrupted: gardener upgrade")
 
 
+def _note_outdated_monitor(paths: Paths, console: Console) -> None:
+    from gardener.errors import GardenerError
+    from gardener.health.ledger import last_round, outdated_monitor, running_monitor
+
+    if pid := running_monitor(paths):
+        from gardener.cli.health import note_outdated_monitor
+        from gardener.health.database import HealthDatabase
+
+        try:
+            other = outdated_monitor(pid, last_round(HealthDatabase(paths.health_db)))
+        except GardenerError:
+            return  # `gardener health` says what is wrong with that file
+        note_outdated_monitor(paths, pid, other, console)
+
+
 def status(args: argparse.Namespace, console: Console) -> int:
     from gardener.server.client import find_app
 
@@ -82,6 +98,7 @@ def status(args: argparse.Namespace, console: Console) -> int:
     report["app"] = None if app is None else {"pid": app.pid, "url": app.url, "version": app.version}
     report["resident"] = resident_model(app) if app else {}
     _note_unfinished_upgrade(console)
+    _note_outdated_monitor(gardener.paths, console)
     if console.as_json:
         console.json(report)
         return 0
@@ -104,6 +121,8 @@ def status(args: argparse.Namespace, console: Console) -> int:
         )
         console.line(f"  git      {report['branch'] or '(detached)'} at {head}{at}")
     console.line(f"  index    {report['files']:,} files, {report['chunks']:,} chunks")
+    if report["exists"] and not report["files"]:
+        console.note("           try: gardener index; which files are left out, and why: gardener show --skipped")
     if app is not None:
         console.line(f"  fresh    {report['watching'] or 'unknown: the app does not answer'}")
     maker = report["vectors_by"]

@@ -25,6 +25,7 @@ def trends(args: argparse.Namespace, console: Console) -> int:
     from gardener.health.trend_text import capacity_lines, disk_lines, signed_size
     from gardener.health.trends import trends as read_trends
     from gardener.paths import Paths
+    from gardener.service.manager import how_to_start_the_monitor
 
     if not 1 <= args.days <= LONGEST_DAYS:
         raise UsageError(
@@ -38,7 +39,7 @@ def trends(args: argparse.Namespace, console: Console) -> int:
         _show_courses(console, found)
         console.line()
     else:
-        console.note("No samples yet: the monitor takes one every 30 seconds: gardener service install")
+        console.note(f"No samples yet: the monitor takes one every 30 seconds: {how_to_start_the_monitor()}")
     if found.lost:
         console.note(f"The samples before could not be read ({found.lost}); they were put aside.")
     for line in disk_lines(found.disk):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def configure_upgrade(parser: argparse.ArgumentParser) -> None:
     parser.epilog = """examples:
   gardener upgrade --check               which version is in force, and which could be had
-  gardener upgrade                       from where this installation came
+  gardener upgrade                       from where this installation came: that folder, wheel or package
   gardener upgrade --from ~/src/gardener         a checkout; or a wheel, or a requirement for pip
   gardener upgrade --from gardener-0.2.0-py3-none-any.whl
   gardener upgrade --to 0.2.0
@@ -39,8 +39,9 @@ def configure_rollback(parser: argparse.ArgumentParser) -> None:
   gardener rollback                      to the version before the last upgrade; asks first
   gardener rollback --yes
 
-When the older version cannot read the data as it is now, the backup from before the upgrade is restored and what was
-made since is carried over; what cannot be is named, and the newer state is kept aside.
+The data stays as it is while the older version can read it. When it cannot, the backup from before the upgrade is
+restored and what was made since, conversations too, is carried over; what cannot be is named, and the newer state is
+kept aside.
 """
     parser.add_argument("--yes", action="store_true", help="do not ask")
     parser.add_argument("--state-from", default="", metavar="ID", help=library.SUPPRESS)
@@ -48,6 +49,8 @@ made since is carried over; what cannot be is named, and the newer state is kept
 
 
 def upgrade(args: argparse.Namespace, console: Console) -> int:
+    from gardener.health.ledger import running_monitor
+
     service = _service(console)
     if args.check:
         found = service.look(args.source, args.to)
@@ -62,7 +65,10 @@ def upgrade(args: argparse.Namespace, console: Console) -> int:
         elif found["available"] not in (None, found["current"]):
             console.note("Next: gardener upgrade")
         return 0
+    monitor = running_monitor(service.paths)
     done = service.upgrade(args.source, args.to, allow_index=args.index)
+    if done.changed:
+        _note_old_monitor(service, monitor, console)
     if console.as_json:
         console.json(done.as_json())
         return 0
@@ -82,6 +88,8 @@ def upgrade(args: argparse.Namespace, console: Console) -> int:
 def rollback(args: argparse.Namespace, console: Console) -> int:
     if args.state_from:
         return _restore_state(args.state_from, console)
+    from gardener.health.ledger import running_monitor
+
     service = _service(console)
     backup, previous = "", "the version before"
     if (unfinished := service.unfinished()) is not None:
@@ -92,15 +100,19 @@ def rollback(args: argparse.Namespace, console: Console) -> int:
     if backup:
         console.note(
             f"It cannot read the data as it is now: backup {backup} is restored, what was made since is carried over "
-            "as far as it can be, and the state as it is now is kept."
+            "as far as it can be (conversations, projects, settings), and the state as it is now is kept."
         )
+    elif unfinished is None:
+        console.note("It can read the data as it is now, so nothing of it changes: conversations made since stay.")
     if not (args.yes or console.confirm(f"Go back to {previous}?")):
         if console.interactive:
             raise Interrupted("Nothing was changed.", next_step="gardener status")
         raise UsageError(
             f"Going back to {previous} ends the app for a moment. Say --yes.", next_step="gardener rollback --yes"
         )
+    monitor = running_monitor(service.paths)
     done = service.roll_back()
+    _note_old_monitor(service, monitor, console)
     if console.as_json:
         console.json(done.as_json())
         return 0
@@ -114,6 +126,15 @@ def rollback(args: argparse.Namespace, console: Console) -> int:
     if done.url:
         console.note(f"The app is back at {done.url}.")
     return 0
+
+
+def _note_old_monitor(service: UpgradeService, before: int, console: Console) -> None:
+    """Services are started anew with the version; a monitor that somebody started by hand is not ours to end."""
+    from gardener.health.ledger import restart_monitor, running_monitor
+
+    if before and running_monitor(service.paths) == before:
+        again = restart_monitor(before, service=False)
+        console.note(f"The monitor, process {before}, still runs the version from before. Restart it: {again}")
 
 
 def _restore_state(backup: str, console: Console) -> int:

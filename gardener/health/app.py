@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from gardener.health.check import Check, Finding, fine, note
+from gardener.health.ledger import restart_monitor
+from gardener.health.port_holder import holder_of
 from gardener.sizes import counted
 
 
@@ -37,6 +39,10 @@ class MonitorState:
     last_round_s: float | None
     """Seconds since it looked last; None before the first time."""
     every_s: float
+    other_version: str = ""
+    """Which one it runs, if not the installed one."""
+    start: str = "gardener service install"
+    """What keeps one running on this machine."""
 
 
 LATE_ROUNDS = 3
@@ -52,30 +58,32 @@ def _monitor(state: MonitorState) -> Finding:
     if not state.pid:
         if state.expected:
             return Finding("monitor-down", "warning", "The service is installed, and the monitor does not run.", start)
-        return note("none runs: nothing is noticed by itself, and no alerts are sent", "gardener service install")
+        return note("none runs: nothing is noticed by itself, and no alerts are sent", state.start)
     if state.last_round_s is not None and state.last_round_s > LATE_ROUNDS * state.every_s + 60:
         detail = f"Process {state.pid} has not looked for {state.last_round_s:.0f} s."
         return Finding("monitor-down", "warning", detail, start)
+    if state.other_version:
+        detail = f"process {state.pid} runs version {state.other_version}, not the installed one"
+        return note(detail, restart_monitor(state.pid, service=state.expected))
     return fine(f"process {state.pid}")
 
 
-def app_checks(state: Callable[[], AppState], version: str, port: Callable[[], int]) -> list[Check]:
-    """`version` is that of the program that asks; `port` the one that the settings give the app."""
+def app_checks(
+    state: Callable[[], AppState], version: str, port: Callable[[], int], fixed: Callable[[], bool] = lambda: True
+) -> list[Check]:
+    """`version` is that of the program that asks; `port` the one that the settings give the app; `fixed` says whether
+    somebody set it: else `gardener ui` takes a free one when that is taken."""
     return [
-        Check("app", lambda: _app(state(), version, port)),
+        Check("app", lambda: _app(state(), version, port, fixed)),
         Check("watching", lambda: _watching(state().watching)),
     ]
 
 
-def _app(state: AppState, version: str, port: Callable[[], int]) -> Finding | list[Finding]:
+def _app(state: AppState, version: str, port: Callable[[], int], fixed: Callable[[], bool]) -> Finding | list[Finding]:
     if not state.url:
-        if not state.expected:
-            return note("not running", "gardener ui")
         if is_taken(port()):
-            detail = f"Another program has the app's port {port()}."
-            other = f"gardener config set server.port {port() + 1} && gardener service restart"
-            return [Finding("port-taken", "warning", detail, other, str(port())), _down()]
-        return _down()
+            return _not_running_as_taken(state, port(), fixed())
+        return _down() if state.expected else note("not running", "gardener ui")
     if not state.answers:
         return Finding("app-down", "error", f"It runs at {state.url} and does not answer.", "gardener service restart")
     if state.unready:
@@ -84,6 +92,24 @@ def _app(state: AppState, version: str, port: Callable[[], int]) -> Finding | li
         detail = f"It runs version {state.version}; installed is {version}."
         return Finding("app-outdated", "warning", detail, "gardener service restart")
     return fine(f"running at {state.url}")
+
+
+def _not_running_as_taken(state: AppState, port: int, fixed: bool) -> Finding | list[Finding]:
+    holder = holder_of(port)
+    free = port + 1
+    while free < 65_535 and is_taken(free):
+        free += 1
+    if not state.expected and not fixed:
+        return note(f"not running; its port {port} is held by {holder}, so it will take a free one", "gardener ui")
+    then = "gardener service restart" if state.expected else "gardener ui"
+    taken = Finding(
+        "port-taken",
+        "warning",
+        f"The app does not run, and its port {port} is held by {holder}. End that, or give the app another port.",
+        f"gardener config set server.port {free} && {then}",
+        str(port),
+    )
+    return [taken, _down()] if state.expected else taken
 
 
 def _down() -> Finding:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from gardener.backup.second import is_present
+from gardener.backup.second import has, is_present
 from gardener.health.check import Check, Finding, fine, note
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def _backups(store: Store, settings: Settings, second: Store | None) -> list[Fin
         findings.append(Finding("backup-disk-absent", "warning", detail, "gardener backup list", second.folder))
     entries = [entry for entry in store.entries() if entry.manifest is None or entry.manifest.kind == "home"]
     bad = [entry for entry in entries if not entry.good]
-    good = [entry for entry in entries if entry.good]
+    good = [entry for entry in entries if entry.protects]
     every_hours, create = settings.integer("backup.every_hours"), "gardener backup create"
     if not good:
         if bad:
@@ -47,6 +47,8 @@ def _backups(store: Store, settings: Settings, second: Store | None) -> list[Fin
         findings.append(Finding("backup-old", "warning", f"They are overdue: {told}", create))
     if _unproven(good, settings.integer("health.proof_days")):
         findings.append(Finding("backup-unproven", "warning", told, "gardener backup verify --depth restore"))
+    if not findings and second is not None and not has(second, newest.id):
+        return [note(f"The newest is not yet in {second.folder}; {told}", "gardener backup copy")]
     return findings or [fine(told)]
 
 

@@ -127,7 +127,7 @@ def _sqlite() -> Finding:
             "sqlite-old",
             "warning",
             f"SQLite {sqlite3.sqlite_version}; from {wanted} on a rare fault with two writers is mended.",
-            "install a newer Python build",
+            "gardener runbook sqlite-old",
         )
     return fine(f"SQLite {sqlite3.sqlite_version}")
 
@@ -139,7 +139,7 @@ def _git() -> Finding:
             "git-missing",
             "warning",
             "git was not found; ignore rules are then applied by Gardener itself.",
-            "install git",
+            "gardener runbook git-missing",
         )
     return fine(path)
 

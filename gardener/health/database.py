@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -17,12 +18,18 @@ from contextlib import closing, contextmanager
 from typing import Any, NamedTuple, get_args
 
 from gardener.errors import NotFoundError, SchemaTooNew, StateDamaged
-from gardener.health.issues import Change, Issue, State
+from gardener.health.check import Check, Finding, fine
+from gardener.health.issues import Change, Issue, State, silent
 from gardener.paths import ensure_directory, open_private, translate_os_error
 from gardener.state_connection import connect
 
 _log = logging.getLogger("gardener.health")
 
+DAMAGED = ".damaged-"
+"""Follows the name of a file that was put aside; then comes the time."""
+NEWER_AGAIN_S = 86_400.0
+"""So soon after the last time, one of a newer schema is the work of a newer version that runs: two must not take turns
+in putting it aside."""
 APPLICATION_ID = 0x47524E48
 """ASCII "GRNH" in the file's header."""
 BUSY_S = 5.0
@@ -68,8 +75,10 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (_first,)
 _COLUMNS = (
     "id", "kind", "subject", "check_name", "check_subject", "severity", "detail", "fix", "state", "bad", "good",
     "other", "first_seen", "last_seen", "opened_at", "resolved_at", "told", "reminds", "acknowledged_at",
-    "acknowledged", "snoozed_until",
+    "acknowledged", "snoozed_until", "snoozed_at",
 )  # fmt: skip
+_ADDED = {"snoozed_at": "REAL NOT NULL DEFAULT 0.0"}
+"""Columns of issues that came later. No new schema, as a version before them has only to leave them alone."""
 
 
 class Alert(NamedTuple):
@@ -104,8 +113,13 @@ class Window(NamedTuple):
 class HealthDatabase:
     """Raises what State raises, but for damage: then the file is put aside."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, *, begins_anew: bool = False) -> None:
+        """With `begins_anew`, for the one process that must not be blind, also one of a newer schema is put aside.
+
+        A flipped bit may say so, or a version that was rolled back has left it.
+        """
         self.path = path
+        self._newer_from = time.monotonic() if begins_anew else float("inf")
         self._lock = threading.Lock()
         self._ready = False
 
@@ -212,14 +226,14 @@ class HealthDatabase:
             return [_alert(row) for row in rows]
 
     def windows(self, now: float) -> list[Window]:
-        """Maintenance that is under way or to come."""
+        """Maintenance that is under way."""
         if not self.exists():
             return []
         with self.read() as connection:
             return _windows(connection, now)
 
     def in_maintenance(self, connection: sqlite3.Connection, now: float) -> bool:
-        return any(window.begins <= now for window in _windows(connection, now))
+        return bool(_windows(connection, now))
 
     def add_window(self, begins: float, ends: float, reason: str) -> Window:
         with self.write() as connection:
@@ -230,11 +244,13 @@ class HealthDatabase:
             return Window(cursor.lastrowid, begins, ends, reason)
 
     def end_windows(self, now: float) -> int:
-        """Ends what is under way and takes back what is to come. Returns how many."""
+        """Ends what is under way. Returns how many."""
         if not self.exists():
             return 0
         with self.write() as connection:
-            return int(connection.execute("DELETE FROM maintenance WHERE ends > ?", (now,)).rowcount)
+            windows = _windows(connection, now)
+            connection.execute("DELETE FROM maintenance WHERE ends > ?", (now,))
+            return len(windows)
 
     # ---- facts ---------------------------------------------------------------------------------------
 
@@ -265,7 +281,11 @@ class HealthDatabase:
         inode = self._inode()
         try:
             connection = self._open()
-        except (StateDamaged, sqlite3.OperationalError) as error:
+        except (StateDamaged, SchemaTooNew, sqlite3.OperationalError) as error:
+            if isinstance(error, SchemaTooNew):
+                if time.monotonic() < self._newer_from:
+                    raise
+                self._newer_from = time.monotonic() + NEWER_AGAIN_S
             self._put_aside(error, inode)
             inode = self._inode()
             connection = self._open()
@@ -292,15 +312,17 @@ class HealthDatabase:
             if version > len(MIGRATIONS):
                 raise SchemaTooNew(
                     f"{self.path} was written by a newer Gardener (schema {version}; this one knows "
-                    f"{len(MIGRATIONS)}). It was left as it is.",
-                    next_step="gardener --version",
+                    f"{len(MIGRATIONS)}). It is left as it is until a monitor of this version begins a new one.",
+                    next_step="gardener monitor --rounds 1",
                 )
             if version < len(MIGRATIONS):
                 self._migrate(connection)
+            if (version < len(MIGRATIONS) or not self._ready) and not connection.makeshift:
+                self._add_columns(connection)
         except BaseException:
             connection.close()
             raise
-        self._ready = True
+        self._ready = not connection.makeshift
         return connection
 
     def _create(self) -> None:
@@ -325,9 +347,24 @@ class HealthDatabase:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
 
+    def _add_columns(self, connection: sqlite3.Connection) -> None:
+        def missing() -> list[str]:
+            there = {row["name"] for row in connection.execute("PRAGMA table_info(issues)").fetchall()}
+            return [name for name in _ADDED if there and name not in there]
+
+        if missing():
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                for name in missing():  # another process may have been first
+                    connection.execute(f"ALTER TABLE issues ADD COLUMN {name} {_ADDED[name]}")
+                connection.execute("COMMIT")
+            finally:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+
     def _put_aside(self, error: Exception, inode: int) -> None:
         """`inode` is that of the file when it was opened: another process may have put it aside since."""
-        aside = f"{self.path}.damaged-{time.strftime('%Y%m%d-%H%M%S')}"
+        aside = f"{self.path}{DAMAGED}{time.strftime('%Y%m%d-%H%M%S')}"
         self._ready = False
         if inode and self._inode() != inode:
             return
@@ -347,22 +384,55 @@ class HealthDatabase:
             return 0
 
 
+def asides(path: str) -> list[str]:
+    """Files that were put aside, the oldest first, without their journals."""
+    folder, name = os.path.split(path)
+    pattern = re.compile(re.escape(name + DAMAGED) + r"[\d-]+")
+    found = os.listdir(folder) if os.path.isdir(folder) else []
+    return sorted(os.path.join(folder, one) for one in found if pattern.fullmatch(one))
+
+
+def aside_check(path: str) -> Check:
+    """Whether the list of issues was begun anew, for as long as what was before lies beside it."""
+
+    def look() -> Finding:
+        kept = asides(path)
+        if not kept:
+            return fine("health.db was never put aside")
+        return Finding(
+            "health-damaged", "warning",
+            f"It was begun anew; older issues, and what you had acknowledged or snoozed, are in {kept[-1]}.",
+            "gardener repair health-damaged",
+        )  # fmt: skip
+
+    return Check("issues", look)
+
+
 class _Unreadable(Exception):
     """A row that nobody has written so."""
 
 
 def _windows(connection: sqlite3.Connection, now: float) -> list[Window]:
     rows = connection.execute("SELECT * FROM maintenance WHERE ends > ? ORDER BY begins", (now,)).fetchall()
-    return [Window(*row) for row in rows]
+    return [window for window in (Window(*row) for row in rows) if silent(window.begins, window.ends, now)]
 
 
 def _issue(row: sqlite3.Row) -> Issue:
-    values = {column: row[column] for column in _COLUMNS if not column.startswith("check_")}
+    values = {column: row[column] for column in _COLUMNS if not column.startswith("check_") and column not in _ADDED}
+    values["snoozed_at"] = row["snoozed_at"] if "snoozed_at" in row.keys() else 0.0  # noqa: SIM118 - not of its values
     _check(row, "issues", _SEVERITIES, "severity")
     _check(row, "issues", ("", *_SEVERITIES), "told", "acknowledged")
     _check(row, "issues", get_args(State), "state")
-    for column in ("first_seen", "last_seen", "opened_at", "resolved_at", "acknowledged_at", "snoozed_until"):
-        if not isinstance(row[column], float):
+    for column in (
+        "first_seen",
+        "last_seen",
+        "opened_at",
+        "resolved_at",
+        "acknowledged_at",
+        "snoozed_until",
+        "snoozed_at",
+    ):
+        if not isinstance(values[column], float):
             raise _Unreadable(f"{column} of row {row['id']} of issues is {row[column]!r:.50}")
     values["reminds"] = bool(values["reminds"])
     return Issue(source=(row["check_name"], row["check_subject"]), **values)

@@ -16,6 +16,7 @@ from gardener.index.integrity import SAMPLE_BYTES
 from gardener.index.vectors import check_store
 from gardener.paths import Paths, index_directory
 from gardener.projects.names import shell_word
+from gardener.sizes import size
 from gardener.types import ProjectContext
 
 if TYPE_CHECKING:
@@ -162,9 +163,9 @@ def _content(context: ProjectContext, indexer: Indexer, deep: bool) -> Finding:
     if not verdict.files:
         why = "the object store keeps checksums" if indexer.table.storage.remote else "gardener index makes them"
         return note(f"{rows:,} chunks as the manifest says; no hashes of its files ({why})", subject=name)
-    share = "all of" if verdict.bytes_read >= verdict.bytes else f"{verdict.bytes_read / 1e6:.0f} of"
+    share = "all of" if verdict.bytes_read >= verdict.bytes else f"{size(verdict.bytes_read)} of"
     return fine(
-        f"{rows:,} chunks as the manifest says; {verdict.files:,} files there, {share} {verdict.bytes / 1e6:.0f} MB "
+        f"{rows:,} chunks as the manifest says; {verdict.files:,} files there, {share} {size(verdict.bytes)} "
         "compared with their hashes",
         name,
     )

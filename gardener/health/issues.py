@@ -15,6 +15,8 @@ from gardener.health.kinds import KINDS, Kind, Severity
 
 State = Literal["pending", "open", "resolved"]
 Change = Literal["opened", "worsened", "improved", "reminded", "resolved"]
+SLACK_S = 60.0
+"""A clock may be put back so far by its daily correction without ending a silence."""
 _RANK = {"": 0, "warning": 1, "error": 2}
 
 
@@ -59,6 +61,8 @@ class Issue:
     acknowledged: str = ""
     """How severe it was when somebody took note of it; worse than that is told again."""
     snoozed_until: float = 0.0
+    snoozed_at: float = 0.0
+    """When that was said; by a clock that was ahead, it is over once the clock is right."""
     reminds: bool = False
     """It was told before it was snoozed."""
 
@@ -81,6 +85,7 @@ class Issue:
             "runbook": self.runbook, "since": self.first_seen, "opened_at": self.opened_at or None,
             "last_seen": self.last_seen, "resolved_at": self.resolved_at or None,
             "acknowledged_at": self.acknowledged_at or None, "snoozed_until": self.snoozed_until or None,
+            "snoozed_at": self.snoozed_at or None,
         }  # fmt: skip
 
 
@@ -123,7 +128,7 @@ def due(issue: Issue, now: float, *, maintenance: bool) -> Change | None:
         return None
     if issue.state == "resolved":
         return "resolved" if issue.told or issue.reminds else None
-    if now < issue.snoozed_until:
+    if snoozed(issue, now):
         return None
     if issue.acknowledged and _RANK[issue.severity] <= _RANK[issue.acknowledged]:
         return None
@@ -148,6 +153,21 @@ def acknowledge(issue: Issue, now: float) -> Issue:
     )
 
 
-def snooze(issue: Issue, until: float) -> Issue:
+def snoozed(issue: Issue, now: float) -> bool:
+    """Whether it is put off now."""
+    return silent(issue.snoozed_at, issue.snoozed_until, now)
+
+
+def silent(begins: float, ends: float, now: float) -> bool:
+    """Whether `now` lies in a time of silence. One that is still to come was set by a clock that was ahead: it is over.
+
+    No silence therefore lasts longer than was said, whatever the clock does.
+    """
+    return begins - SLACK_S <= now < ends
+
+
+def snooze(issue: Issue, now: float, until: float) -> Issue:
     """Nothing is told before `until`; then it is told again if it is still there."""
-    return replace(issue, snoozed_until=until, told="", reminds=True, acknowledged="", acknowledged_at=0.0)
+    return replace(
+        issue, snoozed_at=now, snoozed_until=until, told="", reminds=True, acknowledged="", acknowledged_at=0.0
+    )

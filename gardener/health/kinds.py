@@ -50,6 +50,7 @@ _ROWS = (
     Kind("token-exposed", "Others can read a token", _ERROR),
     Kind("config-invalid", "A setting is wrong", _BOTH),
     Kind("state-damaged", "state.db is damaged", _ERROR),
+    Kind("health-damaged", "health.db could not be read and was begun anew", _WARNING),
     Kind("state-newer", "A newer Gardener has written the data", _ERROR),
     Kind("folders-orphaned", "There are folders of no project", _WARNING),
     # projects and their indexes

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from gardener import __version__
 from gardener.health import issues
 from gardener.health.check import BAD
 from gardener.health.database import Alert, HealthDatabase
@@ -60,7 +61,7 @@ def record(
         if _clock_is_trusted(database, connection, now):
             database.prune(connection, now)
         findings = [finding.as_json() for finding in round_.findings[:MOST_KEPT]]
-        last = {"at": now, "took_s": round(round_.took_s, 3), "pid": pid, "findings": findings}
+        last = {"at": now, "took_s": round(round_.took_s, 3), "pid": pid, "version": __version__, "findings": findings}
         database.keep(connection, LAST_ROUND, last)
     return alerts
 
@@ -100,7 +101,7 @@ def _is_over(asked: Asked | None, exists: bool) -> bool:
 
 
 def last_round(database: HealthDatabase) -> dict[str, object] | None:
-    """{"at", "took_s", "pid", "findings"} of the last round; None before the first."""
+    """{"at", "took_s", "pid", "version", "findings"} of the last round; None before the first."""
     found = database.fact(LAST_ROUND)
     return found if isinstance(found, dict) else None
 
@@ -114,3 +115,19 @@ def running_monitor(paths: Paths) -> int:
     holder = monitor_lock(paths).holder() if os.path.isdir(paths.run) else None
     pid = holder.get("pid") if holder else 0
     return pid if isinstance(pid, int) else 0
+
+
+def outdated_monitor(pid: int, last: dict[str, object] | None) -> str:
+    """The version of the running monitor `pid`, if it is not the one of this program; "" also before its first round.
+
+    "older" for one from before that was kept.
+    """
+    if not pid or last is None or last.get("pid") != pid:
+        return ""
+    version = last.get("version", "older")
+    return str(version) if version != __version__ else ""
+
+
+def restart_monitor(pid: int, *, service: bool) -> str:
+    """The command that ends a running monitor and starts it anew."""
+    return "gardener service restart" if service else f"kill {pid} && gardener monitor"

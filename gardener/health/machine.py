@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from gardener.background import available_memory, battery_now
 from gardener.health.check import Check, Finding, fine, note
 from gardener.health.kinds import Bad
+from gardener.sizes import size
 
 if TYPE_CHECKING:
     from gardener.paths import Paths
@@ -142,7 +143,7 @@ def _pressure() -> int | None:
 def _swap(gauge: Gauge, settings: Settings) -> Finding:
     used, memory = gauge.swap()
     percent = 100 * used / memory if memory else 0.0
-    detail = f"{used / 1e9:.1f} GB in use" if used else "none in use"
+    detail = f"{size(used)} in use" if used else "none in use"
     warning = settings.integer("health.swap_warning")
     level = _level(percent, warning, 2 * warning)
     return Finding("swap-heavy", level, detail, "gardener models recommend") if level else fine(detail)
@@ -161,7 +162,9 @@ def _disk(paths: Paths, settings: Settings) -> Finding:
     usage = shutil.disk_usage(folder)
     # As df counts: what is set aside for root is neither used nor free.
     share = 100 * usage.used / max(1, usage.used + usage.free)
-    detail = f"{usage.free / 1e9:.1f} GB free of {usage.total / 1e9:.0f} GB on the disk of {paths.home}"
+    if not usage.total:
+        return note(f"the disk of {paths.home} does not say how large it is")
+    detail = f"{size(usage.free)} free of {size(usage.total)} on the disk of {paths.home}"
     level = _level(share, settings.integer("health.disk_warning"), settings.integer("health.disk_error"))
     if usage.free < LEAST_FREE_BYTES:
         level = "error"

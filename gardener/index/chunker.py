@@ -2,7 +2,8 @@
 configuration.
 
 A line ends at "\\n" and nowhere else: "\\r" stays part of the text, and a final newline makes no further
-line. The chunks of a file cover each of its lines exactly once, in order, whatever the file holds.
+line. The chunks of a file cover each of its lines exactly once, in order, whatever the file holds; but a run of
+blank lines that would be a chunk by itself is left out.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ def chunk_file(path: str, text: str, language: str | None = None) -> list[Chunk]
     """The chunks of the file at `path` (POSIX, relative to the project) that holds `text`.
 
     `language` is what `language_of` gave (found out when None); headers and .txt files may be refined by
-    their text. An empty file has no chunks. Never raises on any text. Deterministic, but for files whose
-    parse runs out of its two CPU seconds: these are chunked by lines.
+    their text. A file of nothing but whitespace has no chunks. Never raises on any text. Deterministic, but for files
+    whose parse runs out of its two CPU seconds: these are chunked by lines.
     """
     return chunks_and_items(path, text, language)[0]
 

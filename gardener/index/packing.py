@@ -75,6 +75,7 @@ class Packer:
         self._drafts.append(_Draft(first, last, kind, symbol, signature, doc, parents))
 
     def _chunks(self) -> list[Chunk]:
+        """Without those that hold nothing: a table of blank rows would have thousands."""
         path, language, text, starts = self._path, self._language, self._text, self._starts
         return [
             Chunk(
@@ -87,9 +88,10 @@ class Packer:
                 draft.signature,
                 draft.doc,
                 draft.parents,
-                text[starts[draft.first] : starts[draft.last + 1] - 1],
+                held,
             )
             for draft in self._drafts
+            if (held := text[starts[draft.first] : starts[draft.last + 1] - 1]) and not held.isspace()
         ]
 
     # ---- Scopes

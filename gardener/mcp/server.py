@@ -69,8 +69,9 @@ Project = Annotated[
     str | None,
     Field(None, max_length=1_000, description="Name of a project; default: where you work, else the active one"),
 ]
+# A number is not guessed from "9" or true: `strict`, as in the bodies of /api (gardener/server/bodies.py).
 SymbolName = Annotated[str, Field(min_length=1, max_length=500, description="A name, Class.name, or FILE:name")]
-Limit = Annotated[int, Field(50, ge=1, le=MOST_SYMBOLS)]
+Limit = Annotated[int, Field(50, ge=1, le=MOST_SYMBOLS, strict=True)]
 Result = TypeVar("Result")
 
 
@@ -100,11 +101,11 @@ def build_server(
         ctx: Context,
         query: Annotated[str, Field("", max_length=10_000, description="A question, words, or a symbol's name")],
         project: Project,
-        limit: Annotated[int | None, Field(None, ge=1, le=MOST_HITS, description="Default: search.limit")],
+        limit: Annotated[int | None, Field(None, ge=1, le=MOST_HITS, description="Default: search.limit", strict=True)],
         languages: Annotated[list[str] | None, Field(None, max_length=64, description='Only these, as "python"')],
         path: Annotated[str, Field("", max_length=4_096, description="Only this folder, file or glob")],
         symbol: Annotated[str, Field("", max_length=1_000, description="Only definitions of this name")],
-        no_tests: Annotated[bool, Field(False, description="Leave tests out")],
+        no_tests: Annotated[bool, Field(False, description="Leave tests out", strict=True)],
     ) -> SearchOutput:
         """Finds places in a project's code and documents by meaning, words and names, best first, with their text."""
         from gardener.index.search import SearchRequest
@@ -120,8 +121,8 @@ def build_server(
     async def read_range(
         ctx: Context,
         path: Annotated[str, Field(min_length=1, max_length=4_096, description="Relative to the project's folder")],
-        start_line: Annotated[int, Field(1, ge=1)],
-        end_line: Annotated[int | None, Field(None, ge=1, description=f"Default: {DEFAULT_LINES} lines")],
+        start_line: Annotated[int, Field(1, ge=1, strict=True)],
+        end_line: Annotated[int | None, Field(None, ge=1, description=f"Default: {DEFAULT_LINES} lines", strict=True)],
         project: Project,
     ) -> SourceOutput:
         """Lines of a file as they are on the disk now. Secrets are left out, invisible characters are escaped."""
@@ -153,7 +154,7 @@ def build_server(
     @server.tool(title="Map of the repository", annotations=READS)
     async def repository_map(
         ctx: Context,
-        tokens: Annotated[int, Field(1_000, ge=50, le=20_000, description="At most so many tokens")],
+        tokens: Annotated[int, Field(1_000, ge=50, le=20_000, description="At most so many tokens", strict=True)],
         focus: Annotated[str, Field("", max_length=4_096, description="A symbol, file or folder to look from")],
         project: Project,
     ) -> MapOutput:
@@ -165,7 +166,7 @@ def build_server(
         ctx: Context,
         question: Annotated[str, Field(min_length=1, max_length=20_000)],
         project: Project,
-        hits: Annotated[int | None, Field(None, ge=1, le=100, description="Default: answer.hits")],
+        hits: Annotated[int | None, Field(None, ge=1, le=100, description="Default: answer.hits", strict=True)],
     ) -> AskOutput:
         """An answer to a question about a project, with citations [n] of file and lines. Written by the model that the
         user has configured; kept in no conversation. Reports progress, and stops when it is cancelled."""

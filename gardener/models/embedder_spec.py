@@ -44,11 +44,9 @@ class EmbedderSpec:
     @property
     def leaves_the_machine(self) -> bool:
         """Whether code is sent to another computer."""
-        from urllib.parse import urlsplit
+        from gardener.models.server_address import is_local
 
-        if self.kind not in (OLLAMA, OPENAI):
-            return False
-        return (urlsplit(self.url).hostname or "") not in ("127.0.0.1", "localhost", "::1")
+        return self.of_server and not is_local(self.url)
 
     def as_json(self) -> dict[str, str]:
         return asdict(self)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     import ollama
     from ollama._types import ModelDetails
 
+    from gardener.models.bounded_transport import BoundedTransport
+
 T = TypeVar("T")
 
 ANSWER_S: Final = 10.0
@@ -31,6 +33,8 @@ PULL_LIMITS: Final = StreamLimits(connect_s=5.0, first_token_s=120.0, idle_s=180
 MOST_PULL_BYTES: Final = 2_000_000_000
 """Sixteen lines a second for days."""
 MOST_LAYERS: Final = 10_000
+MOST_MODEL_BYTES: Final = 2**50
+"""A size beyond this is none: the server is wrong about it."""
 RATE_S: Final = 5.0
 """Over how long the rate of a download is taken."""
 
@@ -39,7 +43,7 @@ RATE_S: Final = 5.0
 class OllamaModel:
     name: str
     size: int
-    """Bytes."""
+    """Bytes; 0 when that is not known."""
     family: str
     parameters: str
     """As Ollama says it: "7.6B"."""
@@ -47,13 +51,14 @@ class OllamaModel:
     context: int
     """Tokens; 0 where the list does not say: `show` does."""
     modified: str
-    """ISO 8601."""
+    """As the server says it, ISO 8601; "" when it does not."""
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
     name: str
     size: int
+    """Bytes; 0 when that is not known."""
     vram: int
     """Bytes of it that are in the GPU's memory."""
     context: int
@@ -73,10 +78,20 @@ class PullProgress:
 
 def list_models(url: str) -> list[OllamaModel]:
     """What is on Ollama's disk. Raises BackendUnavailable or BackendError."""
-    return [
-        _model(str(entry.model or ""), int(entry.size or 0), entry.details, entry.modified_at, 0)
-        for entry in _ask(url, lambda client: client.list()).models
-    ]
+    found = []
+    for entry in _entries(url, "/api/tags"):
+        details = entry.get("details")
+        known = details if isinstance(details, dict) else {}
+        family, parameters, quantization = (
+            _text(known.get(key)) for key in ("family", "parameter_size", "quantization_level")
+        )
+        found.append(
+            OllamaModel(
+                _name(entry), _bytes(entry.get("size")), family, parameters, quantization, 0,
+                _text(entry.get("modified_at")),
+            )
+        )  # fmt: skip
+    return found
 
 
 def show(url: str, name: str) -> OllamaModel:
@@ -106,12 +121,12 @@ def loaded(url: str) -> list[LoadedModel]:
     """What is in Ollama's memory. Raises BackendUnavailable or BackendError."""
     return [
         LoadedModel(
-            str(entry.model or entry.name or ""),
-            int(entry.size or 0),
-            int(entry.size_vram or 0),
-            int(entry.context_length or 0),
+            _name(entry),
+            _bytes(entry.get("size")),
+            _bytes(entry.get("size_vram")),
+            _bytes(entry.get("context_length")),
         )
-        for entry in _ask(url, lambda client: client.ps()).models
+        for entry in _entries(url, "/api/ps")
     ]
 
 
@@ -237,13 +252,66 @@ def _model(name: str, size: int, details: ModelDetails | None, modified: Any, co
     )
 
 
+def _entries(url: str, path: str) -> list[dict[str, Any]]:
+    """The models that a list of the server has, each as it stands there: a wrong value in one must not hide the others.
+
+    Raises BackendUnavailable, BackendTimeout or BackendError.
+    """
+
+    def ask(url: str, transport: BoundedTransport) -> list[dict[str, Any]]:
+        import httpx
+        from ollama import ResponseError
+
+        with httpx.Client(transport=transport, timeout=ANSWER_S, trust_env=False) as client:
+            response = client.get(url + path)
+        if response.status_code != 200:
+            raise ResponseError(response.text, response.status_code)
+        # A number of thousands of digits is an error to Python, which would end the whole list.
+        models = json.loads(response.content, parse_int=lambda digits: int(digits) if len(digits) < 30 else -1)[
+            "models"
+        ]
+        if not isinstance(models, list | None):
+            raise TypeError(type(models).__name__)
+        found = [entry for entry in models or [] if isinstance(entry, dict) and _name(entry)]
+        if models and not found:
+            raise TypeError("no entry has a name")
+        return found
+
+    return _bounded(url, ask)
+
+
+def _name(entry: Mapping[str, Any]) -> str:
+    return _text(entry.get("model")) or _text(entry.get("name"))
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _bytes(value: object) -> int:
+    return value if type(value) is int and 0 < value <= MOST_MODEL_BYTES else 0
+
+
 def _ask(url: str, question: Callable[[ollama.Client], T], name: str = "") -> T:
-    """One short question through Ollama's client, bounded in time and size; its errors become ours.
+    """One short question through Ollama's client. Raises what `_bounded` does."""
+
+    def ask(url: str, transport: BoundedTransport) -> T:
+        from ollama import Client
+
+        # Its own default is no time limit at all, redirects anywhere, and the proxies of the environment.
+        with Client(url, transport=transport, timeout=ANSWER_S, trust_env=False, follow_redirects=False) as client:
+            return question(client)
+
+    return _bounded(url, ask, name)
+
+
+def _bounded(url: str, ask: Callable[[str, BoundedTransport], T], name: str = "") -> T:
+    """One short question over HTTP, bounded in time and size; what goes wrong with it becomes an error of ours.
 
     `name`: the model that it is about. Raises ModelNotFound, BackendUnavailable, BackendTimeout, BackendError.
     """
     import httpx
-    from ollama import Client, ResponseError
+    from ollama import ResponseError
     from pydantic import ValidationError
 
     from gardener.models.bounded_transport import BoundedTransport
@@ -252,15 +320,8 @@ def _ask(url: str, question: Callable[[ollama.Client], T], name: str = "") -> T:
     where = _where(url)
     # The client sends OLLAMA_API_KEY, which is for ollama.com, to whatever server it is told to ask.
     transport = BoundedTransport(url, MOST_SMALL_BYTES, drop=("Authorization",))
-    # Its own default is no time limit at all, redirects anywhere, and the proxies of the environment.
-    client = Client(url, transport=transport, timeout=ANSWER_S, trust_env=False, follow_redirects=False)
-
-    def ask() -> T:
-        with client:
-            return question(client)
-
     try:
-        return within(ANSWER_S, ask, transport.shut)
+        return within(ANSWER_S, lambda: ask(url, transport), transport.shut)
     except ResponseError as error:
         said = " ".join(str(error.error).split())[:300]
         if name and error.status_code == 404:
@@ -271,11 +332,11 @@ def _ask(url: str, question: Callable[[ollama.Client], T], name: str = "") -> T:
     except (httpx.HTTPError, httpx.InvalidURL, ConnectionError) as error:
         raise BackendUnavailable(
             f"Nothing answers at {url}."
-            if isinstance(error, ConnectionError)
+            if isinstance(error, ConnectionError | httpx.ConnectError)
             else f"{where} does not answer: {type(error).__name__}.",
             next_step="ollama serve" if is_local(url) else "gardener config get ollama.url",
         ) from error
-    except (ValidationError, ValueError, RecursionError, TypeError, AttributeError) as error:
+    except (ValidationError, ValueError, RecursionError, TypeError, AttributeError, KeyError) as error:
         raise BackendError(f"{where} answered something that is not its API.", next_step="gardener doctor") from error
 
 

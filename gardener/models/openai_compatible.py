@@ -81,6 +81,8 @@ class OpenAICompatibleBackend:
 
     def models(self) -> tuple[str, ...]:
         names = [str(entry["id"]) for entry in self._list()]
+        if self._default and names and self._default not in names:  # which `readiness` says
+            return tuple(names)
         default = self._model("")
         return (default, *(name for name in names if name != default))
 

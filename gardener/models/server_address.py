@@ -20,9 +20,13 @@ MOST_SMALL_BYTES: Final = 4_000_000
 
 
 def is_local(url: str) -> bool:
-    """Whether a URL's host is this machine, by its name alone."""
-    host = (urlsplit(url).hostname or "").lower().rstrip(".")
-    if host == "localhost" or host.endswith(".localhost"):
+    """Whether a URL's host is this machine, by its name alone.
+
+    Of names only `localhost`, which the hosts file of every system has: what `x.localhost` or `localhost.` is, the
+    resolver says (RFC 6761, section 6.3, asks it for loopback, and not all comply), so they are somebody else.
+    """
+    host = urlsplit(url).hostname or ""
+    if host == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

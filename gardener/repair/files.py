@@ -110,6 +110,21 @@ def settings(gardener: Gardener, finding: Finding) -> Plan | NotHere:
     return Plan(f"Take {', '.join(keys)} out of {path}; what is right in it stays.", "The whole file.", take_out)
 
 
+def issues(gardener: Gardener, finding: Finding) -> Plan | NotHere:
+    from gardener.health.database import asides
+
+    found = asides(gardener.paths.health_db)
+
+    def put_away(_: Gardener, aside: Aside) -> list[str]:
+        return [f"{os.path.basename(path)} is in {aside.move(path)}" for path in found]
+
+    return Plan(
+        f"Put away {counted(len(found), 'file')} with issues from before. The new list goes on; nothing is read back.",
+        "Nothing is deleted: they are moved.",
+        put_away,
+    )
+
+
 # ---- folders and room --------------------------------------------------------------------------------
 
 

@@ -19,13 +19,13 @@ SETTLES_S = 60.0
 
 def start(name: str, gardener: Gardener, finding: Finding) -> Plan | NotHere:
     from gardener.service.description import descriptions
-    from gardener.service.manager import is_installed, manager
+    from gardener.service.manager import how_to_start_the_monitor, is_installed, manager
 
     service = next(one for one in descriptions(gardener.paths) if one.name == name)
     if not is_installed(gardener.paths, name):
         return NotHere(
             f"The {name} was not started as a service, so it is yours to start again.",
-            "gardener stop" if name == "app" else "gardener service install",
+            "gardener stop" if name == "app" else how_to_start_the_monitor(),
         )
     services = manager()
     state = services.state(service)

@@ -26,6 +26,7 @@ REPAIRS: Mapping[str, Planner | NotHere] = {
     "token-exposed": files.tokens,
     "config-invalid": files.settings,
     "state-damaged": state.state,
+    "health-damaged": files.issues,
     "state-newer": NotHere("Only the newer version knows what it has written; this one leaves it as it is.",
                            "gardener --version"),
     "folders-orphaned": files.orphans,

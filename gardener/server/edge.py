@@ -114,6 +114,7 @@ class Edge:
         sampling: Sampling | None = None,
     ) -> Job:
         """Starts an answer; arguments as in Gardener.ask. Raises BackendUnavailable when too many wait."""
+        context = self._now(context)
 
         def events(job: Job) -> Iterator[AnswerEvent]:
             return self.gardener.ask(
@@ -125,12 +126,18 @@ class Edge:
     def go_on(self, context: ProjectContext, conversation_id: str) -> Job:
         """Starts to continue the last answer of a conversation. Raises ConversationNotFound, or UsageError when there
         is nothing to continue."""
+        context = self._now(context)
         broken = broken_answer(self.gardener.history, context, conversation_id)
 
         def events(job: Job) -> Iterator[AnswerEvent]:
             return self.gardener.go_on(context, conversation_id, job.cancel)
 
         return self._answer(context, broken.question, events, broken.conversation_id, broken.partial.text)
+
+    def _now(self, context: ProjectContext) -> ProjectContext:
+        """With the model and the adapter that are chosen by now: a page may lie open for long. Raises
+        ProjectNotFound."""
+        return self.gardener.registry.get(context.id)
 
     def _answer(
         self,

@@ -44,7 +44,8 @@ def router(edge: Edge) -> APIRouter:
 
     @routes.post("/issues/{issue}/snooze", summary="Say it again later, if it is still there")
     def snooze_issue(issue: Number, body: SnoozeBody) -> JsonObject:
-        changed = database.change(issue, lambda found: snooze(found, time.time() + body.seconds))
+        now = time.time()
+        changed = database.change(issue, lambda found: snooze(found, now, now + body.seconds))
         edge.health.forget()
         return changed.as_json()
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 from gardener.errors import GardenerError
 from gardener.health.check import Runner
 from gardener.health.database import HealthDatabase
-from gardener.health.ledger import last_round, running_monitor
+from gardener.health.issues import snoozed
+from gardener.health.ledger import last_round, outdated_monitor, running_monitor
 from gardener.server.events import JsonObject
 
 if TYPE_CHECKING:
@@ -60,13 +61,14 @@ class HealthView:
         now = time.time()
         issues = self.database.issues_since(now - days * 86_400) if days else self.database.open_issues()
         last = last_round(self.database)
-        at = last.get("at") if last else None
+        at, pid = last.get("at") if last else None, running_monitor(self.paths)
         return {
             "issues": [issue.as_json() for issue in issues],
             "last_round": last,
             "monitor": {
-                "pid": running_monitor(self.paths) or None,
+                "pid": pid or None,
                 "last_round_age_s": round(now - at, 1) if isinstance(at, float | int) else None,
+                "other_version": outdated_monitor(pid, last) or None,
             },
             "maintenance": [window.as_json() for window in self.database.windows(now)],
         }
@@ -78,7 +80,7 @@ class HealthView:
         except GardenerError as error:
             log.warning("health.no_issues", extra={"fields": {"code": error.code, "reason": error.message}})
             return Counter()
-        return Counter(issue.severity for issue in issues if not issue.acknowledged and issue.snoozed_until <= now)
+        return Counter(issue.severity for issue in issues if not issue.acknowledged and not snoozed(issue, now))
 
     def _file_stamp(self) -> tuple[int, int] | None:
         try:

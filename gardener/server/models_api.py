@@ -29,6 +29,12 @@ class UseModelBody(Body):
     project: Name | None = Field(None, description="Only for this project; default: all that have not chosen another")
 
 
+class ChooseModelBody(Body):
+    backend: Name = Field(description="As /api/models/choices gives it: auto, extractive, mlx, ollama, openai, …")
+    model: Annotated[str, Field(max_length=4_096)] = Field("", description="Empty: the backend's own")
+    project: Name | None = None
+
+
 class AdapterBody(Body):
     name: Annotated[str, Field(min_length=1, max_length=200)]
     project: Name | None = None
@@ -115,6 +121,19 @@ def router(edge: Edge) -> APIRouter:
 
         found = use_model(gardener, body.name, body.project or "")
         return {"runtime": found.runtime, "name": found.name, "project": body.project}
+
+    @routes.get("/models/choices", summary="What may answer for a project, and which of it was chosen")
+    def choices_(project: Project = None) -> JsonObject:
+        from gardener.model_choice import choices
+
+        return choices(gardener, gardener.context(project))
+
+    @routes.post("/models/choose", summary="What answers for a project from its next question on; loads nothing")
+    def choose_(body: ChooseModelBody) -> JsonObject:
+        from gardener.model_choice import choose
+
+        context = choose(gardener, gardener.context(body.project), body.backend, body.model)
+        return {"project": context.name, "backend": context.backend, "model": context.model}
 
     @routes.get("/adapters", summary="A project's adapters, the one in use, and trainings that were stopped")
     def adapters(project: Project = None) -> JsonObject:

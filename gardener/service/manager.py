@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -86,7 +87,10 @@ def run_command(command: Sequence[str]) -> Said:
             timeout=COMMAND_SECONDS,
         )  # fmt: skip
     except FileNotFoundError as error:
-        raise ServiceFailed(f"{command[0]} was not found.", next_step="gardener serve") from error
+        raise ServiceFailed(
+            f"{command[0]} was not found, so Gardener cannot be a service here. {WITHOUT_MANAGER}",
+            next_step="gardener ui",
+        ) from error
     except subprocess.TimeoutExpired as error:
         raise ServiceFailed(
             f"{' '.join(command)} did not end within {COMMAND_SECONDS} s.", next_step="gardener service status"
@@ -105,6 +109,28 @@ def manager(platform: str = sys.platform) -> ServiceManager:
 
         return Systemd()
     raise UsageError(f"There is no background service on {platform}.", next_step="gardener serve")
+
+
+def has_manager(platform: str = sys.platform) -> bool:
+    """Whether services can be installed here: on Linux a user manager of systemd has to run for this session."""
+    if platform == "darwin":
+        return True
+    folder = os.environ.get("XDG_RUNTIME_DIR", "")
+    sockets = (os.path.join(folder, "systemd", "private"), os.path.join(folder, "bus"))
+    return (
+        platform.startswith("linux")
+        and bool(folder and shutil.which("systemctl"))
+        and any(map(os.path.exists, sockets))
+    )
+
+
+MONITOR_BY_HAND = "nohup gardener monitor >/dev/null 2>&1 &"
+WITHOUT_MANAGER = f"`gardener ui` starts the app all the same, and `{MONITOR_BY_HAND}` its monitor."
+
+
+def how_to_start_the_monitor() -> str:
+    """The command that keeps a monitor running here: without a service manager, until the machine is started anew."""
+    return "gardener service install" if has_manager() else MONITOR_BY_HAND
 
 
 def is_installed(paths: Paths, name: str) -> bool:

@@ -6,7 +6,16 @@ import os
 
 from gardener.errors import ServiceFailed
 from gardener.service.description import STOP_SECONDS, THROTTLE_SECONDS, ServiceDescription
-from gardener.service.manager import Run, Said, ServiceState, file_in_place, read_file, run_command
+from gardener.service.manager import (
+    WITHOUT_MANAGER,
+    Run,
+    Said,
+    ServiceState,
+    file_in_place,
+    has_manager,
+    read_file,
+    run_command,
+)
 
 
 class Systemd:
@@ -94,7 +103,10 @@ WantedBy=default.target
 
     def _act(self, verb: str, service: ServiceDescription, done: str) -> None:
         if not os.path.exists(self.file(service)):
-            raise ServiceFailed(f"The {service.name} service is not installed.", next_step="gardener service install")
+            raise ServiceFailed(
+                f"The {service.name} service is not installed.",
+                next_step="gardener service install" if has_manager() else "gardener ui",
+            )
         self._systemctl(service, verb, unit(service), what=done)
 
     def _systemctl(self, service: ServiceDescription, *arguments: str, what: str) -> Said:
@@ -104,8 +116,8 @@ WantedBy=default.target
         if "bus" in said.text and ("connect" in said.text.lower() or "medium" in said.text.lower()):
             raise ServiceFailed(
                 f"systemd's user manager does not answer ({said.text.splitlines()[0]}). It belongs to a session: log "
-                "in directly, not through su or sudo.",
-                next_step="gardener serve",
+                f"in directly, not through su or sudo. Without it {WITHOUT_MANAGER}",
+                next_step="gardener ui",
             )
         raise ServiceFailed(
             f"The {service.name} service could not be {what}: systemctl says {said.text or said.code!r} "

@@ -57,7 +57,7 @@ def source_of(given: str, known: Source) -> Source:
                 "Where this installation came from is not recorded. Say where the next version is.",
                 next_step="gardener upgrade --from PATH",
             )
-        return known if known.kind != "wheel" else Source("wheel", _newest_beside(known.value))
+        return known  # a wheel, too, is that very file: what else lies in its folder nobody has named
     path = os.path.abspath(os.path.expanduser(given))
     if os.path.isdir(path):
         return Source("folder", path)
@@ -288,15 +288,8 @@ def _version_of_wheel(path: str) -> str:
     raise NotFoundError(f"{path} is damaged.", next_step="gardener upgrade --from WHEEL")
 
 
-def _newest_beside(path: str) -> str:
-    """The newest wheel in the folder of one that the installation came from: that is where the next is put."""
-    folder = os.path.dirname(path)
-    names = [name for name in (os.listdir(folder) if os.path.isdir(folder) else ()) if _WHEEL.fullmatch(name)]
-    return os.path.join(folder, max(names, key=order_of)) if names else path
-
-
 def order_of(text: str) -> tuple[int, ...]:
-    """What the first three numbers in a version or the name of a wheel are ordered by."""
+    """What the first three numbers in a version are ordered by."""
     return tuple(int(number) for number in re.findall(r"\d+", text)[:3])
 
 

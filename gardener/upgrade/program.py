@@ -100,10 +100,14 @@ class Program:
 
     def lock(self, purpose: str) -> ProcessLock:
         """Raises LockedError while another process upgrades. Use the result as a context manager."""
-        ensure_directory(self.folder)
+        self._make()
         lock = self._lock(purpose)
         lock.acquire()
         return lock
+
+    def _make(self) -> None:
+        if not os.path.isdir(self.folder):  # one that was there is the user's own, and keeps its mode
+            ensure_directory(self.folder)
 
     def lock_holder(self) -> dict[str, object] | None:
         """Who upgrades now; see ProcessLock.holder."""
@@ -175,7 +179,8 @@ class Program:
             },
             indent=1,
         )
-        write_private(os.path.join(ensure_directory(self.folder), "installation.json"), text.encode())
+        self._make()
+        write_private(os.path.join(self.folder, "installation.json"), text.encode())
 
     def flip(self, version: str) -> None:
         """Puts a version in force, by one rename. Who has the old one open goes on with it."""

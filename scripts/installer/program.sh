@@ -13,8 +13,7 @@ take_lock() {
   if [ -e "$PROGRAM/upgrade.json" ] && [ -z "$UNINSTALL" ]; then
     fail "An upgrade in $PROGRAM is under way or was cut off." "gardener upgrade"
   fi
-  mkdir -p "$PROGRAM/versions"
-  chmod 700 "$PROGRAM" "$PROGRAM/versions"
+  mkdir -p "$PROGRAM/versions" # 0700 by the umask, where they are new; a folder of the user's own keeps its mode
   if ! mkdir "$PROGRAM/.lock" 2>/dev/null; then
     holder=$(cat "$PROGRAM/.lock/pid" 2>/dev/null || true)
     if [ -n "$holder" ] && ps -p "$holder" -o command= 2>/dev/null | grep -q install_; then

@@ -15,10 +15,21 @@ rc_file() { # where this user's shell reads lines for every new terminal
   esac
 }
 
+escaped() { # TEXT as it is written between double quotes in such a file
+  local rest=$1 character special='\"$`' text=
+  [ "$(shell_name)" != fish ] || special='\"$' # there a backslash before a backtick is a backslash
+  while [ -n "$rest" ]; do
+    character=${rest%"${rest#?}"}
+    rest=${rest#?}
+    case $special in *"$character"*) text=$text\\$character ;; *) text=$text$character ;; esac
+  done
+  printf '%s' "$text"
+}
+
 in_home() { # PATH as it is written in such a file
   case $1 in
-    "$HOME"/*) printf '"%s/%s"' "\$HOME" "${1#"$HOME"/}" ;;
-    *) printf '"%s"' "$1" ;;
+    "$HOME"/*) printf '"%s/%s"' "\$HOME" "$(escaped "${1#"$HOME"/}")" ;;
+    *) printf '"%s"' "$(escaped "$1")" ;;
   esac
 }
 

@@ -28,8 +28,8 @@ remove_services() {
 }
 
 program_processes() { # "PID COMMAND" of what runs out of the program folder
-  # A Python of Apple's framework kind starts itself again under another name, so its arguments count too.
-  ps -axo pid=,command= | awk -v folder="$PROGRAM/" '{
+  # By the environment, as awk reads backslashes in -v as escapes. A Python of Apple's framework kind starts itself again under another name, so its arguments count too.
+  ps -axo pid=,command= | FOLDER="$PROGRAM/" awk 'BEGIN { folder = ENVIRON["FOLDER"] } {
     pid = $1; sub(/^ *[0-9]+ +/, "")
     if (index($0, folder) == 1 || ($1 ~ /[Pp]ython[0-9.]*$/ && index($0, folder))) print pid " " $0
   }'

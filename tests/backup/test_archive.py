@@ -6,7 +6,9 @@ import gzip
 import hashlib
 import io
 import os
+import shutil
 import tarfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,10 +17,13 @@ import pytest
 from gardener.app import Gardener
 from gardener.backup import archive
 from gardener.backup.manifest import FileEntry, Manifest
+from gardener.backup.partial import find_project
+from gardener.backup.schedule import drill_due
 from gardener.backup.store import Store
 from gardener.backup.verify import ask_index
 from gardener.backup_service import BackupService
 from gardener.errors import BackupDamaged, ConflictError, GardenerError, SchemaTooNew
+from gardener.health.backups import backup_checks
 
 
 def test_a_project_moves_to_another_machine(full_home: Path, tmp_path: Path) -> None:
@@ -64,6 +69,30 @@ def test_a_whole_home_moves_too(full_home: Path, tmp_path: Path) -> None:
         assert done is None and entry.manifest and entry.manifest.sequence == 1
         BackupService(gardener).restore()
         assert [project.name for project in gardener.registry.list()] == ["amber"]
+
+
+def test_what_was_imported_does_not_count_as_a_backup_of_this_home(full_home: Path, tmp_path: Path) -> None:
+    bundle = str(tmp_path / "all.tar.gz")
+    (full_home / "config.toml").write_text(
+        "config_version = 1\n\n[backup]\nkeep_last = 1\nkeep_daily = 0\nkeep_weekly = 0\nkeep_monthly = 0\n"
+    )
+    with Gardener() as gardener:
+        service = BackupService(gardener)
+        own = service.export(bundle)[0].id
+        old = service.store.find(own).manifest
+        assert old and not old.imported
+        (Path(service.store.path(own)) / "manifest.json").write_bytes(old._replace(created_at=1e9).encode())
+        imported = service.import_archive(bundle)[0]
+        assert imported.imported and imported.as_json()["imported"] and imported.id > own
+        assert service.is_due().backup  # the only own one is old
+        assert service.drill().id == own and not drill_due(service.store, 3600, time.time())
+        assert service.prune() == [] and service.store.find().id == own
+        assert service.store.find(imported=True).id == imported.id
+        assert find_project(service.store, "", "amber")[0].id == own
+        findings = backup_checks(lambda: service.store, lambda: gardener.settings)[0].run()
+        assert isinstance(findings, list) and [finding.id for finding in findings] == ["backup-old"]
+        shutil.rmtree(service.store.path(own))
+        assert not drill_due(service.store, 3600, time.time()) and service.store.find().id == imported.id
 
 
 def test_restoring_a_project_keeps_later_conversations_and_saves_what_it_replaces(full_home: Path) -> None:

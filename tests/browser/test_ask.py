@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -80,6 +81,16 @@ def test_a_citation_opens_its_lines_by_mouse(page: Page, garden: Gardener) -> No
     on_disk = Path(garden.context().root, path).read_text().split("\n")
     assert [line.rstrip() for line in shown] == on_disk[first - 1 : first - 1 + len(shown)]
     expect(page.locator("#source")).to_contain_text("as they were cited")
+    page.focus("#source h3")
+    page.keyboard.press("Control+.")
+    expect(page.locator("#sources-toggle")).to_be_focused()  # where the focus was is gone
+    expect(page.locator("#reading")).to_be_hidden()
+    page.reload()
+    answered(page)
+    expect(page.locator("#sources-toggle")).to_have_attribute("aria-expanded", "false")
+    expect(page.locator("#reading")).to_be_hidden()
+    page.click("#chat a[href*='#cite-']")
+    expect(page.locator("#source tr.cited").first).to_be_visible()
 
 
 def test_a_citation_opens_by_keyboard_from_the_panel_and_from_the_text(page: Page) -> None:
@@ -96,6 +107,9 @@ def test_a_citation_opens_by_keyboard_from_the_panel_and_from_the_text(page: Pag
     page.keyboard.press("Enter")
     page.wait_for_selector("#source tr.cited")
     assert len(page.context.pages) == 1
+    page.get_by_role("button", name="Close the file").press("Enter")
+    expect(page.locator("#source section")).to_have_count(0)
+    expect(page).not_to_have_url(re.compile("path="))
 
 
 def test_a_file_that_has_changed_since_is_marked(page: Page, garden: Gardener) -> None:
@@ -224,6 +238,28 @@ def test_the_keyboard_reaches_the_question(page: Page) -> None:
     expect(question).to_be_focused()
 
 
+def test_what_answers_is_chosen_beside_the_question(page: Page, garden: Gardener) -> None:
+    expect(page.locator("#model-choice")).to_contain_text("scripted")
+    page.focus("#model-choice")
+    page.keyboard.press("Enter")
+    dialog = page.get_by_role("dialog", name="What answers lantern")
+    expect(dialog.get_by_role("radio", name="as every project: scripted")).to_be_focused()
+    problems = serious(page)
+    dialog.get_by_role("radio", name="no model").focus()
+    page.keyboard.press("Space")
+    page.keyboard.press("Enter")
+    try:
+        expect(page.locator("#model-choice")).to_contain_text("no model")
+        expect(page.locator("#model-choice")).to_be_focused()
+        assert garden.context("lantern").backend == "extractive"
+        ask(page)  # on a page that was open before
+        answered(page)
+        expect(page.locator("#chat .facts")).to_contain_text("extractive")
+    finally:
+        garden.registry.configure("lantern", backend="auto", model="")
+    assert problems == []
+
+
 def test_repository_and_model_text_is_inert(page: Page, seen: Seen) -> None:
     ask(page, "Where is the hostile lantern text?")
     answered(page)
@@ -342,7 +378,7 @@ def test_axe_finds_nothing_serious(page: Page, scheme: str, steered: Steered) ->
     shows(page, "2 of 2")
     answered(page)
     page.click("#head [data-act='delete']")
-    page.click("#listing [data-act='undelete']")
+    page.click("#head [data-act='undelete']")
     answered(page)
     page.click("#chat a[href*='#do-bad']")
     problems += serious(page)

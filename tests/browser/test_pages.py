@@ -93,9 +93,10 @@ def serious(page: Page) -> list[str]:
 
 
 def test_every_page_can_be_read_by_everybody(page: Page, steered: Steered, seen: Seen) -> None:
-    """Light and dark in one visit: Gradio's scheme is a class on the body."""
+    """Light and dark in one visit: the theme is chosen as its control does it."""
     problems = []
     for path in PAGES:
+        page.evaluate("window.gardener.theme.choose('light')")
         go(page, steered, path)
         name = path.partition("?")[0].capitalize()
         assert page.title() == f"{name} — Gardener"
@@ -103,13 +104,40 @@ def test_every_page_can_be_read_by_everybody(page: Page, steered: Steered, seen:
         assert page.get_attribute("#rail [aria-current]", "href") == f"/{name.lower()}"
         page.evaluate("document.querySelectorAll('#page-main details').forEach((one) => { one.open = true; })")
         problems += serious(page)
-        page.evaluate("document.body.classList.add('dark')")
+        page.evaluate("window.gardener.theme.choose('dark')")
         problems += serious(page)
         page.set_viewport_size({"width": 390, "height": 844})
         assert page.evaluate("document.documentElement.scrollWidth") <= 390, path
         page.set_viewport_size({"width": 1280, "height": 800})
     assert problems == []
     assert seen.errors == [] and seen.foreign == [] and seen.dialogs == []
+
+
+def test_the_theme_is_chosen_remembered_and_never_shown_wrong(page: Page, steered: Steered) -> None:
+    go(page, steered, "settings")
+    page.focus("#theme-choice")
+    page.keyboard.press("End")
+    expect(page.locator("body.dark")).to_have_count(1)
+    other = page.context.new_page()
+    other.add_init_script(
+        "window.frames_seen = []; (function look() { if (document.body) window.frames_seen.push("
+        "document.body.classList.contains('dark') + ' ' + getComputedStyle(document.body).backgroundColor);"
+        " requestAnimationFrame(look); })()"
+    )
+    go(other, steered, "settings")
+    expect(other.locator("#theme-choice")).to_have_value("dark")
+    shown = other.evaluate("[...new Set(window.frames_seen)]")
+    assert shown == ["true " + page.evaluate("getComputedStyle(document.body).backgroundColor")]  # not even for a frame
+    other.close()
+    page.emulate_media(color_scheme="light")
+    page.focus("#theme")
+    page.keyboard.press("Enter")
+    expect(page.locator("#theme")).to_have_text("Theme: system")
+    expect(page.locator("#theme-choice")).to_have_value("system")
+    expect(page.locator("body.dark")).to_have_count(0)
+    page.emulate_media(color_scheme="dark")
+    expect(page.locator("body.dark")).to_have_count(1)
+    page.emulate_media(color_scheme="light")
 
 
 def test_the_navigation_leads_everywhere_from_ask(page: Page) -> None:

@@ -220,7 +220,8 @@ def test_rename_remove_restore_purge(gardener: Run, added: Path, home: Path) -> 
     refused = gardener("remove", "codec", "--purge")
     assert refused.code == 2
     assert gardener("list", "--json").json["projects"]
-    assert gardener("remove", "codec", "--purge", "--yes").code == 0
+    purged = gardener("remove", "codec", "--purge", "--yes")
+    assert purged.code == 0 and "backups from before still hold it" in purged.err and "may still name it" in purged.err
     left = [path for path in home.rglob("*") if path.is_file() and b"platypus4711" in path.read_bytes()]
     assert left == []
     assert list((home / "projects").iterdir()) == []
@@ -238,12 +239,27 @@ def test_show_and_what_was_left_out(gardener: Run, added: Path) -> None:
     assert [(entry["path"], entry["line"]) for entry in secrets] == [("settings.py", "1")]
 
 
-def test_empty_states_say_what_to_do(gardener: Run) -> None:
+def added_file(folder: Path) -> Path:
+    (folder / "a-file").touch()
+    return folder / "a-file"
+
+
+def test_empty_states_say_what_to_do(gardener: Run, tmp_path: Path) -> None:
     assert "gardener add" in gardener("list").err
     assert "gardener add" in gardener("status").err
     said = gardener("ask", "anything")
     assert said.code == 4
     assert "gardener add" in said.err
+    (tmp_path / "hollow").mkdir()
+    assert "gardener index --project hollow" in gardener("add", str(tmp_path / "hollow")).err
+    said = gardener("status")
+    assert "0 files" in said.out and "try: gardener index" in said.err and "gardener show --skipped" in said.err
+    (tmp_path / "hollow").rmdir()
+    assert f"folder {tmp_path}/hollow was gone before" in gardener("remove", "hollow").out
+    assert 'gardener move "hollow" NEW_PATH' in gardener("restore", "hollow").err
+    assert f"try: gardener move hollow {tmp_path}" in gardener("move", "hollow", str(added_file(tmp_path))).err
+    said = gardener("list", "--home", str(added_file(tmp_path)))
+    assert said.code == 1 and "is a file, and Gardener needs a folder there" in said.err
 
 
 # ---- search ------------------------------------------------------------------------------------------

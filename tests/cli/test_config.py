@@ -178,7 +178,9 @@ def test_what_overrides_a_value_that_was_just_set_is_named(
     assert run(["config", "set", "search.limit", "20"]) == 0
     assert "environment variable GARDENER_SEARCH_LIMIT has 3" in capsys.readouterr().err
     assert run(["config", "set", "server.port", "8000"]) == 0
-    assert "when it is started again" in capsys.readouterr().err
+    assert "A running app applies this when it is started again: gardener stop" in capsys.readouterr().err
+    assert run(["config", "set", "health.every_seconds", "30"]) == 0
+    assert "A running monitor applies this" in capsys.readouterr().err
 
 
 def test_the_real_command_has_the_documented_exit_codes(home: Path, config: Path) -> None:

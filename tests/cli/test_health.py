@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
+import pytest
+
+from gardener.cli.console import Console
+from gardener.cli.upgrade import _note_old_monitor
+from gardener.health import ledger
 from gardener.health.check import Asked, Finding
 from gardener.health.database import HealthDatabase
 from gardener.health.issues import Rule
-from gardener.health.ledger import record
+from gardener.health.ledger import monitor_lock, record
 from gardener.health.rounds import Round
+from gardener.paths import Paths, ensure_directory
 from tests.cli.conftest import Gardener as Run
 
 KEY = ("project", "")
@@ -20,7 +28,7 @@ def round_of(home: Path, *findings: Finding) -> None:
     """As the monitor makes one."""
     made = {KEY: Asked(findings, True)}
     record(HealthDatabase(str(home / "health.db")), Round(time.time(), 0.1, findings, made, frozenset({KEY})),
-           Rule(1, 1), pid=1)  # fmt: skip
+           Rule(1, 1), pid=os.getpid())  # fmt: skip
 
 
 def gone(subject: str = HOSTILE) -> Finding:
@@ -90,3 +98,23 @@ def test_every_kind_is_listed_with_its_runbook(gardener: Run) -> None:
     kinds = gardener("health", "kinds", "--json").json["kinds"]
     assert len(kinds) > 30 and all(kind["runbook"] == f"runbooks/{kind['id']}.md" for kind in kinds)
     assert "disk-full" in gardener("health", "kinds").out
+
+
+def test_a_monitor_that_an_upgrade_has_left_behind_is_named(
+    gardener: Run, home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr(ledger, "__version__", "0.0.9")
+        round_of(home)
+    ensure_directory(str(home / "run"))
+    with monitor_lock(Paths(str(home))):
+        pid = os.getpid()
+        named = f"process {pid}, runs version 0.0.9, not the installed one. Restart it: kill {pid} && gardener monitor"
+        assert named in gardener("health").err and named in gardener("status").err
+        assert gardener("health", "--json").json["monitor"]["other_version"] == "0.0.9"
+        service = SimpleNamespace(paths=Paths(str(home)))
+        for before in (pid, pid + 1, 0):  # the same process as before the upgrade, one that was started anew, none
+            _note_old_monitor(service, before, Console())  # type: ignore[arg-type]
+        assert capsys.readouterr().err.count("still runs the version from before") == 1
+        round_of(home)
+        assert "0.0.9" not in gardener("health").err + gardener("status").err

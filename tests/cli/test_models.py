@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Gardener
+from tests.openai_server import openai_server
 
 
 @pytest.fixture(scope="session")
@@ -256,6 +257,25 @@ def test_ps_shows_what_another_process_holds(gardener: Gardener, home: Path) -> 
     assert "4.0 GB" in said.out and "\x1b" not in said.out
 
 
+def test_what_a_configured_server_offers_is_listed_and_used(
+    gardener: Gardener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with openai_server("first-8b", "second-8b") as server:
+        monkeypatch.setenv("GARDENER_OPENAI_URL", server.url)
+        assert gardener("models", "use", "second-8b").code == 0
+        assert gardener("config", "get", "openai.model").out == "second-8b\n"
+        gardener("config", "set", "openai.model", "gone")
+        said = gardener("models")  # what is wrong with the chosen one hides no other
+        assert "first-8b" in said.out and "second-8b" in said.out and "no model 'gone'" in said.err
+        assert "gardener models use first-8b" in gardener("models", "use", "first-8").err
+        said = gardener("models", "check", "first-8b")
+        assert said.code == 5 and "runs at the server" in said.err and "Did you mean" not in said.err
+        assert "Nothing was deleted" in gardener("models", "rm", "first-8b", "--yes").err
+        server.listed = False  # not every server has a list; it may have any name
+        gardener("config", "unset", "openai.model")
+        assert gardener("models", "use", "mine").code == 0
+
+
 # ---- Ollama, by the interface of gardener.models.ollama_models ------------------------------------------------
 
 
@@ -323,6 +343,8 @@ def test_ollamas_models_are_listed_used_and_removed(gardener: Gardener, ollama: 
     assert said.code == 0 and "has to load 4.7 GB" in said.err
     assert gardener("config", "get", "ollama.model").out == "qwen2.5-coder:7b\n"
     assert "in memory already" in gardener("models", "use", "mine").err
+    said = gardener("models", "check", "mine")
+    assert said.code == 5 and "Its files are 2.0 GB" in said.err and "Did you mean" not in said.err
     assert gardener("models", "rm", "mine", "--yes").code == 0
     assert [model.name for model in ollama.here] == ["qwen2.5-coder:7b"]
 

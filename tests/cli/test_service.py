@@ -69,8 +69,18 @@ def test_an_app_that_does_not_start_is_no_success(
     assert failed.code == 1 and "can be reached from other machines" in failed.err
 
 
+def test_what_was_never_there_is_not_removed(
+    gardener: Run, home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    launchd = Launchd(stand_in(tmp_path / "launchd"), str(tmp_path / "agents"))
+    monkeypatch.setattr(manager, "manager", lambda: launchd)
+    assert "nothing was removed" in gardener("service", "uninstall").out
+    assert gardener("service", "stop", "--json").json["services"] == []
+    never = gardener("service", "logs")
+    assert never.code == 1 and f"{home}/logs/app.out" in never.err and "try: gardener logs" in never.err
+
+
 def test_wrong_words(gardener: Run) -> None:
     assert gardener("service", "stop", "--dry-run").code == 2
     assert gardener("service", "logs", "--lines", "0").code == 2
     assert gardener("service", "fly").code == 2
-    assert "has not run as a service yet" in gardener("service", "logs").err

@@ -8,6 +8,8 @@ import pytest
 
 from gardener import runbooks
 from gardener.health.kinds import KINDS
+from gardener.repair.plan import NotHere
+from gardener.repair.table import REPAIRS
 from tests.docs.breaks import BREAKS
 from tests.docs.documented import TOP, commands, missing
 from tests.docs.exceptions import UNRUN
@@ -30,6 +32,12 @@ FOLDER = TOP / "runbooks"
 def test_each_kind_of_finding_has_its_runbook_and_each_runbook_a_reason() -> None:
     assert set(runbooks.names()) == set(KINDS) | GENERAL
     assert {KINDS[kind].runbook for kind in KINDS} == {f"runbooks/{kind}.md" for kind in KINDS}
+
+
+def test_a_runbook_names_the_repair_that_there_is() -> None:
+    for kind, plan in REPAIRS.items():
+        named = f"`gardener repair {kind}`" in runbooks.read(kind).text
+        assert named == (not isinstance(plan, NotHere)), kind
 
 
 @pytest.mark.parametrize("name", runbooks.names())

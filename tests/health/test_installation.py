@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gardener import __version__
 from gardener.app import Gardener
 from gardener.backup import manifest
 from gardener.backup.store import Store
@@ -16,6 +17,7 @@ from gardener.checks import all_checks
 from gardener.health.app import AppState, MonitorState, monitor_check
 from gardener.health.backups import backup_checks
 from gardener.health.check import Finding, run_check, run_checks
+from gardener.health.ledger import outdated_monitor
 from gardener.settings import load_settings
 
 DAY_S = 86_400.0
@@ -88,3 +90,12 @@ def test_backups_that_nobody_proved_and_a_disk_that_is_away(home: Path, tmp_path
 )
 def test_a_monitor_that_does_not_look(state: MonitorState, kind: str) -> None:
     assert [one.id for one in run_check(monitor_check(lambda: state)).findings] == [kind]
+
+
+def test_a_monitor_of_another_version_is_named_with_how_to_restart_it() -> None:
+    last: dict[str, object] = {"at": 1.0, "pid": 7, "version": __version__}
+    assert outdated_monitor(7, last) == "" and outdated_monitor(8, last | {"version": "0.0.9"}) == ""
+    assert outdated_monitor(7, last | {"version": "0.0.9"}) == "0.0.9" and outdated_monitor(7, {"pid": 7}) == "older"
+    for service, fix in ((False, "kill 7 && gardener monitor"), (True, "gardener service restart")):
+        (found,) = run_check(monitor_check(lambda: MonitorState(service, 7, 30.0, 60, "0.0.9"))).findings  # noqa: B023
+        assert found.severity == "info" and "runs version 0.0.9" in found.detail and found.fix == fix

@@ -145,14 +145,14 @@ def test_snoozed_is_silent_for_a_while_and_then_told_again() -> None:
     life = Life(Rule(1, 1))
     life.round("warning")
     assert life.issue is not None
-    life.issue = issues.snooze(life.issue, life.now + 2.5 * ROUND_S)
+    life.issue = issues.snooze(life.issue, life.now, life.now + 2.5 * ROUND_S)
     told = []
     for _ in range(5):
         life.round("warning")
         told.append(len(life.changes))
     assert life.changes == ["opened", "reminded"] and told == [1, 1, 2, 2, 2]
     assert life.issue is not None
-    life.issue = issues.snooze(life.issue, life.now + 10 * ROUND_S)
+    life.issue = issues.snooze(life.issue, life.now, life.now + 10 * ROUND_S)
     life.round("")
     assert life.changes[-1] == "resolved"  # that it is over is no nuisance
 

@@ -11,8 +11,8 @@ import pytest
 
 from gardener.errors import NotFoundError, SchemaTooNew, StateDamaged
 from gardener.health import issues
-from gardener.health.check import Asked, Finding, fine
-from gardener.health.database import HealthDatabase
+from gardener.health.check import Asked, Finding, fine, run_checks
+from gardener.health.database import HealthDatabase, aside_check, asides
 from gardener.health.issues import Rule
 from gardener.health.ledger import last_round, record
 from gardener.health.rounds import Round
@@ -92,7 +92,7 @@ def test_maintenance_is_silent_and_nothing_is_lost(books: Books) -> None:
 def test_acknowledged_and_snoozed_are_kept(books: Books) -> None:
     books.round(project=GONE)
     number = books.database.open_issues()[0].id
-    books.database.change(number, lambda issue: issues.snooze(issue, books.now + 90))
+    books.database.change(number, lambda issue: issues.snooze(issue, books.now, books.now + 90))
     assert books.round(project=GONE) == []
     assert books.round(project=GONE) == ["reminded project-folder-gone x"]
     books.database.change(number, lambda issue: issues.acknowledge(issue, books.now))
@@ -102,6 +102,28 @@ def test_acknowledged_and_snoozed_are_kept(books: Books) -> None:
     assert books.round(project=None) == ["resolved project-folder-gone x"]
     with pytest.raises(NotFoundError):
         books.database.change(number, lambda issue: issue)
+
+
+def test_silence_that_a_wrong_clock_began_is_over_when_it_is_right(books: Books) -> None:
+    books.round(project=GONE)
+    (issue,) = books.database.open_issues()
+    ahead = books.now + 5 * 365 * 86_400
+    books.database.change(issue.id, lambda issue: issues.snooze(issue, ahead, ahead + 4 * 3_600))
+    books.database.add_window(ahead, ahead + 7_200, "")
+    assert books.database.windows(books.now) == [] and books.round(project=GONE) == ["reminded project-folder-gone x"]
+    here = books.now
+    books.database.change(issue.id, lambda issue: issues.snooze(issue, here, here + 3_600))
+    books.now -= 100  # corrected by a little, and then the next round
+    assert books.round(project=GONE) == [] and issues.snoozed(books.database.open_issues()[0], books.now)
+
+
+def test_one_of_before_a_column_was_added_is_taken_over(books: Books, home: Path) -> None:
+    books.round(project=GONE)
+    with closing(sqlite3.connect(home / "health.db")) as database:
+        database.execute("ALTER TABLE issues DROP COLUMN snoozed_at")
+    (issue,) = HealthDatabase(str(home / "health.db")).open_issues()
+    assert issue.kind == GONE.id and issue.snoozed_at == 0.0
+    assert books.round(project=None) == ["resolved project-folder-gone x"]
 
 
 def test_deliveries_and_what_is_forgotten(books: Books) -> None:
@@ -189,6 +211,26 @@ def test_one_of_a_newer_version_is_left_alone(home: Path) -> None:
     database.close()
     with pytest.raises(SchemaTooNew, match="schema 99"):
         HealthDatabase(str(home / "health.db")).open_issues()
+
+
+def test_the_monitor_is_not_blinded_by_a_flipped_version_and_says_so(books: Books, home: Path) -> None:
+    path = str(home / "health.db")
+    check = aside_check(path)
+    books.round(project=GONE)
+    assert run_checks([check])[0].severity == "ok"
+    books.database = HealthDatabase(path, begins_anew=True)
+    for _ in range(2):
+        with closing(sqlite3.connect(path)) as database:
+            database.execute("PRAGMA user_version = 65537")
+        if not asides(path):
+            assert books.round(project=GONE) == ["opened project-folder-gone x"]
+            (kept,) = asides(path)
+    with pytest.raises(SchemaTooNew):  # so soon, it is a newer version that writes it
+        books.round(project=GONE)
+    (finding,) = run_checks([check])
+    assert finding.id == "health-damaged" and kept in finding.detail and asides(path) == [kept]
+    with closing(sqlite3.connect(kept)) as database:
+        assert database.execute("SELECT kind FROM issues").fetchall() == [(GONE.id,)]
 
 
 def test_reading_makes_no_file(home: Path) -> None:

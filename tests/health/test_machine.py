@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -22,6 +23,12 @@ CALM = {
     "battery": lambda: None,
     "heat": lambda: None,
 }
+
+
+class Disk(NamedTuple):
+    total: int
+    used: int
+    free: int
 
 
 def measured(home: Path, gauge: Gauge) -> dict[str, Finding]:
@@ -78,6 +85,15 @@ def test_a_clock_that_was_set_is_told_for_an_hour_and_sleep_is_none(home: Path) 
     assert measured(home, gauge)["clock"].severity == "ok"
     wall = 0.0
     assert "1970" in measured(home, gauge)["clock"].detail
+
+
+def test_a_small_disk_is_told_in_its_own_unit(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def disk(total: int, free: int) -> str:
+        monkeypatch.setattr("shutil.disk_usage", lambda _: Disk(total, total - free, free))
+        return measured(home, Gauge(**CALM))["disk"].detail  # type: ignore[arg-type]
+
+    assert disk(64_000_000, 1_500_000).startswith("1.5 MB free of 64.0 MB")
+    assert "does not say how large" in disk(0, 0)
 
 
 def test_the_real_ones_can_be_read_here(home: Path) -> None:

@@ -104,9 +104,15 @@ def test_a_webhook_that_never_answers_or_is_not_there_has_an_end() -> None:
 
 
 def test_only_this_machine_and_hosts_that_were_allowed() -> None:
-    for url in ("http://example.com/x", "http://127.0.0.1.example.com/", "http://localhost.evil/", "http://10.0.0.1/"):
+    for url in (
+        "http://example.com/x",
+        "http://127.0.0.1.example.com/",
+        "http://localhost.evil/",
+        "http://a.localhost/",
+    ):
         with pytest.raises(ConfigError, match=r"webhook\.hosts"):
             Webhook(url, ("other.example",), "")
+    Webhook("http://a.localhost/", ("a.localhost",), "")
     for url in ("http://127.0.0.1:9/", "http://[::1]/", "http://localhost/x", "https://Alerts.example./x"):
         Webhook(url, ("alerts.example",), "")
     with pytest.raises(ConfigError, match="name or password"):

@@ -393,3 +393,46 @@ fails() { [ "$status" -eq "${1:-1}" ] || { echo "exit code $status"; echo "$outp
   GARDENER_PROGRAM=relative run macos --yes
   fails 2
 }
+
+@test "a path is read back from a shell's file as it was, whatever is in it" {
+  local path shell variable
+  # shellcheck source=scripts/installer/talk.sh
+  . "$REPOSITORY/scripts/installer/talk.sh"
+  # shellcheck source=scripts/installer/surroundings.sh
+  . "$REPOSITORY/scripts/installer/surroundings.sh"
+  PATH=$REAL_PATH
+  for shell in bash zsh fish sh; do
+    [ -n "$(command -v "$shell")" ] || continue
+    SHELL=/bin/$shell
+    for path in "$HOME/plain" "$HOME/a\"b\$x\`y\\z" "/mnt/\"d\$HOME\`e\`\\n ü"; do
+      variable="x=$(in_home "$path")"
+      [ "$shell" != fish ] || variable="set ${variable/=/ }"
+      [ "$(HOME=$HOME $shell -c "$variable; printf %s \"\$x\"")" = "$path" ] || { echo "$shell $variable"; return 1; }
+    done
+  done
+}
+
+@test "a folder that was there keeps its mode, and what runs in it is found whatever its name is" {
+  # shellcheck source=scripts/installer/talk.sh
+  . "$REPOSITORY/scripts/installer/talk.sh"
+  # shellcheck source=scripts/installer/program.sh
+  . "$REPOSITORY/scripts/installer/program.sh"
+  # shellcheck source=scripts/installer/uninstall.sh
+  . "$REPOSITORY/scripts/installer/uninstall.sh"
+  PATH=$REAL_PATH PROGRAM="$HOME/tools\\n of \"mine\"" UNINSTALL=''
+  mkdir "$PROGRAM"
+  chmod 755 "$PROGRAM"
+  (umask 077 && take_lock)
+  [ "$(stat -c %a "$PROGRAM" "$PROGRAM/versions" | tr '\n' ' ')" = "755 700 " ]
+  mkfifo "$PROGRAM/waits"
+  ln -s "$(command -v cat)" "$PROGRAM/cat"
+  "$PROGRAM/cat" "$PROGRAM/waits" 3>&- &
+  found=''
+  for _ in {1..500}; do # until it has become the program that it is called by
+    found=$(program_processes)
+    [ -z "$found" ] || break
+  done
+  : >"$PROGRAM/waits"
+  wait $!
+  [[ $found == "$! "* ]] || { echo "found: $found"; return 1; }
+}

@@ -24,6 +24,7 @@ from gardener.errors import (
 )
 from gardener.models import ollama_models
 from gardener.models.base import ChatRequest, Preparation, StreamLimits
+from gardener.models.embedder_spec import parse_spec
 from gardener.models.ollama import OllamaBackend
 from gardener.models.ollama_models import PullProgress
 from gardener.types import Done, Message, TextDelta, ThinkingDelta
@@ -251,11 +252,14 @@ def test_nobody_chose_ollamas_cloud_or_an_embedder(server: OllamaServer) -> None
     [
         ("http://127.0.0.1:11434", False), ("http://localhost:11434/v1", False), ("http://[::1]:11434/", False),
         ("http://127.0.0.1.example.com", True), ("https://ollama.example.com", True), ("http://192.168.0.5:1", True),
+        ("http://127.0.0.2", False), ("http://LOCALHOST", False),
+        ("http://ollama.localhost:1", True), ("http://localhost.:1", True),  # by what a resolver makes of it
     ],
 )  # fmt: skip
 def test_whether_the_code_leaves_the_machine(url: str, leaves: bool) -> None:
     made = OllamaBackend(url, model="m", context_tokens=4096, keep_alive="5m", limits=StreamLimits())
     assert made.capabilities.leaves_machine == leaves
+    assert parse_spec("ollama:m", url=url).leaves_the_machine == leaves
 
 
 @pytest.mark.parametrize(
@@ -287,6 +291,14 @@ def test_listing_showing_and_what_is_loaded(server: OllamaServer) -> None:
     play(backend(server))
     (held,) = ollama_models.loaded(server.url)
     assert (held.name, held.context, held.vram) == ("coder:latest", 4096, 4_000_000_000)
+
+
+def test_a_wrong_size_hides_no_model(server: OllamaServer) -> None:
+    for number, wrong in enumerate((-1, 10**40, 1.5, "big", None, True)):
+        server.add(Model(f"odd{number}:latest", size=wrong))  # type: ignore[arg-type]
+    sizes = {model.name: model.size for model in ollama_models.list_models(server.url)}
+    assert sizes.pop("coder:latest") == 4_000_000_000
+    assert len(sizes) == 6 and set(sizes.values()) == {0}
 
 
 def pulled(server: OllamaServer, cancel: threading.Event | None = None) -> list[PullProgress]:
@@ -379,7 +391,7 @@ def test_a_pull_from_a_server_that_invents_layers_and_sizes(
 
 
 def test_small_questions_end_in_time_and_size(server: OllamaServer, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BackendUnavailable):
+    with pytest.raises(BackendUnavailable, match="Nothing answers at"):
         ollama_models.list_models("http://127.0.0.1:9")
     server.add(*(Model(f"model-{number}:latest") for number in range(50)))
     monkeypatch.setattr(ollama_models, "MOST_SMALL_BYTES", 1_000)

@@ -152,6 +152,12 @@ def test_what_is_wrong_in_the_settings_goes_and_the_rest_stays(bench: Bench, mon
     assert isinstance(plan, NotHere) and plan.command == "unset GARDENER_SEARCH_LIMIT"
 
 
+def test_issues_from_before_are_put_away(bench: Bench) -> None:
+    (bench.home / "health.db.damaged-20260101-000000").write_text("rubbish")
+    outcome = bench.mended("health-damaged", "issues")
+    assert (Path(outcome.kept) / "health.db.damaged-20260101-000000").read_text() == "rubbish"
+
+
 def test_folders_of_no_project_go_and_what_cannot_be_made_again_is_kept(bench: Bench) -> None:
     orphan = bench.home / "projects" / "aaaaaaaaaaaa"
     for name in ("index", "adapters"):

@@ -99,6 +99,10 @@ def test_an_app_that_is_not_as_it_should_be(served: Served) -> None:
     assert kinds(AppState(url="http://x", answers=False)) == ["app-down"]
     assert kinds(AppState(url="http://x", unready="state.db is damaged.")) == ["app-unready"]
     assert kinds(AppState(expected=True), served.app.port) == ["port-taken", "app-down"]
+    assert kinds(AppState(), served.app.port) == ["port-taken"]
+    (unset, _) = run_checks(app_checks(lambda: AppState(), "1", lambda: served.app.port, lambda: False))
+    assert unset.id == "" and f"port {served.app.port} is held by" in unset.detail  # `gardener ui` takes a free one
+    assert f"process {os.getpid()}" in unset.detail and unset.fix == "gardener ui"
 
 
 def test_an_app_that_hangs_is_not_waited_for(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

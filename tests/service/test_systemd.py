@@ -14,7 +14,7 @@ import pytest
 from gardener.errors import ServiceFailed
 from gardener.paths import Paths
 from gardener.service.description import ServiceDescription, descriptions
-from gardener.service.manager import Said
+from gardener.service.manager import Said, has_manager
 from gardener.service.systemd import Systemd
 
 
@@ -126,6 +126,18 @@ def test_commands_in_their_order(service: ServiceDescription, tmp_path: Path) ->
     assert systemctl.asked == [f"disable --now {unit}", "daemon-reload", f"reset-failed {unit}"]
     with pytest.raises(ServiceFailed, match="not installed"):
         systemd.start(service)
+
+
+def test_a_service_is_offered_only_where_there_is_a_user_manager(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    assert not has_manager("linux") and has_manager("darwin")
+    (tmp_path / "bus").touch()
+    assert has_manager("linux")
+    monkeypatch.delenv("XDG_RUNTIME_DIR")
+    assert not has_manager("linux")
 
 
 def test_without_a_user_manager_nothing_is_left_behind(service: ServiceDescription, tmp_path: Path) -> None:

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from gardener.app import Gardener
+from gardener.errors import ConflictError
+from gardener.models.adapters import AdapterStore
 from gardener.server.edge import Edge, Launch
+from gardener.training.evaluate import WORSE
 from tests.ollama_server import Fault, Model, OllamaServer, ollama_server
 from tests.serving import write_project
 from ui.models_page import ModelsPage
@@ -58,3 +61,28 @@ def test_error_texts_are_text_and_short(page: ModelsPage, server: OllamaServer, 
     server.faults.extend([Fault("status", status=500 if "error" in body else 200, body=body)] * 2)
     html = shown(page)
     assert "answered" in html and "Start it and open this page again" in html and "yyyyyyyyyy" * 40 not in html
+
+
+def test_an_adapter_that_is_worse_is_used_only_when_asked_twice_and_deleted_only_when_off(page: ModelsPage) -> None:
+    registry = page._gardener.registry
+    page._gardener.switch("lantern")
+    context = registry.get("lantern")
+    store = AdapterStore(context.home)
+    for name, verdict in (("better", "better"), ("worse", WORSE)):
+        for file in ("adapters.safetensors", "adapter_config.json"):
+            Path(store.stage(name), file).write_bytes(b"{}")
+        store.publish(name, "base", {"base_name": "tiny", "evaluation": {"verdict": verdict}})
+    chosen = {"project": context.id, "adapter": "worse"}
+
+    def act(what: str, **more: str) -> str:
+        return "".join(step.main or "" for step in page.act(what, chosen | more))
+
+    html = shown(page)
+    assert "Use better" in html and "Use worse anyway" in html and "worse than the base" in html
+    with pytest.raises(ConflictError, match="worse than the base"):
+        act("adapter")
+    assert "Turn off worse" in act("adapter", worse="yes") and registry.get("lantern").adapter == "worse"
+    with pytest.raises(ConflictError, match="in use"):
+        act("adaptergone")
+    act("adapteroff")
+    assert "Use worse" not in act("adaptergone") and [entry["name"] for entry in store.list()] == ["better"]

@@ -9,6 +9,8 @@ from pathlib import Path
 from gardener.health.rollups import roll_up
 from gardener.health.samples import Samples
 from gardener.paths import Paths
+from gardener.service.manager import how_to_start_the_monitor
+from ui.markup import text
 from ui.trends_view import CHARTS, RANGES, USUAL, days_in, trends_html
 
 
@@ -46,7 +48,7 @@ def test_every_chart_begins_at_0_and_has_a_table(home: Path) -> None:
 
 def test_with_nothing_measured_it_says_what_to_do(home: Path) -> None:
     shown = trends_html(Paths(str(home)), 7)
-    assert "Nothing was measured yet" in shown and "gardener service install" in shown
+    assert "Nothing was measured yet" in shown and text(how_to_start_the_monitor()) in shown
     assert "0 of 7 days" in shown and "chart" not in shown
     home.mkdir()
     (home / "samples.db").write_bytes(b"<script>" * 900)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sqlite3
 import subprocess
@@ -94,7 +95,10 @@ def test_the_way_back_keeps_what_was_made_since(live_home: Path, program: Progra
         )
         database.execute("UPDATE conversations SET mood = 'merry'")
     assert service.plan_rollback() == (NEW, OLD, done.backup)
+    told: list[str] = []
+    service._tell = told.append
     back = service.roll_back()
+    assert any(done.backup in sentence and "since, conversations too" in sentence for sentence in told), told
     assert (back.old, back.new, back.restored) == (NEW, OLD, done.backup) and back.carried == {"messages": 1}
     assert back.left == ["the column mood of conversations, which this version does not know"]
     assert questions_kept(live_home) == {"Where are orders loaded?", "asked since"}
@@ -102,6 +106,12 @@ def test_the_way_back_keeps_what_was_made_since(live_home: Path, program: Progra
     assert control.running and program.current() == OLD and program.read().previous == NEW
     again = service.upgrade(wheel_of(made))
     assert again.new == NEW and schema_of(str(live_home / "state.db")) == 5
+    assert audited(live_home) == ["program.upgraded", "program.rolled_back", "program.upgraded"]
+
+
+def audited(home: Path) -> list[str]:
+    lines = [json.loads(line) for line in (home / "logs" / "audit.log").read_text().splitlines()]
+    return [line["event"] for line in lines if line["event"].startswith("program.")]
 
 
 def wheel_of(made: Path, version: str = NEW) -> str:
@@ -116,7 +126,7 @@ def test_a_version_that_does_not_start_is_not_put_in_force(live_home: Path, prog
     ):
         upgrades(str(live_home), program.folder).upgrade(str(broken))
     assert program.current() == OLD and program.installed() == [OLD] and journal.read(program) is None
-    assert tables(live_home) == before
+    assert tables(live_home) == before and audited(live_home) == ["program.upgrade_undone"]
 
 
 def test_a_live_app_that_is_not_ready_brings_the_version_and_the_state_back(
@@ -129,6 +139,7 @@ def test_a_live_app_that_is_not_ready_brings_the_version_and_the_state_back(
     assert list(live_home.glob("before-restore-*/state.db.before-4")), "it had been migrated"
     assert program.current() == OLD and program.installed() == [OLD] and journal.read(program) is None
     assert control.running and tables(live_home) == before
+    assert audited(live_home) == ["program.upgrade_undone"]
 
 
 @pytest.mark.parametrize(("point", "in_force"), [("journal: trying", OLD), ("flipped", NEW)])
@@ -151,4 +162,5 @@ def test_after_a_kill_the_next_command_works_and_upgrade_finishes_or_undoes(
     done = again.upgrade(wheel_of(made))
     assert any(("finished" if in_force == NEW else "undone") in line for line in told)
     assert done.new == NEW and done.changed == (in_force == OLD)
+    assert audited(live_home) == [*(["program.upgrade_undone"] if in_force == OLD else []), "program.upgraded"]
     assert program.current() == NEW and journal.read(program) is None and schema_of(str(live_home / "state.db")) == 5

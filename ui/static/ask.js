@@ -5,6 +5,7 @@
   const shown = () => { const element = one("#page-key"); return element && element.dataset.key ? element.dataset : null; };
   const tell = (name, data) => { if (window.gardener && window.gardener.tell) window.gardener.tell(name, data); };
   window.gardener = window.gardener || {};
+  const panels = window.gardener.panels;
 
   /* A reload must not undo a switch that was made elsewhere in the meantime: the project becomes what it was. */
   const entry = performance.getEntriesByType("navigation")[0];
@@ -78,7 +79,8 @@
       if (saved || lastPage) write(saved);
     }
     const now = `${page.projectId} ${page.conversation}`;
-    if (now !== lastPage) { lastPage = now; drawer(false); }
+    if (now !== lastPage) { lastPage = now; panels.leave(); }
+    document.dispatchEvent(new CustomEvent("gardener-turned", { detail: page }));
     keepPlace();
   }
 
@@ -126,6 +128,8 @@
       if (what === "earlier") rememberPlace();
       if (what === "delete") next = ".undo button";
       if (what === "undelete") next = "#question textarea";
+      if (what === "shut") next = "#sources [data-cite], #question textarea";
+      if (what === "more") { next = "#source .code"; rememberLine(); }
       act(what, argument);
     }
   }
@@ -211,12 +215,6 @@
     }));
   }
 
-  function drawer(open) {
-    document.body.classList.toggle("list-open", open);
-    const toggle = one("#list-toggle");
-    if (toggle) toggle.setAttribute("aria-expanded", String(open));
-  }
-
   /* ---- where the reader was, when earlier messages come before it ---- */
   let place = null;
   const scroller = () => one("#chat .bubble-wrap");
@@ -244,6 +242,7 @@
     const href = target.getAttribute("href") || "";
     const cited = /#cite-(\d+)-(\d+)$/.exec(href), done = /#do-([a-z]+)-([0-9a-f]+)$/.exec(href);
     const inChat = target.closest("#chat");
+    if (inChat || target.closest("#reading")) panels.hold(target);
     if (target.dataset.cite) cite(Number(target.dataset.turn), Number(target.dataset.cite));
     else if (inChat && cited) cite(Number(cited[1]), Number(cited[2]));
     else if (inChat && href.startsWith("#")) {
@@ -252,19 +251,35 @@
       else if (href === "#ask" && !target.closest("#chat .message")) { write(target.textContent); box().focus(); }
     } else if (target.dataset.act) begin(target.dataset.act, target.dataset.argument);
     else if (target.dataset.copy) copy(target.dataset.copy);
-    else if (target.id === "list-toggle") drawer(!document.body.classList.contains("list-open"));
+    else if (target.id === "list-toggle") panels.toggle("list");
+    else if (target.id === "sources-toggle") panels.toggle("sources");
     else return;
     event.preventDefault();
     event.stopPropagation();
   }
 
   function cite(turn, n) {
+    line0 = null;
     window.gardener.opened = true;
+    panels.fold("sources", true, false);
     tell("cite", { turn, n });
   }
 
   /* ---- the source that was just opened: to its lines, and to the reader on a narrow screen ---- */
-  let placed = null, pressed = null;
+  let placed = null, pressed = null, line0 = null;
+  /* The line at the top of the view, which stays there when there is more above or below. */
+  function rememberLine() {
+    const code = one("#source .code"), top = code ? code.getBoundingClientRect().top : 0;
+    const row = code && [...code.querySelectorAll("tr")].find((one) => one.getBoundingClientRect().bottom > top + 40);
+    line0 = row ? { number: row.cells[0].textContent, away: row.getBoundingClientRect().top - top,
+      rows: code.querySelectorAll("tr").length } : null;
+  }
+  function lineAgain(code) {
+    if (code.querySelectorAll("tr").length === line0.rows) return;
+    const row = [...code.querySelectorAll("tr")].find((one) => one.cells[0].textContent === line0.number);
+    if (row) code.scrollTop += row.getBoundingClientRect().top - code.getBoundingClientRect().top - line0.away;
+    line0 = null;
+  }
   function onSource() {
     const list = one("#sources"), chosen = one("#sources [aria-pressed=true]");
     if (list && chosen && pressed !== chosen) {
@@ -275,7 +290,8 @@
       else if (at.bottom > seen.bottom) list.scrollTop += at.bottom - seen.bottom + 4;
     }
     const code = one("#source .code"), line = one("#source tr.cited");
-    if (code && line && placed !== code) { placed = code; code.scrollTop = Math.max(0, line.offsetTop - 60); }
+    if (code && line0) lineAgain(code);
+    else if (code && line && placed !== code) { placed = code; code.scrollTop = Math.max(0, line.offsetTop - 60); }
     if (!window.gardener.opened) return;
     const heading = one("#source h3");
     if (!heading) return;
@@ -292,6 +308,7 @@
   }
 
   const KEYS = [["/ or Ctrl+K", "to the question"], ["Ctrl+P", "to the projects"], ["Ctrl+Shift+O", "new conversation"],
+    ["Ctrl+Shift+S", "show or hide the conversations"], ["Ctrl+.", "show or hide the sources"],
     ["\u2191 in an empty question", "edit the last question"], ["Enter", "ask"], ["Shift+Enter", "new line"],
     ["Esc", "stop the answer"], ["?", "this list"]];
 
@@ -328,6 +345,12 @@
       event.preventDefault();
       const anew = one("#anew");
       if (anew) { anew.click(); if (box()) box().focus(); }
+    } else if (command && event.shiftKey && key === "s") {
+      event.preventDefault();
+      panels.toggle("list");
+    } else if (command && key === ".") {
+      event.preventDefault();
+      panels.toggle("sources");
     } else if (event.key === "ArrowUp" && event.target === box() && !box().value && !command) {
       const edits = document.querySelectorAll("#chat .acts a[href*='#do-edit']");
       if (edits.length) { event.preventDefault(); edits[edits.length - 1].click(); }
@@ -335,7 +358,7 @@
       event.preventDefault();
       showKeys();
     } else if (event.key === "Escape") {
-      if (document.body.classList.contains("list-open")) { drawer(false); return; }
+      if (panels.leave()) return;
       const stop = one("#stop");
       if (stop && stop.offsetParent) stop.click();
     } else if (event.key === " " && event.target.matches && event.target.matches("#chat .acts a")) {

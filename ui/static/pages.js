@@ -31,12 +31,35 @@
       if (entry === page) link.setAttribute("aria-current", "page");
       item.append(link); list.append(item);
     }
-    nav.append(list);
+    nav.append(list, themeButton());
     document.body.prepend(nav);
     document.body.dataset.page = page.name.toLowerCase();
     const current = one("[aria-current]", list);
     if (list.scrollWidth > list.clientWidth) list.scrollLeft = current.offsetLeft - 60;
   }
+  /* ---- the theme: a button on every page, a field in the settings ---- */
+  const THEME_ICON = "M10 2.5a7.5 7.5 0 1 0 0 15zM10 2.5a7.5 7.5 0 0 1 0 15";
+  function themeButton() {
+    const button = document.createElement("button");
+    button.type = "button"; button.id = "theme";
+    button.innerHTML = `<svg viewBox="0 0 20 20" aria-hidden="true"><path d="${THEME_ICON}"/></svg>`;
+    const said = document.createElement("span");
+    said.setAttribute("role", "status");
+    button.append(said);
+    button.addEventListener("click", () => window.gardener.theme.next());
+    showTheme(said);
+    document.addEventListener("gardener-theme", () => showTheme(said));
+    return button;
+  }
+  function showTheme(said) {
+    const theme = window.gardener.theme.chosen(), field = one("#theme-choice");
+    if (said) said.textContent = `Theme: ${theme}`;
+    if (field && field.value !== theme) field.value = theme;
+  }
+  document.addEventListener("change", (event) => {
+    if (event.target.id === "theme-choice") window.gardener.theme.choose(event.target.value);
+  });
+
   if (document.body) navigation(); else document.addEventListener("DOMContentLoaded", navigation);
 
   const title = () => { if (page.path && document.title !== `${page.name} — Gardener`) document.title = `${page.name} — Gardener`; };
@@ -129,6 +152,7 @@
     if (lines && line && !lines.dataset.placed) { lines.dataset.placed = "yes"; lines.scrollTop = Math.max(0, line.offsetTop - 60); }
     const follow = one("[data-goto]");
     if (follow) location.assign(follow.dataset.goto);
+    showTheme();
     const filtering = one("[data-filters]");
     if (filtering && filtering.value) filter(filtering);
     title();
