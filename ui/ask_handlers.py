@@ -306,14 +306,13 @@ class Handlers:
         """Reads the page's conversation anew, shows all of it and follows its running answer."""
         while True:
             job, transcript, turn, whole = await asyncio.to_thread(self._look, tab)
-            if tab.follower != turn:  # the page has turned to something else in the meantime, and shows that
-                yield {**NOTHING, **more}
-                return
             after = settled({**whole, **more})  # before: Gradio takes the values out of the updates that it is given
-            yield {"source": gr.skip(), **whole, **more}
-            if tab.follower == turn:
-                yield after
-            if job is None:
+            stale = tab.follower != turn  # the page has turned to something else in the meantime, and shows that
+            yield {"source": gr.skip(), **({} if stale else whole), **more}
+            if tab.follower != turn:
+                after = {name: value for name, value in after.items() if name in more}
+            yield after or NOTHING
+            if stale or job is None:
                 return
             wanted = self.desk.wanted(tab, job, turn)
             async for messages in frames(job, transcript, wanted):
