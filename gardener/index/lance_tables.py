@@ -57,8 +57,8 @@ class _Connection:
     """What a table and its readers have in common.
 
     LanceDB keeps what it read of a full-text index (its files open, too) until its cache has 6 GB, also when a
-    compaction has replaced that index: an app under constant edits grew by 614 MB an hour. A new connection starts anew,
-    and the old one's cache goes with the last handle that was opened through it.
+    compaction has replaced that index: an app under constant edits grew by 614 MB an hour. A new connection
+    starts anew, and the old one's cache goes with the last handle that was opened through it.
     """
 
     def __init__(self) -> None:
