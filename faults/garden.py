@@ -80,9 +80,10 @@ class Garden:
 
     def start(self, *words: str, **options: Any) -> subprocess.Popen[str]:
         """In a process group of its own, so that its workers can be killed with it."""
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(
-            self.command(*words), env=self.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True, start_new_session=True, **options,
+            self.command(*words), env=self.environment, stdin=subprocess.DEVNULL, text=True, start_new_session=True,
+            **(pipes | options),
         )  # fmt: skip
 
     def run(self, *words: str, environment: Mapping[str, str] | None = None) -> Done:
@@ -168,7 +169,7 @@ def show(title: str, outcomes: Sequence[Outcome], began: float) -> int:
         counts = ", ".join(f"{count} {name}" for name, count in outcome.counts.items())
         verdict = f"{len(outcome.broken)} BROKEN" if outcome.broken else "nothing lost"
         print(f"  {outcome.what:<{width}}  {outcome.tried:>5} tried  {verdict}  {counts}")
-        for line in outcome.broken[:5]:
+        for line in [*outcome.broken[:8], *outcome.broken[8:][-4:]]:
             print(f"      {line}")
     sys.stdout.flush()
     return int(any(outcome.broken for outcome in outcomes))

@@ -16,6 +16,9 @@ from unittest import mock
 
 from gardener.app import Gardener
 
+ALL = 1_000_000
+"""Lists end after fifty by themselves."""
+
 
 def command(*words: str) -> tuple[int, str, str]:
     """Runs a command in this process. Returns exit code, stdout and stderr."""
@@ -46,8 +49,8 @@ def memory() -> dict[str, list[str]]:
         found = {"active": [getattr(gardener.registry.active(), "name", "")], "projects": []}
         for context in gardener.registry.list():
             found["projects"].append(context.name)
-            for talk in gardener.history.list(context.id):
-                said = [message.content for message in gardener.history.show(context.id, talk.id)]
+            for talk in gardener.history.list(context.id, limit=ALL):
+                said = [message.content for message in gardener.history.show(context.id, talk.id, limit=ALL)]
                 found[f"{context.name}/{talk.id}"] = said
     return found
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -38,6 +39,11 @@ def fresh(made: Path) -> Iterator[tuple[Path, Program]]:
     with tempfile.TemporaryDirectory() as place:
         home = copy_home(made / "home", Path(place) / "home", made / "amber")
         yield home, copy_program(made / "program", Path(place) / "program")
+
+
+def _progress(*what: str) -> None:
+    """It takes half an hour: who waits sees that it goes on, and who stops it has what there was."""
+    print(*(part for part in what if part), sep="  ", file=sys.stderr, flush=True)
 
 
 def make(made: Path) -> None:
@@ -100,6 +106,7 @@ def kills(made: Path, action: str, *options: str) -> tuple[int, list[str]]:
                 return point - 1, lost
             problem = after_a_kill(home, program, action, stand_in, wheel)
             lost += [f"{said[-1]}: {problem}"] if problem else []
+            _progress(" ".join([action, *options]), f"killed after: {said[-1]}", problem)
 
 
 def after_a_kill(home: Path, program: Program, action: str, control: OpensTheData, wheel: str) -> str:
@@ -142,6 +149,7 @@ def main(work: Path, seed: int, tries: int) -> int:
     for name in BROKEN:
         said = broken_version(work, name)
         versions.tried += 1
+        _progress("a version that does not work", f"{name}: {said}")
         if "LOST" in said or "IN FORCE" in said:
             versions.broken.append(f"{name}: {said}")
     outcomes = [versions]

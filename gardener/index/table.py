@@ -229,8 +229,9 @@ class IndexTable(VectorTables):
                 table = self._open(name)
                 if force or self._burden(name, table) > (URGENT if patient else 1):
                     self._call(table.optimize, cleanup_older_than=RETENTION, delete_unverified=alone)
-                    self._call(table.checkout_latest)
                     done = True
+            if done:
+                self._connect_anew()
             return done
 
     def burden(self) -> float:

@@ -28,9 +28,10 @@ Work = Callable[["Job"], Iterator[JsonObject]]
 """Yields the job's events. It must watch `job.cancel` and end soon after it is set."""
 
 FINISHED_KEPT = 64
+UNREAD_SECONDS = 60.0
 FINISHED_SECONDS = 1800.0
 """How many finished jobs can still be read, and for how long: a page that was left for a coffee finds its
-answer."""
+answer. However many there are, each is kept until who started it has had the time to come for it."""
 
 
 class Job:
@@ -295,7 +296,8 @@ class Jobs:
         now = time.time()
         surplus = max(0, len(finished) - FINISHED_KEPT + 1)
         for index, job in enumerate(finished):
-            if index < surplus or job.finished < now - FINISHED_SECONDS:
+            age = now - job.finished
+            if age > FINISHED_SECONDS or (index < surplus and age > UNREAD_SECONDS):
                 del self._jobs[job.id]
 
     # ---- on the job's thread -----------------------------------------------------------------------------

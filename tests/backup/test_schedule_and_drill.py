@@ -121,6 +121,18 @@ def test_a_drill_notices_what_a_hash_cannot(full_home: Path) -> None:
         assert not BackupService(gardener).store.find(made.manifest.id).good
 
 
+def test_a_backup_made_between_the_two_commits_of_an_update_is_good(full_home: Path) -> None:
+    """It was called damaged, not restored, and thinned out before older ones."""
+    with Gardener() as gardener:
+        indexer = gardener.index(gardener.registry.get("amber")).indexer
+        path = next(iter(indexer.table.file_hashes()))
+        indexer.table.replace_files([path], [])  # a kill comes here
+        made = BackupService(gardener).create()
+        done = BackupService(gardener).drill(made.manifest.id)
+        assert done.trial and 0 < done.trial.chunks < made.manifest.projects[0].chunks
+        assert not done.problems
+
+
 def test_a_flipped_bit_in_the_proofs_costs_a_proof_and_no_backup(full_home: Path) -> None:
     with Gardener() as gardener:
         service = BackupService(gardener)

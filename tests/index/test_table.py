@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import os
+
 import numpy as np
 import pytest
 
@@ -148,6 +151,24 @@ def test_many_rows_outside_the_index_of_words_are_folded_in(table: IndexTable, m
     assert table.compact_if_needed()
     assert table._open("chunks").index_stats("words_idx").num_unindexed_rows == 0
     assert len(found(table, "theta")) == 10 and table.count() == 33
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="only Linux tells which deleted files are open")
+def test_indexes_that_a_compaction_replaced_are_let_go(tmp_path: object) -> None:
+    """LanceDB would keep all of them, with their files, until its cache has 6 GB."""
+    table = IndexTable(f"{tmp_path}/index")
+    table.create(
+        arrow_table([row(f"{n}.py", 1, f"alpha word{n}") for n in range(3000)])
+    )  # of a few, no file stays open
+    reader = table.reader()
+    for number in range(3):
+        table.replace_files(["1.py"], [row("1.py", 1, f"edition{number}")])
+        table.compact_if_needed(force=True)
+        reader.refresh()
+        assert found(reader, f"edition{number}") == ["1.py:1"]
+    gc.collect()
+    opened = [os.readlink(link.path) for link in os.scandir("/proc/self/fd") if os.path.islink(link.path)]
+    assert [name for name in opened if table.directory in name and name.endswith("(deleted)")] == []
 
 
 def test_a_table_is_built_beside_the_one_that_counts(tmp_path: object) -> None:

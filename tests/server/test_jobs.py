@@ -146,6 +146,7 @@ def test_a_failure_is_the_last_event_and_says_what_to_do(jobs: Jobs, caplog: pyt
 
 def test_finished_jobs_are_kept_for_a_while_and_bounded(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs_module, "FINISHED_KEPT", 5)
+    monkeypatch.setattr(jobs_module, "UNREAD_SECONDS", -1.0)
     made = []
     for n in range(9):
         made.append(jobs.start("answer", "p", "lane", str(n), counting(1)))
@@ -154,6 +155,17 @@ def test_finished_jobs_are_kept_for_a_while_and_bounded(jobs: Jobs, monkeypatch:
     assert jobs.get(made[-1].id) is made[-1]
     with pytest.raises(NotFoundError):
         jobs.get(made[0].id)
+
+
+def test_a_job_is_kept_until_its_starter_has_come_for_it(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Answers are kept longest; an update of an index that had just ended was forgotten for their sake."""
+    monkeypatch.setattr(jobs_module, "FINISHED_KEPT", 2)
+    for n in range(4):
+        list(jobs.start("answer", "p", "lane", str(n), counting(1)).tail())
+    update = jobs.start("index", "p", "index", "", counting(1))
+    list(update.tail())
+    jobs.start("index", "q", "index", "", counting(1))
+    assert jobs.get(update.id) is update
 
 
 def test_the_newest_unfinished_job_of_a_project_is_found(jobs: Jobs) -> None:
