@@ -161,6 +161,20 @@ def open_private(path: str, flags: int) -> int:
     return descriptor
 
 
+def create_private(path: str) -> None:
+    """An empty file with mode 0600, unless there is one; that one only gets the mode. For databases of SQLite.
+
+    An existing file is never opened: closing a second descriptor would drop the POSIX locks that SQLite holds on it
+    for other connections of this process, and another process then deletes the write-ahead log under them
+    (https://www.sqlite.org/howtocorrupt.html, section 2.2). Raises OSError.
+    """
+    try:
+        os.close(open_private(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW))
+    except FileExistsError:
+        if os.stat(path).st_mode & 0o777 != FILE_MODE:
+            os.chmod(path, FILE_MODE)
+
+
 def write_private(path: str, data: bytes) -> None:
     """Replaces a file durably: temporary name, fsync, rename, fsync of the folder. Mode 0600.
 

@@ -22,7 +22,7 @@ from gardener.index.facts import is_disk_full
 from gardener.index.lance_tables import CHUNKS
 from gardener.index.storage import Storage
 from gardener.locks import ProcessLock
-from gardener.paths import embed_lock, ensure_directory, open_private, project_lock
+from gardener.paths import create_private, embed_lock, ensure_directory, project_lock
 
 if TYPE_CHECKING:
     from gardener.types import ProjectContext
@@ -201,7 +201,7 @@ class FileHashes:
 
     def _connect(self) -> sqlite3.Connection:
         ensure_directory(os.path.dirname(self.path))
-        os.close(open_private(self.path, os.O_RDWR | os.O_CREAT))
+        create_private(self.path)
         database = sqlite3.connect(self.path, timeout=10, isolation_level=None, check_same_thread=False)
         try:
             # What a power cut takes is hashed again at the next commit.

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from gardener.errors import DiskFull, IndexDamaged, SchemaTooNew
 from gardener.index.facts import is_disk_full
-from gardener.paths import ensure_directory, open_private
+from gardener.paths import create_private, ensure_directory
 from gardener.sqlite_full_disk import connect_even_when_full, is_full
 
 SCHEMA = 1
@@ -49,7 +49,7 @@ class Manifest:
 
     def _open(self) -> None:
         ensure_directory(os.path.dirname(self.path))
-        os.close(open_private(self.path, os.O_RDWR | os.O_CREAT))
+        create_private(self.path)
         try:
             self._database, self._makeshift = connect_even_when_full(
                 lambda uri: sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False),

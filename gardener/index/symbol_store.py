@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 from gardener.errors import DiskFull, IndexDamaged
 from gardener.index.facts import is_disk_full
 from gardener.index.file_symbols import DefinitionRow, FileSymbols, ReferenceRow
-from gardener.paths import ensure_directory, open_private
+from gardener.paths import create_private, ensure_directory
 from gardener.sqlite_full_disk import connect_even_when_full, is_full
 
 SCHEMA = 3
@@ -393,7 +393,7 @@ class SymbolStore:
                 pass
             self.close()  # what is written to a deleted file is lost
         ensure_directory(os.path.dirname(self.path))
-        os.close(open_private(self.path, os.O_RDWR | os.O_CREAT))
+        create_private(self.path)
         database, self._makeshift = connect_even_when_full(
             lambda uri: sqlite3.connect(uri, uri=True, timeout=10, isolation_level=None, check_same_thread=False),
             self.path,

@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,6 +13,7 @@ import pytest
 from gardener.errors import IndexDamaged, SchemaTooNew
 from gardener.index.facts import summary
 from gardener.index.manifest import FileRecord, Manifest
+from gardener.index.symbol_store import SymbolStore
 
 RECORD = FileRecord("a.py", 10, 20, "ab", "python", 3, 1)
 
@@ -89,3 +94,25 @@ def test_what_is_remembered_is_what_is_stored(tmp_path: Path) -> None:
     assert set(manifest.files()) == {"a.py"} == set(other.files())
     manifest.close()
     other.close()
+
+
+def manifest_in(folder: Path) -> sqlite3.Connection:
+    return Manifest(str(folder))._database
+
+
+def symbols_in(folder: Path) -> sqlite3.Connection:
+    return SymbolStore(str(folder))._open()
+
+
+@pytest.mark.parametrize("opened_in", [manifest_in, symbols_in])
+def test_a_second_opening_in_a_process_keeps_the_locks_of_the_first(
+    tmp_path: Path, opened_in: Callable[[Path], sqlite3.Connection]
+) -> None:
+    """Or else the next process to close the file deletes the log under it, and what is written then is lost."""
+    with closing(opened_in(tmp_path)), closing(opened_in(tmp_path)):
+        (log,) = tmp_path.glob("*-wal")
+        before = log.stat().st_ino
+        path = str(log).removesuffix("-wal")
+        look = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('SELECT * FROM sqlite_master').fetchall()"
+        subprocess.run([sys.executable, "-c", look, path], check=True)
+        assert log.stat().st_ino == before
