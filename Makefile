@@ -33,8 +33,9 @@ demo: $(VENV)/.installed ## add a real repository, ask it, switch, ask again (RE
 ui: $(VENV)/.installed ## the app in the browser, with the demo's projects
 	@GARDENER_HOME="$${GARDENER_HOME:-$(CURDIR)/.demo/home}" $(BIN)/gardener ui
 
+# A test often waits for a process of its own, so three at once for two cores.
 test: $(VENV)/.installed-test browser-tools check ## everything that can fail: style, types, layers, tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -n 3 --dist loadfile
 
 coverage: $(VENV)/.installed-test browser-tools ## the tests in one process, and what they do not reach
 	@$(BIN)/coverage erase
