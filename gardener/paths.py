@@ -139,13 +139,13 @@ def ensure_directory(path: str) -> str:
         for folder in reversed(missing):
             try:
                 os.mkdir(folder, DIRECTORY_MODE)
-            except FileExistsError:
+            except FileExistsError as error:
                 if not os.path.isdir(folder):
                     raise PermissionProblem(
                         f"{folder} is a file, and Gardener needs a folder there. Move it, or choose another data "
                         "folder with --home DIR.",
                         next_step=f'ls -l "{folder}"',
-                    ) from None
+                    ) from error
         if os.stat(path).st_mode & 0o777 != DIRECTORY_MODE:
             os.chmod(path, DIRECTORY_MODE)
     except OSError as error:
